@@ -1,0 +1,81 @@
+"""What both trainings share: schedule, moving average, resumable checkpoints, published weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def one_cycle(step: int, total: int, warm_up: float = 0.15, floor: float = 1e-3) -> float:
+    """Learning-rate factor 0..1: linear warm-up over the first ``warm_up`` share of ``total`` steps, then a cosine."""
+    rise = max(1.0, warm_up * total)
+    if step < rise:
+        return max(floor, step / rise)
+    return max(floor, 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise))))
+
+
+class MovingAverage:
+    """Exponential moving average of a module's weights and buffers (Polyak & Juditsky 1992), warmed up."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averaged, current = self.module.state_dict(), module.state_dict()
+        for name, value in averaged.items():
+            if value.dtype.is_floating_point:
+                value.lerp_(current[name], 1 - decay)
+            else:
+                value.copy_(current[name])
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state atomically: a run that is killed while it writes resumes from the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The training state at ``path``, or None where there is none yet. It is this program's own file, so unpickled."""
+    return torch.load(path, weights_only=False) if path.exists() else None
+
+
+def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:
+    """Write fp16 weights as safetensors; ``card`` (JSON-able: architecture, labels, calibration, scores) is its metadata.
+
+    Batch-norm statistics stay fp32: their variances span too wide a range for fp16.
+    """
+    tensors = {}
+    for name, value in module.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        half = value.dtype.is_floating_point and "running_" not in name
+        tensors[name] = (value.half() if half else value).contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
+    os.replace(partial, path)

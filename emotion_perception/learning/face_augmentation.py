@@ -1,0 +1,87 @@
+"""Cheap augmentation of a whole batch of small grey faces at once, for dark, tilted, blurred and hidden faces."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Randomly deform ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
+
+    Each face may be mirrored, turned (a fifth of them up to 30 degrees), scaled, shifted, lit from one side, darkened
+    by a gamma, seen through sensor noise or at low resolution, and partly covered.
+    """
+    n, _, height, width = faces.shape
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        return torch.rand(n, *shape, generator=generator) * (high - low) + low
+
+    def chosen(share: float) -> Tensor:
+        return torch.rand(n, generator=generator) < share
+
+    angle = torch.randn(n, generator=generator) * math.radians(9)
+    angle = torch.where(chosen(0.2), uniform(-math.radians(30), math.radians(30)), angle)
+    zoom = uniform(0.82, 1.18)
+    aspect = uniform(0.93, 1.07)
+    mirror = torch.where(chosen(0.5), -1.0, 1.0)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    matrix = torch.stack(
+        [
+            torch.stack([mirror * cos * zoom * aspect, -sin * zoom, uniform(-0.12, 0.12)], -1),
+            torch.stack([mirror * sin * zoom, cos * zoom / aspect, uniform(-0.12, 0.12)], -1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(matrix, [n, 1, height, width], align_corners=False)
+    x = F.grid_sample(faces, grid, padding_mode="reflection", align_corners=False) / 255
+
+    # Light: from one side, then darker or brighter by a gamma.
+    ramp_x = torch.linspace(-1, 1, width).view(1, 1, 1, width)
+    ramp_y = torch.linspace(-1, 1, height).view(1, 1, height, 1)
+    slope = torch.where(chosen(0.35), 1.0, 0.0).view(n, 1, 1, 1)
+    side = ramp_x * uniform(-0.6, 0.6, 1, 1, 1) + ramp_y * uniform(-0.6, 0.6, 1, 1, 1)
+    x = x * (1 + slope * side).clamp(0.15, 1.8)
+    gamma = torch.where(chosen(0.5), torch.exp(uniform(-0.7, 1.0)), 1.0).view(n, 1, 1, 1)
+    x = x.clamp(0, 1).pow(gamma)
+
+    # Resolution: some faces pass through 16-36 pixels, as if they stood far away.
+    small = int(torch.randint(16, 37, (1,), generator=generator))
+    blurred = F.interpolate(x, size=(small, small), mode="area")
+    blurred = F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False)
+    x = torch.where(chosen(0.25).view(n, 1, 1, 1), blurred, x)
+
+    # Sensor noise, stronger in some: after the darkening, where a real sensor has it.
+    sigma = torch.where(chosen(0.4), uniform(0, 0.07), 0.0).view(n, 1, 1, 1)
+    x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
+
+    # Cover: a rectangle of up to a third of the side, in the picture's own mean grey or in noise.
+    centre_x, centre_y = uniform(-1, 1, 1, 1, 1), uniform(-1, 1, 1, 1, 1)
+    half_x, half_y = uniform(0.1, 0.36, 1, 1, 1), uniform(0.1, 0.36, 1, 1, 1)
+    inside = ((ramp_x - centre_x).abs() < half_x) & ((ramp_y - centre_y).abs() < half_y)
+    inside = inside & chosen(0.3).view(n, 1, 1, 1)
+    fill = torch.where(chosen(0.5).view(n, 1, 1, 1), x.mean((1, 2, 3), keepdim=True), uniform(0, 1, 1, height, width))
+    return torch.where(inside, fill, x) * 255
+
+
+def mix_faces(
+    faces: Tensor, targets: tuple[Tensor, ...], share: float, alpha: float, generator: torch.Generator
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Mixup (Zhang et al. 2018) on a random ``share`` of the batch: faces and every target are blended alike.
+
+    A blend of a neutral and a happy face is a weaker smile, so it also teaches the intensity head what lies between.
+    """
+    n = len(faces)
+    weight = torch.distributions.Beta(alpha, alpha).sample((n,))
+    weight = torch.maximum(weight, 1 - weight)
+    weight = torch.where(torch.rand(n, generator=generator) < share, weight, 1.0)
+    other = torch.randperm(n, generator=generator)
+
+    def blend(values: Tensor) -> Tensor:
+        w = weight.view(n, *[1] * (values.dim() - 1))
+        return values * w + values[other] * (1 - w)
+
+    return blend(faces), tuple(blend(target) for target in targets)

@@ -1,0 +1,209 @@
+"""Train the face-expression network on FER+ votes and FER2013 labels together; read it from top to bottom.
+
+FER+ votes teach the distribution (soft cross-entropy), the original FER2013 label a second head, and the vote shares an
+intensity head. The published weights are the moving average; a blend of the two heads is calibrated on PublicTest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from emotion_perception.emotions import VISUAL_EMOTIONS
+from emotion_perception.learning import metrics
+from emotion_perception.learning.common import (
+    MovingAverage,
+    load_checkpoint,
+    one_cycle,
+    publish_weights,
+    save_checkpoint,
+    seed_everything,
+)
+from emotion_perception.learning.face_augmentation import augment_faces, mix_faces
+from emotion_perception.learning.ferplus import FerPlusSplit, load_ferplus
+from emotion_perception.visual.expression_net import N_VISUAL, ExpressionNet, ExpressionNetConfig
+
+
+@dataclass(frozen=True)
+class VisualTraining:
+    """Hyper-parameters of one published model (``config/training/visual.yaml``)."""
+
+    epochs: int = 60
+    batch: int = 256
+    learning_rate: float = 0.12  # SGD peak; a residual net with batch norm takes 0.1 per 256 faces (Goyal et al. 2017)
+    momentum: float = 0.9
+    weight_decay: float = 5e-4  # 28,558 faces are few for two million weights
+    average_decay: float = 0.998  # the average forgets in about 500 steps, four to five epochs
+    rare_power: float = 0.25  # a class is drawn in proportion to frequency ** (1 - rare_power)
+    fer2013_weight: float = 0.5  # the original labels agree with the crowd on two faces of three
+    intensity_weight: float = 0.3
+    smoothing: float = 0.1  # of the hard FER2013 labels; the votes are soft by themselves
+    mixup_share: float = 0.5
+    mixup_alpha: float = 0.3
+    seed: int = 7
+    net: ExpressionNetConfig = field(default_factory=ExpressionNetConfig)
+
+
+def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> dict:
+    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card."""
+    seed_everything(config.seed)
+    training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
+    net = ExpressionNet(config.net).to(memory_format=torch.channels_last)
+    average = MovingAverage(net, config.average_decay)
+    decayed = [p for p in net.parameters() if p.dim() > 1]
+    plain = [p for p in net.parameters() if p.dim() <= 1]
+    optimizer = torch.optim.SGD(
+        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+        nesterov=True,
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    steps = len(training.faces) // config.batch
+    total = steps * config.epochs
+    first, history = 0, []
+    if state := load_checkpoint(checkpoint):
+        net.load_state_dict(state["net"])
+        average.module.load_state_dict(state["average"])
+        average.updates = state["updates"]
+        optimizer.load_state_dict(state["optimizer"])
+        generator.set_state(state["generator"])
+        first, history = state["epoch"], state["history"]
+
+    faces = torch.from_numpy(training.faces)
+    votes = torch.from_numpy(training.distribution)
+    intensity = torch.from_numpy(training.votes[:, :N_VISUAL] / 10)
+    original = torch.from_numpy(training.fer2013)
+    hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
+    hard = hard * (1 - config.smoothing) + config.smoothing / N_VISUAL
+    known = (original >= 0).float()
+    draw = _draw_weights(training, config.rare_power)
+
+    for epoch in range(first, config.epochs):
+        net.train()
+        started, losses = time.monotonic(), []
+        order = torch.multinomial(draw, steps * config.batch, replacement=True, generator=generator)
+        for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
+            factor = one_cycle(epoch * steps + step, total)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * factor
+            rows = order[step * config.batch : (step + 1) * config.batch]
+            x = augment_faces(faces[rows].unsqueeze(1).float(), generator)
+            x, (soft, strength, label, weight) = mix_faces(
+                x,
+                (votes[rows], intensity[rows], hard[rows], known[rows]),
+                config.mixup_share,
+                config.mixup_alpha,
+                generator,
+            )
+            with torch.autocast("cpu", torch.bfloat16):
+                a, b, c = net(x.contiguous(memory_format=torch.channels_last))
+            loss = _loss(a.float(), b.float(), c.float(), soft, strength, label, weight, config)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            average.update(net)
+            losses.append(loss.item())
+        scores = evaluate(average.module, validation)
+        scores |= {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
+        history.append(scores)
+        tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
+        save_checkpoint(
+            checkpoint,
+            {
+                "net": net.state_dict(),
+                "average": average.module.state_dict(),
+                "updates": average.updates,
+                "optimizer": optimizer.state_dict(),
+                "generator": generator.get_state(),
+                "epoch": epoch + 1,
+                "history": history,
+            },
+        )
+    card = {
+        "model": "face-expression",
+        "labels": list(VISUAL_EMOTIONS),
+        "training": asdict(config),
+        "calibration": calibrate(average.module, validation),
+        "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
+    }
+    publish_weights(out, average.module, card)
+    return card
+
+
+def _draw_weights(split: FerPlusSplit, power: float) -> Tensor:
+    """How often each face is drawn: rare majorities more often; faces the crowd could not name, never."""
+    count = np.bincount(split.majority[split.majority >= 0], minlength=8)
+    weight = np.where(split.majority >= 0, np.maximum(count, 1)[np.maximum(split.majority, 0)] ** -power, 0.0)
+    return torch.from_numpy(weight * (split.votes.sum(1) >= 5))
+
+
+def _loss(
+    ferplus: Tensor,
+    fer2013: Tensor,
+    intensity: Tensor,
+    soft: Tensor,
+    strength: Tensor,
+    label: Tensor,
+    weight: Tensor,
+    config: VisualTraining,
+) -> Tensor:
+    crowd = F.cross_entropy(ferplus, soft)
+    original = (F.cross_entropy(fer2013, label, reduction="none") * weight).mean()
+    strengths = F.binary_cross_entropy_with_logits(intensity, strength)
+    return crowd + config.fer2013_weight * original + config.intensity_weight * strengths
+
+
+@torch.inference_mode()
+def predict(net: ExpressionNet, faces: np.ndarray, batch: int = 512, flip: bool = False) -> tuple[np.ndarray, ...]:
+    """Logits of the three heads for uint8 faces ``(N, 48, 48)``: ``(N, 8)``, ``(N, 7)``, ``(N, 7)``."""
+    net.eval()
+    parts = []
+    for start in range(0, len(faces), batch):
+        x = torch.from_numpy(faces[start : start + batch]).unsqueeze(1).float()
+        x = x.contiguous(memory_format=torch.channels_last)
+        heads = net(x)
+        if flip:
+            heads = tuple((a + b) / 2 for a, b in zip(heads, net(x.flip(-1)), strict=True))
+        parts.append([head.float().numpy() for head in heads])
+    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def evaluate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
+    """Accuracy of each head on its own labels, and of the intensity head (mean absolute error)."""
+    ferplus, fer2013, intensity = predict(net, split.faces)
+    crowd, original = split.majority >= 0, split.fer2013 >= 0
+    predicted = 1 / (1 + np.exp(-intensity))
+    return {
+        "ferplus8": float((ferplus.argmax(1) == split.majority)[crowd].mean()),
+        "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
+        "intensity_mae": float(np.abs(predicted - split.votes[:, :N_VISUAL] / 10).mean()),
+    }
+
+
+def calibrate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
+    """Scale the two heads so that their log-linear blend is calibrated to the crowd's majority on ``split``.
+
+    ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``. The blend's proportion minimises the
+    summed log loss on both label sets; its common temperature (Guo et al. 2017) the log loss on the majority alone.
+    """
+    ferplus, fer2013, _ = predict(net, split.faces)
+    crowd = (split.majority >= 0) & (split.majority < N_VISUAL)
+    original = split.fer2013 >= 0
+    best = (np.inf, 1.0, 0.0)
+    for share in np.linspace(0, 1, 11):
+        blend = (1 - share) * ferplus[:, :N_VISUAL] + share * fer2013
+        scale_crowd, loss_crowd = metrics.fit_temperature(blend[crowd], split.majority[crowd])
+        _, loss_original = metrics.fit_temperature(blend[original], split.fer2013[original])
+        if loss_crowd + loss_original < best[0]:
+            best = (loss_crowd + loss_original, scale_crowd, float(share))
+    _, scale, share = best
+    return {"ferplus_scale": scale * (1 - share), "fer2013_scale": scale * share}

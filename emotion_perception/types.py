@@ -1,0 +1,141 @@
+"""What the parts of the core hand to each other: frozen dataclasses, numpy inside, no ROS, no torch.
+
+Stamps are integers, nanoseconds on the source's clock (ROS time once a node is involved); durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from emotion_perception.emotions import EMOTIONS, valence_arousal
+
+
+class EmotionModality(IntEnum):
+    """Which sense a piece of evidence comes from; the numbers of ``emotion_msgs/ModalityEvidence``."""
+
+    VISUAL = 0
+    ACOUSTIC = 1
+    TEXT = 2
+
+
+class EmotionStatus(IntEnum):
+    """What an emotion state rests on; the numbers of ``emotion_msgs/EmotionState``."""
+
+    NO_EVIDENCE = 0
+    VISUAL_ONLY = 1
+    ACOUSTIC_ONLY = 2
+    AUDIO_VISUAL = 3
+
+
+@dataclass(frozen=True)
+class EmotionEstimate:
+    """A calibrated distribution over the vocabulary."""
+
+    probabilities: np.ndarray  # (8,) float32, sums to 1
+    intensities: np.ndarray  # (8,) float32, 0..1, NaN where the source cannot tell
+    confidence: float  # probability that `label` is right, 0..1
+    valence: float  # -1..1
+    arousal: float  # -1..1
+
+    @property
+    def label(self) -> int:
+        """Index of the most probable emotion."""
+        return int(self.probabilities.argmax())
+
+    @property
+    def name(self) -> str:
+        """Name of the most probable emotion."""
+        return EMOTIONS[self.label]
+
+    @classmethod
+    def from_probabilities(
+        cls, probabilities: np.ndarray, intensities: np.ndarray | None = None, confidence: float | None = None
+    ) -> EmotionEstimate:
+        """Fill in the rest: confidence is the largest probability unless given, valence/arousal the circumplex mean.
+
+        Raises:
+            ValueError: ``probabilities`` is not ``(8,)``, not finite, or sums to nothing.
+        """
+        p = np.asarray(probabilities, dtype=np.float32)
+        total = float(p.sum())
+        if p.shape != (len(EMOTIONS),) or not np.isfinite(total) or total <= 0 or p.min() < 0:
+            raise ValueError(f"probabilities must be {len(EMOTIONS)} finite values >= 0 with a positive sum, got {p}")
+        p = p / total
+        strengths = np.full(len(EMOTIONS), np.nan, np.float32) if intensities is None else intensities
+        valence, arousal = valence_arousal(p, strengths)
+        return cls(p, strengths, float(p.max()) if confidence is None else confidence, valence, arousal)
+
+    @classmethod
+    def unknown(cls) -> EmotionEstimate:
+        """Uniform, confidence 0: what goes with status NO_EVIDENCE."""
+        n = len(EMOTIONS)
+        return cls(np.full(n, 1 / n, np.float32), np.full(n, np.nan, np.float32), 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels of the full image; it may reach over the edge."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class FaceDetection:
+    """One face in one image."""
+
+    box: Box
+    score: float  # 0..1
+    landmarks: np.ndarray  # (5, 2) float32 px: right eye, left eye, nose tip, right and left mouth corner (the person's own right)
+
+
+@dataclass(frozen=True)
+class FaceObservation:
+    """One tracked face in one image, with its emotion."""
+
+    face_id: str
+    box: Box
+    detection_score: float  # 0..1
+    quality: float  # 0..1, how much the picture of this face can be trusted
+    emotion: EmotionEstimate
+
+
+@dataclass(frozen=True)
+class VoiceObservation:
+    """One decision about a stretch of speech."""
+
+    stamp_ns: int  # end of the stretch
+    duration: float  # s
+    voice_id: str
+    snr_db: float  # NaN where it could not be estimated
+    overlapped_speech: bool
+    final: bool  # True for the decision at the end of an utterance
+    emotion: EmotionEstimate
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one modality contributed to a state."""
+
+    modality: EmotionModality
+    weight: float  # exponent in the log-linear pool, >= 0
+    age: float  # s, from capture to the state
+    emotion: EmotionEstimate
+
+
+@dataclass(frozen=True)
+class EmotionState:
+    """The state of the person spoken with."""
+
+    stamp_ns: int  # of the newest evidence used; of the query where there is none
+    status: EmotionStatus
+    person_id: str
+    face_id: str
+    voice_id: str
+    emotion: EmotionEstimate
+    evidence: tuple[Evidence, ...]

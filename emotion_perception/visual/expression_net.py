@@ -1,0 +1,85 @@
+"""The face-expression network: a small residual CNN on a 48x48 grey face, classification and intensity together.
+
+Imports torch; the run-time path (:mod:`emotion_perception.visual.expression`) loads its weights from safetensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FACE_SIZE = 48
+N_VISUAL = 7  # emotion_perception.emotions.VISUAL_EMOTIONS
+N_FERPLUS = 8  # the seven and contempt, which only the training sees
+
+
+@dataclass(frozen=True)
+class ExpressionNetConfig:
+    """Architecture. ``widths`` are the channels of the stages at 24, 12, 6 and 3 pixels, ``blocks`` their depth."""
+
+    stem: int = 16
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    blocks: tuple[int, ...] = (2, 2, 2, 1)
+    dropout: float = 0.3
+
+
+class ResidualBlock(nn.Module):
+    """He et al. (2016), basic block: two 3x3 convolutions beside an identity or 1x1 shortcut."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels_in, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+class ExpressionNet(nn.Module):
+    """``(N, 1, 48, 48)`` grey faces, 0..255 -> FER+ logits ``(N, 8)``, FER2013 logits ``(N, 7)``, intensity logits ``(N, 7)``.
+
+    The first seven columns of each are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`; the FER+ head's eighth is
+    contempt. Each face is standardised inside the network, so that exposure and contrast of the camera cancel.
+    """
+
+    def __init__(self, config: ExpressionNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or ExpressionNetConfig()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, config.stem, 3, 1, 1, bias=False), nn.BatchNorm2d(config.stem), nn.ReLU()
+        )
+        stages: list[nn.Module] = []
+        channels = config.stem
+        for width, depth in zip(config.widths, config.blocks, strict=True):
+            for i in range(depth):
+                stages.append(ResidualBlock(channels, width, 2 if i == 0 else 1))
+                channels = width
+        self.stages = nn.Sequential(*stages)
+        self.dropout = nn.Dropout(config.dropout)
+        self.ferplus = nn.Linear(channels, N_FERPLUS)
+        self.fer2013 = nn.Linear(channels, N_VISUAL)
+        self.intensity = nn.Linear(channels, N_VISUAL)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            elif isinstance(module, ResidualBlock):  # residual branches start at zero: Goyal et al. (2017)
+                nn.init.zeros_(module.norm2.weight)
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = faces.mean((1, 2, 3), keepdim=True)
+        centred = faces - mean
+        deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
+        x = centred / (deviation + 4.0)  # 4 grey levels: a black picture stays near zero and is not amplified noise
+        features = self.dropout(self.stages(self.stem(x)).mean((2, 3)))
+        return self.ferplus(features), self.fer2013(features), self.intensity(features)
