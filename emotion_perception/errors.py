@@ -1,0 +1,7 @@
+"""What the core raises when something that it needs is not usable."""
+
+from __future__ import annotations
+
+
+class ModelError(RuntimeError):
+    """A model file is missing, corrupt or of the wrong kind; the message names its path."""
