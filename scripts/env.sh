@@ -1,0 +1,52 @@
+# shellcheck shell=bash
+# Source me (bash or zsh): `. scripts/env.sh` makes rclpy, emotion_msgs and this package's commands usable in this shell.
+# Everything that scripts/setup.sh made is found from here; nothing is built, nothing is fetched.
+
+_emotion_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
+_emotion_venv="${EMOTION_VENV:-$_emotion_root/.venv}"
+
+if [ ! -x "$_emotion_venv/bin/python" ] || [ ! -d "$_emotion_root/install/emotion_msgs" ]; then
+    echo "env.sh: not set up yet; run scripts/setup.sh first" >&2
+    unset _emotion_root _emotion_venv
+    # shellcheck disable=SC2317
+    return 1 2>/dev/null || exit 1
+fi
+
+# Put $2 in front of the colon-separated variable $1, unless it is in it already.
+_emotion_prepend() {
+    eval "_emotion_old=\"\${$1:-}\""
+    case ":$_emotion_old:" in
+        *":$2:"*) ;;
+        *) export "$1=$2${_emotion_old:+:$_emotion_old}" ;;
+    esac
+}
+
+export VIRTUAL_ENV="$_emotion_venv"
+_emotion_prepend PATH "$_emotion_venv/bin"
+_emotion_prepend PATH "$_emotion_root/install/emotion_perception/lib/emotion_perception"
+
+_emotion_site="$(cd "$_emotion_venv/lib" && echo python3.*/site-packages)"
+if [ -d "$_emotion_venv/share/rclpy" ]; then
+    # ROS 2 from wheels. They set LD_LIBRARY_PATH by starting Python a second time; set here, it starts once. (The set
+    # differs between environments, so it is set even where another environment's guard is inherited.)
+    for _emotion_libs in "$_emotion_venv/lib/$_emotion_site"/ros_*.libs "$_emotion_venv/lib"; do
+        [ -d "$_emotion_libs" ] && _emotion_prepend LD_LIBRARY_PATH "$_emotion_libs"
+    done
+    export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+    export ROS_DISTRO="${ROS_DISTRO:-jazzy}" ROS_VERSION=2 ROS_PYTHON_VERSION=3
+    _emotion_prepend AMENT_PREFIX_PATH "$_emotion_venv"
+fi
+_emotion_prepend AMENT_PREFIX_PATH "$_emotion_root/install/emotion_msgs"
+_emotion_prepend AMENT_PREFIX_PATH "$_emotion_root/install/emotion_perception"
+_emotion_prepend LD_LIBRARY_PATH "$_emotion_root/install/emotion_msgs/lib"
+_emotion_prepend PYTHONPATH "$_emotion_root/install/emotion_msgs/lib/$_emotion_site"
+_emotion_prepend PYTHONPATH "$_emotion_root/build/emotion_perception"
+
+export COLCON_DEFAULTS_FILE="$_emotion_root/colcon_defaults.yaml"
+# A camera image does not fit Fast DDS' default shared-memory segment; see the comment in the profile.
+export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_emotion_root/config/fastdds.xml}"
+# Nothing leaves the machine unless it is asked to.
+export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
+
+unset -f _emotion_prepend
+unset _emotion_root _emotion_venv _emotion_site _emotion_libs _emotion_old

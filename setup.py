@@ -1,0 +1,50 @@
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "emotion_perception"
+NODES = ("media_source_node", "visual_node", "acoustic_node", "fusion_node", "overlay_node")
+
+
+def installed(folder: str) -> list[tuple[str, list[str]]]:
+    """data_files entries that put every file under `folder` into the same place under share/."""
+    by_folder: dict[str, list[str]] = {}
+    for name in sorted(glob(f"{folder}/**", recursive=True)):
+        if Path(name).is_file():
+            by_folder.setdefault(f"share/{NAME}/{Path(name).parent}", []).append(name)
+    return list(by_folder.items())
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Emotional perception for service robots: faces and voices in, one honest emotion state out.",
+    license="Apache-2.0",
+    maintainer="emotion_perception maintainers",
+    maintainer_email="maintainers@emotion-perception.example",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    # What the package needs is in package.xml (rosdep) and requirements.in (PyPI); nothing is fetched at build time.
+    install_requires=["setuptools"],
+    zip_safe=False,
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *installed("launch"),
+        *installed("config"),
+        *installed("models"),
+    ],
+    entry_points={
+        "console_scripts": [
+            "emotion-bringup = emotion_perception.nodes.bringup:main",
+            "emotion-demo = emotion_perception.nodes.demo:main",
+            "emotion-recognize = emotion_perception.cli.recognize:main",
+            "emotion-train = emotion_perception.cli.train:main",
+            "emotion-eval = emotion_perception.cli.evaluate:main",
+            "emotion-bench = emotion_perception.cli.bench:main",
+            *(f"{node} = emotion_perception.nodes.{node}:main" for node in NODES),
+        ]
+    },
+)
