@@ -76,6 +76,7 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> di
         average.updates = state["updates"]
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_random"])  # dropout and the mixup weights
         first, history = state["epoch"], state["history"]
 
     faces = torch.from_numpy(training.faces)
@@ -124,6 +125,7 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> di
                 "updates": average.updates,
                 "optimizer": optimizer.state_dict(),
                 "generator": generator.get_state(),
+                "torch_random": torch.get_rng_state(),
                 "epoch": epoch + 1,
                 "history": history,
             },

@@ -1,0 +1,128 @@
+"""``emotion-recognize``: emotions in pictures, videos and sound files, as JSON lines. No ROS needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emotion_perception.recognition import Recognizer
+    from emotion_perception.types import EmotionEstimate, FaceObservation
+
+EPILOG = """examples:
+  emotion-recognize portrait.jpg                  # a line per face
+  emotion-recognize interview.mp4                 # a line per second: face and voice together
+  emotion-recognize call.wav --step 0.5           # a line every half second
+  emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
+
+Every line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
+rectangle in pixels, detection score and quality (0..1). Without a face or a voice the status is NO_EVIDENCE.
+Exit code: 0 when every file was read, 1 when some could not be, 2 for wrong arguments."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of ``emotion-recognize``."""
+    parser = argparse.ArgumentParser(
+        prog="emotion-recognize",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video or sound file")
+    parser.add_argument("--step", type=float, default=1.0, help="seconds between two lines of a recording (1.0)")
+    parser.add_argument("--fps", type=float, default=10.0, help="pictures of a video looked at per second (10)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.step <= 0 or args.fps <= 0:
+        parser.error(f"--step and --fps must be positive, got {args.step} and {args.fps}")
+    from emotion_perception.errors import ModelError
+    from emotion_perception.media import MediaError
+    from emotion_perception.recognition import Recognizer
+
+    recognizer = Recognizer(frames_per_second=args.fps, step=args.step)
+    failed = 0
+    for path in args.paths:
+        try:
+            _recognize(recognizer, path)
+        except MediaError as error:
+            print(f"emotion-recognize: {error}", file=sys.stderr)
+            failed += 1
+        except ModelError as error:
+            print(f"emotion-recognize: {error}", file=sys.stderr)
+            return 1
+        except BrokenPipeError:  # the reader of the lines has seen enough
+            sys.stderr.close()
+            return 0
+    return 1 if failed else 0
+
+
+def _recognize(recognizer: Recognizer, path: Path) -> None:
+    from tqdm import tqdm
+
+    from emotion_perception.media import is_image, read_image
+
+    if is_image(path):
+        faces = recognizer.image(read_image(path))
+        for face in faces:
+            _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})
+        if not faces:
+            _print({"path": str(path), "status": "NO_EVIDENCE"})
+        return
+    with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
+        for moment in recognizer.media(path):
+            bar.total = round(moment.duration, 1) if moment.duration == moment.duration else None
+            bar.update(round(moment.time - bar.n, 3))
+            state = moment.state
+            _print(
+                {
+                    "path": str(path),
+                    "time": round(moment.time, 3),
+                    "status": state.status.name,
+                    "face_id": state.face_id,
+                    "voice_id": state.voice_id,
+                    **estimate_fields(state.emotion),
+                    "faces": [face_fields(face) for face in moment.faces],
+                }
+            )
+
+
+def estimate_fields(emotion: EmotionEstimate) -> dict[str, Any]:
+    """An estimate as JSON-able fields; intensities that are not known are left out."""
+    from emotion_perception.emotions import EMOTIONS
+
+    return {
+        "label": emotion.name,
+        "confidence": round(emotion.confidence, 4),
+        "probabilities": {n: round(float(p), 4) for n, p in zip(EMOTIONS, emotion.probabilities, strict=True)},
+        "intensities": {n: round(float(i), 4) for n, i in zip(EMOTIONS, emotion.intensities, strict=True) if i == i},
+        "valence": round(emotion.valence, 4),
+        "arousal": round(emotion.arousal, 4),
+    }
+
+
+def face_fields(face: FaceObservation) -> dict[str, Any]:
+    """A face as JSON-able fields."""
+    box = face.box
+    return {
+        "face_id": face.face_id,
+        "roi": {"x": round(box.x), "y": round(box.y), "width": round(box.width), "height": round(box.height)},
+        "detection_score": round(face.detection_score, 3),
+        "quality": round(face.quality, 3),
+        **estimate_fields(face.emotion),
+    }
+
+
+def _print(fields: dict[str, Any]) -> None:
+    print(json.dumps(fields), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Run a model over labelled data as the product would see it, and hand the distributions to the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from emotion_perception.errors import ModelError
+from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
+from emotion_perception.learning.speech_corpora import CORPORA, load_speech
+from emotion_perception.media import MediaError, read_audio, read_image
+from emotion_perception.resources import model_path
+from emotion_perception.types import EmotionEstimate
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a model said about N labelled cases."""
+
+    title: str
+    probabilities: np.ndarray  # (N, 8)
+    labels: np.ndarray  # (N,) index in the vocabulary
+    confidence: np.ndarray  # (N,) as the model states it
+    counts: dict[str, int]  # how the cases were read
+
+
+def visual(data: Path, split: str, labels: str, weights: Path | None = None) -> Cases:
+    """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
+
+    In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
+    smaller, the whole picture is the face.
+
+    Raises:
+        ValueError, OSError: the data are not readable.
+        ModelError: a model file is missing or corrupt.
+    """
+    from emotion_perception.visual.detector import FaceDetector
+    from emotion_perception.visual.expression import ExpressionClassifier
+    from emotion_perception.visual.perception import SMALL_PICTURE, crop_face, whole_face
+
+    classifier = ExpressionClassifier(weights or _published("expression.safetensors"))
+    counts: Counter[str] = Counter()
+    if data.is_file():
+        archive = load_ferplus_faces(data, split, labels)
+        crops, truth = archive.faces, archive.labels
+        counts["whole_picture_small"] = len(crops)
+        title = f"{classifier.name} on {data.name} {split}, {labels} labels"
+    else:
+        files = load_folders(data, IMAGE_SUFFIXES)
+        detector = FaceDetector()
+        found: list[np.ndarray] = []
+        kept: list[int] = []
+        for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="faces", unit="picture"):
+            try:
+                image = read_image(path)
+            except MediaError as error:
+                tqdm.write(f"left out: {error}")
+                counts["unreadable"] += 1
+                continue
+            faces = [] if max(image.shape[:2]) <= SMALL_PICTURE else detector.detect(image)
+            if faces:
+                counts["face_found"] += 1
+                found.append(crop_face(image, max(faces, key=lambda face: face.box.width * face.box.height)))
+            else:
+                counts["whole_picture_small" if max(image.shape[:2]) <= SMALL_PICTURE else "whole_picture_no_face"] += 1
+                found.append(whole_face(image))
+            kept.append(int(label))
+        crops = np.stack(found) if found else np.empty((0, 48, 48), np.uint8)
+        truth = np.array(kept, dtype=np.int64)
+        title = f"{classifier.name} on {data.name}"
+    estimates: list[EmotionEstimate] = []
+    for start in tqdm(range(0, len(crops), 64), desc="expressions", unit="batch"):
+        estimates += classifier.classify(crops[start : start + 64])
+    return _cases(title, estimates, truth, counts)
+
+
+def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
+    """The voice model on a corpus (``split``) or on a folder of sounds per emotion; one decision a file.
+
+    Each file passes the acoustic path of the robot: voice activity, noise reduction, classification. Where no speech is
+    found the whole file is classified, and counted as ``no_speech_found``.
+
+    Raises:
+        ValueError, OSError: the data are not readable.
+        ModelError: a model file is missing or corrupt.
+    """
+    from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+
+    if data.name in CORPORA:
+        corpus = load_speech(data, split)
+        paths, labels, title = corpus.paths, corpus.labels, f"{data.name} {split}"
+    else:
+        files = load_folders(data, AUDIO_SUFFIXES)
+        paths, labels, title = files.paths, files.labels, data.name
+    perception = AcousticPerception(AcousticConfig(model=str(weights or "")))
+    counts: Counter[str] = Counter()
+    estimates: list[EmotionEstimate] = []
+    kept: list[int] = []
+    for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):
+        try:
+            samples, rate = read_audio(path)
+            clip = perception.clip(samples, rate)
+        except (MediaError, ValueError) as error:
+            tqdm.write(f"left out: {error}")
+            counts["unreadable"] += 1
+            continue
+        counts["speech_found" if clip.speech_found else "no_speech_found"] += 1
+        estimates.append(clip.emotion)
+        kept.append(int(label))
+    return _cases(f"voice model on {title}", estimates, np.array(kept, dtype=np.int64), counts)
+
+
+def _published(name: str) -> Path:
+    try:
+        return model_path(name)
+    except FileNotFoundError as error:
+        raise ModelError(str(error)) from None
+
+
+def _cases(title: str, estimates: list[EmotionEstimate], labels: np.ndarray, counts: Counter[str]) -> Cases:
+    return Cases(
+        title,
+        np.array([e.probabilities for e in estimates], dtype=np.float32).reshape(-1, 8),
+        labels,
+        np.array([e.confidence for e in estimates], dtype=np.float32),
+        dict(counts),
+    )

@@ -1,0 +1,124 @@
+"""The speech corpora, split by speaker: RAVDESS (Livingstone & Russo 2018), EmoDB (Burkhardt et al. 2005), nEMO (Christop 2024).
+
+File names carry the labels; :mod:`emotion_perception.emotions` maps them onto the vocabulary. No speaker is in two splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emotion_perception.emotions import EMODB_CODES, EMOTIONS, NEUTRAL, RAVDESS_CODES, emotion_index
+
+SPLITS = ("train", "validation", "test", "all")
+CORPORA = ("ravdess_speech", "emodb", "nemo")
+
+# Speakers held out, by corpus and split; everybody else trains. One woman and one man each where the corpus has the voices
+# to spare; nEMO has three of each and gives one woman and one man in all.
+HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
+    "ravdess_speech": {"validation": ("19", "20"), "test": ("21", "22", "23", "24")},
+    "emodb": {"validation": ("09", "12"), "test": ("15", "16")},
+    "nemo": {"validation": ("IC0",), "test": ("SM0",)},
+}
+# RAVDESS asks its actors for two strengths; where they lie on 0..1 is a convention of this project.
+NORMAL_INTENSITY, STRONG_INTENSITY = 0.4, 0.9
+
+
+@dataclass(frozen=True)
+class SpeechSplit:
+    """Clips of one corpus. Row i of every field is the same clip."""
+
+    corpus: str
+    paths: tuple[Path, ...]
+    labels: np.ndarray  # (N,) int64, index into EMOTIONS
+    speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
+    intensity: np.ndarray  # (N,) float32, 0..1, NaN where the corpus does not say (and for neutral, which has none)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def present(self) -> np.ndarray:
+        """``(8,)`` bool: the labels this corpus can give."""
+        return corpus_labels(self.corpus)
+
+
+def corpus_labels(corpus: str) -> np.ndarray:
+    """``(8,)`` bool mask of the vocabulary's labels that the corpus has; the others are unknown there, not absent."""
+    present = {
+        "ravdess_speech": RAVDESS_CODES.values(),
+        "emodb": EMODB_CODES.values(),
+        "nemo": [emotion_index(name) for name in ("anger", "fear", "happiness", "neutral", "sadness", "surprised")],
+    }[corpus]
+    mask = np.zeros(len(EMOTIONS), dtype=bool)
+    mask[list(present)] = True
+    return mask
+
+
+def load_speech(folder: Path, split: str) -> SpeechSplit:
+    """Clips of ``folder`` (named ``ravdess_speech``, ``emodb`` or ``nemo``) that belong to ``split``.
+
+    Args:
+        folder: the corpus as it lies in the data directory.
+        split: ``train``, ``validation``, ``test`` or ``all``.
+
+    Raises:
+        ValueError: unknown corpus or split, or a file whose name does not follow the corpus.
+        FileNotFoundError: the folder is missing or holds no clip.
+    """
+    folder = Path(folder)
+    corpus = folder.name
+    if corpus not in CORPORA:
+        raise ValueError(f"{folder} is not one of the speech corpora {', '.join(CORPORA)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
+    pattern, parse = _PARSERS[corpus]
+    files = sorted(folder.glob(pattern))
+    if not files:
+        raise FileNotFoundError(f"no {pattern} in {folder}")
+    held = {speaker: name for name, speakers in HELD_OUT[corpus].items() for speaker in speakers}
+    rows = []
+    for path in files:
+        speaker, label, intensity = _parse(parse, path)
+        if split in ("all", held.get(speaker, "train")):
+            rows.append((path, label, f"{corpus}/{speaker}", intensity))
+    return SpeechSplit(
+        corpus,
+        tuple(row[0] for row in rows),
+        np.array([row[1] for row in rows], dtype=np.int64),
+        np.array([row[2] for row in rows], dtype=np.str_),
+        np.array([row[3] for row in rows], dtype=np.float32),
+    )
+
+
+def _parse(parse: Callable[[str], tuple[str, int, float]], path: Path) -> tuple[str, int, float]:
+    try:
+        return parse(path.stem)
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"{path} is not named like a clip of its corpus: {error}") from error
+
+
+def _ravdess(stem: str) -> tuple[str, int, float]:
+    _, _, emotion, intensity, _, _, actor = stem.split("-")
+    label = RAVDESS_CODES[emotion]
+    strength = {"01": NORMAL_INTENSITY, "02": STRONG_INTENSITY}[intensity]
+    return actor, label, float("nan") if label == NEUTRAL else strength
+
+
+def _emodb(stem: str) -> tuple[str, int, float]:
+    return stem[:2], EMODB_CODES[stem[5]], float("nan")
+
+
+def _nemo(stem: str) -> tuple[str, int, float]:
+    speaker, emotion, _ = stem.split("_")
+    return speaker, emotion_index(emotion), float("nan")
+
+
+_PARSERS: dict[str, tuple[str, Callable[[str], tuple[str, int, float]]]] = {
+    "ravdess_speech": ("Actor_*/*.flac", _ravdess),
+    "emodb": ("*.flac", _emodb),
+    "nemo": ("*.ogg", _nemo),
+}

@@ -1,0 +1,104 @@
+"""Recognise emotions in files, without ROS: the same core as the nodes, fed from media time instead of a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.fusion.state import EmotionFusion, FusionConfig
+from emotion_perception.media import MediaFrame, open_media
+from emotion_perception.types import EmotionState, FaceObservation
+from emotion_perception.visual.perception import VisualConfig, VisualPerception
+
+SECOND = 1_000_000_000  # ns
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was known at one moment of a recording."""
+
+    time: float  # s from the start of the recording
+    duration: float  # s of the recording, NaN where the file does not say
+    state: EmotionState
+    faces: tuple[FaceObservation, ...]  # of the newest picture looked at
+
+
+class Recognizer:
+    """Loads each model when it is first needed, then reads any number of files.
+
+    Args:
+        frames_per_second: pictures of a video that are looked at; the rest are decoded and dropped.
+        step: seconds of media time between two moments.
+
+    Raises:
+        ModelError: (on first use) a model file is missing or corrupt.
+    """
+
+    def __init__(
+        self,
+        visual: VisualConfig | None = None,
+        acoustic: AcousticConfig | None = None,
+        fusion: FusionConfig | None = None,
+        frames_per_second: float = 10.0,
+        step: float = 1.0,
+    ) -> None:
+        if frames_per_second <= 0 or step <= 0:
+            raise ValueError(f"frames per second and step must be positive, got {frames_per_second} and {step}")
+        self._visual_config = visual or VisualConfig()
+        self._acoustic_config = acoustic or AcousticConfig()
+        self._fusion_config = fusion or FusionConfig()
+        self._frame_interval = 1 / frames_per_second
+        self._step = step
+
+    @cached_property
+    def visual(self) -> VisualPerception:
+        """The visual core."""
+        return VisualPerception(self._visual_config)
+
+    @cached_property
+    def acoustic(self) -> AcousticPerception:
+        """The acoustic core."""
+        return AcousticPerception(self._acoustic_config)
+
+    def image(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
+        """The faces of one picture, uint8 ``(H, W, 3)`` bgr; a picture of 64 pixels or smaller is itself the face."""
+        return self.visual.still(image)
+
+    def media(self, path: Path) -> Iterator[Moment]:
+        """The state every ``step`` seconds of a video or sound file, and once at its end.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        fusion = EmotionFusion(self._fusion_config)
+        faces: tuple[FaceObservation, ...] = ()
+        end, due, next_frame = 0.0, self._step, 0.0
+        with open_media(path) as media:
+            if media.has_video:
+                self.visual.reset()
+            if media.has_audio:
+                self.acoustic.reset()
+            for item in media.read():
+                while item.time >= due:
+                    yield Moment(due, media.duration, fusion.state(round(due * SECOND)), faces)
+                    due += self._step
+                stamp = round(item.time * SECOND)
+                if isinstance(item, MediaFrame):
+                    end = max(end, item.time)
+                    if item.time + 1e-6 >= next_frame:
+                        next_frame = max(next_frame + self._frame_interval, item.time)
+                        faces = self.visual.process(item.image, stamp)
+                        fusion.add_faces(stamp, faces)
+                else:
+                    end = max(end, item.time + len(item.samples) / item.sample_rate)
+                    for voice in self.acoustic.push(item.samples, item.sample_rate, stamp):
+                        fusion.add_voice(voice)
+            if media.has_audio:
+                for voice in self.acoustic.flush():
+                    fusion.add_voice(voice)
+            yield Moment(end, media.duration, fusion.state(round(end * SECOND)), faces)

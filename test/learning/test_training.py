@@ -1,0 +1,191 @@
+"""The trainings' building blocks: configuration, schedule, augmentation, resuming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.learning import labelled, train_visual
+from emotion_perception.learning.common import MovingAverage, load_checkpoint, one_cycle, save_checkpoint
+from emotion_perception.learning.config import load_config
+from emotion_perception.learning.face_augmentation import augment_faces, mix_faces
+from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
+
+SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)))
+
+
+@pytest.fixture
+def archive(tmp_path) -> Path:
+    """A FER+-like archive of 96 faces: bright ones are happy, dark ones sad, two rows are not faces."""
+    rng = np.random.default_rng(0)
+    n = 96
+    happy = rng.random(n) < 0.5
+    votes = np.zeros((n, 10), np.uint8)
+    votes[happy, 1] = 9
+    votes[~happy, 3] = 9
+    votes[:, 0] = 1
+    votes[:2] = np.eye(10, dtype=np.uint8)[9] * 10
+    images = rng.integers(0, 60, (n, 48, 48)).astype(np.uint8)
+    images[happy, 30:40, 10:38] += 150
+    path = tmp_path / "ferplus.npz"
+    np.savez(
+        path,
+        images=images,
+        votes=votes,
+        usage=np.array(["Training"] * 64 + ["PublicTest"] * 32),
+        names=np.array([f"fer{i:07}.png" for i in range(n)]),
+        fer2013=np.where(happy, 3, 4).astype(np.int8),
+    )
+    return path
+
+
+def test_ferplus_reads_votes_in_the_visual_order(archive):
+    split = load_ferplus(archive, "Training")
+    assert split.faces.shape == (64, 48, 48)
+    assert (split.majority[:2] == -1).all()
+    assert set(split.majority[2:]) == {1, 2}  # happy and sad among the seven
+    assert (split.majority[2:] == split.fer2013[2:]).all()
+    assert np.allclose(split.distribution.sum(1), 1)
+
+
+def test_ferplus_names_the_splits_there_are(archive):
+    with pytest.raises(ValueError, match="unknown split 'test'; FER\\+ has Training"):
+        load_ferplus(archive, "test")
+
+
+def test_evaluation_leaves_out_what_has_no_label(archive):
+    crowd = labelled.load_ferplus_faces(archive, "Training", "ferplus")
+    original = labelled.load_ferplus_faces(archive, "Training", "fer2013")
+    assert len(crowd.faces) == 62 and len(original.faces) == 64
+    assert set(crowd.labels) <= set(VISUAL_INDICES)
+
+
+def test_training_killed_after_an_epoch_resumes_to_the_same_weights(archive, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    train_visual.train(archive, tmp_path / "whole.safetensors", SMALL, tmp_path / "whole.ckpt")
+
+    def save_then_die(path, state):
+        save_checkpoint(path, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_visual, "save_checkpoint", save_then_die)
+        train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+    assert load_checkpoint(tmp_path / "resumed.ckpt")["epoch"] == 1
+    train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+    whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "resumed.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_published_weights_load_back_with_their_card(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "net.safetensors", SMALL, tmp_path / "net.ckpt")
+    net = ExpressionNet(SMALL.net)
+    with safe_open(tmp_path / "net.safetensors", "pt") as file:
+        card = json.loads(file.metadata()["card"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    missing, unexpected = net.load_state_dict(weights, strict=False)
+    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
+    assert card["calibration"]["ferplus_scale"] + card["calibration"]["fer2013_scale"] > 0
+    assert card["training"]["net"]["widths"] == list(SMALL.net.widths)
+
+
+def test_augmentation_keeps_shape_and_range_and_is_repeatable():
+    faces = torch.rand(32, 1, 48, 48) * 255
+    one = augment_faces(faces, torch.Generator().manual_seed(1))
+    two = augment_faces(faces, torch.Generator().manual_seed(1))
+    assert one.shape == faces.shape and one.min() >= 0 and one.max() <= 255
+    assert torch.equal(one, two)
+    assert not torch.allclose(one, faces, atol=5)
+
+
+def test_mixup_blends_targets_as_it_blends_faces():
+    faces = torch.zeros(64, 1, 4, 4)
+    faces[:32] = 100.0
+    target = (faces[:, 0, 0, 0] / 100).unsqueeze(1)
+    mixed, (blended,) = mix_faces(faces, (target,), 1.0, 0.5, torch.Generator().manual_seed(0))
+    assert torch.allclose(mixed[:, 0, 0, 0] / 100, blended[:, 0], atol=1e-6)
+    assert ((blended > 0.01) & (blended < 0.99)).any()
+
+
+def test_schedule_rises_then_falls():
+    factors = [one_cycle(step, 100) for step in range(100)]
+    assert max(factors) == pytest.approx(1, abs=0.02)
+    assert factors.index(max(factors)) in range(13, 18)
+    assert factors[0] < 0.1 and factors[-1] < 0.01
+
+
+def test_moving_average_follows_the_weights():
+    net = torch.nn.Linear(2, 1)
+    average = MovingAverage(net, 0.9)
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+    for _ in range(200):
+        average.update(net)
+    assert torch.allclose(average.module.weight, net.weight, atol=1e-3)
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    rate: float = 0.1
+    name: str = "a"
+    inner: Inner = field(default_factory=Inner)
+    sizes: tuple[int, ...] = (1, 2)
+
+
+def test_configuration_reads_nested_values(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("rate: 1\nsizes: [3, 4]\ninner: {size: 5}\n")
+    assert load_config(path, Outer, {"name": "b"}) == Outer(1.0, "b", Inner(5), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("rat: 1", "unknown setting 'rat'"), ("name: 3", "name must be str, got 3"), ("- 1", "expected a mapping")],
+)
+def test_configuration_names_what_is_wrong(tmp_path, text, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        load_config(path, Outer)
+
+
+def test_published_configurations_are_complete():
+    root = Path(__file__).resolve().parents[2] / "config" / "training"
+    config = load_config(root / "visual.yaml", train_visual.VisualTraining)
+    assert config == train_visual.VisualTraining()
+
+
+def test_folders_are_named_after_emotions(tmp_path):
+    for name in ("happy", "anger"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"x")
+        (tmp_path / name / "notes.txt").write_bytes(b"x")
+    files = labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+    assert [p.parent.name for p in files.paths] == ["anger", "happy"]
+    assert files.labels.tolist() == [4, 2]
+
+
+def test_a_folder_that_names_no_emotion_is_refused(tmp_path):
+    (tmp_path / "smug").mkdir()
+    with pytest.raises(ValueError, match="smug.*unknown emotion"):
+        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "happy").mkdir()
+    with pytest.raises(ValueError, match="no .*png"):
+        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
