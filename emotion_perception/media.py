@@ -1,0 +1,417 @@
+"""Video, audio and picture files as a stream of frames and sample blocks in media-time order, through PyAV.
+
+Times are seconds from the start of the earlier of the two streams, so a stream that begins later keeps its offset and
+sound and picture stay together. Nothing here touches a network: only plain local files are opened.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+import av
+import av.error
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FALLBACK_FPS = 25.0  # where neither the container nor the codec says
+STILL_FPS = 10.0  # rate at which `MediaFile.loop` repeats a still image
+MAX_AUDIO_BLOCK_S = (
+    0.032  # longer codec frames are cut, so that a live consumer gets sound as a microphone would give it
+)
+AUDIO_JITTER_S = 0.02  # stamps this near the sample count are rounding (FLV counts milliseconds), not gaps
+STREAM_KINDS = ("video", "audio")
+# Demuxers that take any text for a picture, or whose files point at other files.
+REFUSED_FORMATS = {"tty", "hls", "dash", "concat", "sdp", "applehttp"}
+
+
+class MediaError(Exception):
+    """A source cannot be read; the message is one line that names the source and the reason."""
+
+
+@dataclass(frozen=True)
+class MediaFrame:
+    """One picture."""
+
+    time: float  # s: media time of a file, Unix time of a live source
+    image: np.ndarray  # (H, W, 3) uint8 BGR, contiguous
+
+
+@dataclass(frozen=True)
+class MediaAudio:
+    """One block of sound."""
+
+    time: float  # s, of the first sample
+    samples: np.ndarray  # (T, channels) int16
+    sample_rate: int  # Hz
+
+    @property
+    def end(self) -> float:
+        """Time just after the last sample, s."""
+        return self.time + len(self.samples) / self.sample_rate
+
+
+MediaItem = MediaFrame | MediaAudio
+
+
+class MediaFile:
+    """A readable video, audio or image file; made by :func:`open_media`.
+
+    Attributes:
+        has_video, has_audio: what can be decoded; a cover picture in a music file is not video.
+        is_image: a still image: one frame at time 0.
+        duration: s as the container states it, None where it does not; the true end is known after reading.
+        fps, width, height: 0 without video; width and height after rotation.
+        sample_rate, channels: 0 without audio.
+        errors: packets that could not be decoded so far, over all reads.
+        repaired: stamps that were missing or ran backwards and were replaced, over all reads.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.has_video = self.has_audio = self.is_image = False
+        self.duration: float | None = None
+        self.fps = 0.0
+        self.width = self.height = self.sample_rate = self.channels = 0
+        self.errors = self.repaired = 0
+        self._origin = 0.0  # s on the container's clock that is media time 0
+        self._readers: list[Iterator[Any]] = []
+        if _is_image(path):
+            image = read_image(path)
+            self.is_image = self.has_video = True
+            self.height, self.width = image.shape[:2]
+            self.fps, self.duration = STILL_FPS, 0.0
+        else:
+            self._probe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every iterator handed out by :meth:`read` and :meth:`loop`."""
+        for reader in self._readers:
+            reader.close()  # type: ignore[attr-defined]
+        self._readers.clear()
+
+    def read(self) -> Iterator[MediaItem]:
+        """Frames and audio blocks in time order, once from start to end; may be called again for another pass.
+
+        A packet that cannot be decoded is counted in ``errors`` and skipped; a container that breaks off ends the
+        stream. Neither raises.
+
+        Raises:
+            MediaError: the file can no longer be opened.
+        """
+        if self.is_image:
+            yield MediaFrame(0.0, read_image(self.path))
+            return
+        streams: list[Iterator[MediaItem]] = []
+        if self.has_video:
+            streams.append(self._frames())
+        if self.has_audio:
+            streams.append(self._blocks())
+        # Each stream has its own container, so however the file is interleaved one item of each is held at most.
+        self._readers += streams
+        try:
+            yield from heapq.merge(*streams, key=lambda item: item.time)
+        finally:
+            for stream in streams:
+                stream.close()  # type: ignore[attr-defined]
+                if stream in self._readers:
+                    self._readers.remove(stream)
+
+    def loop(self) -> Iterator[MediaItem]:
+        """The file over and over, times going on.
+
+        A repetition starts where the longer of the two streams ended (last frame plus its duration, last sample), the same
+        offset for both, so that sync is that of the file in every round. A still image is repeated at `STILL_FPS`.
+
+        Raises:
+            MediaError: the file can no longer be read, or a round gave nothing.
+        """
+        offset = 0.0
+        if self.is_image:
+            frame = MediaFrame(0.0, read_image(self.path))
+            count = 0
+            while True:
+                yield replace(frame, time=count / STILL_FPS)
+                count += 1
+        while True:
+            end = 0.0
+            for item in self.read():
+                end = max(end, item.end if isinstance(item, MediaAudio) else item.time + 1 / self.fps)
+                yield replace(item, time=item.time + offset)
+            if end <= 0.0:
+                raise MediaError(f"{self.path}: nothing in it can be decoded any more")
+            offset += end
+
+    def _probe(self) -> None:
+        """Find the streams and decode the first frame of each: what is promised here can be read."""
+        first: dict[str, float] = {}
+        for kind in STREAM_KINDS:
+            with _open_container(self.path) as container:
+                stream = _pick_stream(container, kind)
+                if stream is None:
+                    continue
+                if container.duration:
+                    self.duration = container.duration / av.time_base
+                frame = next(_decode(container, stream, self._count_error), None)
+                if frame is None:
+                    continue
+                first[kind] = frame.time if frame.pts is not None and frame.time is not None else math.nan
+                if kind == "video":
+                    self.has_video = True
+                    self.fps = _frame_rate(stream)
+                    self.height, self.width = _frame_to_bgr(frame).shape[:2]
+                else:
+                    self.has_audio = True
+                    self.sample_rate, self.channels = frame.sample_rate, len(frame.layout.channels)
+        if not first:
+            raise MediaError(f"{self.path}: no video or audio in it that can be decoded")
+        known = [time for time in first.values() if not math.isnan(time)]
+        self._origin = min(known, default=0.0)
+        self.errors = 0  # the probe's are met again by read()
+
+    def _count_error(self) -> None:
+        self.errors += 1
+
+    def _is_wild(self, time: float) -> bool:
+        """A stamp far past the stated end is damage; believing it would stop the play for hours."""
+        return self.duration is not None and time > self.duration + 10.0
+
+    def _frames(self) -> Iterator[MediaItem]:
+        with _open_container(self.path) as container:
+            stream = _pick_stream(container, "video")
+            if stream is None:
+                return
+            period = 1 / self.fps
+            last, in_row = -period, 0  # in_row: stamps repaired one after the other
+            for frame in _decode(container, stream, self._count_error):
+                time = math.nan if frame.pts is None else float(frame.time) - self._origin
+                if time > last and not self._is_wild(time):
+                    in_row = 0
+                else:
+                    # One stamp doubled: half a frame on leaves room for the next; a stream of bad stamps: count by rate.
+                    time = last + (period / 2 if in_row == 0 and not math.isnan(time) else period)
+                    in_row += 1
+                    self.repaired += 1
+                last = time
+                try:
+                    image = _frame_to_bgr(frame)
+                except (av.error.FFmpegError, ValueError, MemoryError):
+                    self.errors += 1
+                    continue
+                yield MediaFrame(time, image)
+
+    def _blocks(self) -> Iterator[MediaItem]:
+        with _open_container(self.path) as container:
+            stream = _pick_stream(container, "audio")
+            if stream is None:
+                return
+            clock: float | None = None  # where the next sample belongs by count
+            for frame in _decode(container, stream, self._count_error):
+                try:
+                    samples = _frame_to_int16(frame)
+                except (av.error.FFmpegError, ValueError, MemoryError):
+                    self.errors += 1
+                    continue
+                rate = frame.sample_rate
+                time = math.nan if frame.pts is None else float(frame.time) - self._origin
+                if clock is None:
+                    clock = 0.0 if math.isnan(time) else time
+                elif math.isnan(time) or self._is_wild(time) or time < clock - 1.0:
+                    self.repaired += 1
+                elif time > clock + AUDIO_JITTER_S:
+                    clock = time  # samples are missing here; the gap keeps the rest in sync
+                elif time < clock - AUDIO_JITTER_S:
+                    samples = samples[round((clock - time) * rate) :]  # already played
+                    self.repaired += 1
+                step = max(1, int(rate * MAX_AUDIO_BLOCK_S))
+                pieces = max(1, math.ceil(len(samples) / step))
+                for block in np.array_split(samples, pieces):
+                    if len(block):
+                        yield MediaAudio(clock, np.ascontiguousarray(block), rate)
+                        clock += len(block) / rate
+
+
+def open_media(path: str | Path) -> MediaFile:
+    """Open a local video, audio or image file; use as a context manager.
+
+    Raises:
+        MediaError: missing, a directory, empty, not readable, corrupt, or nothing in it can be decoded.
+    """
+    return MediaFile(_checked(path))
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """A still image (png, jpg, bmp, webp, gif, tiff, pgm ...; first frame) as ``(H, W, 3)`` uint8 BGR, EXIF rotation applied.
+
+    Raises:
+        MediaError: missing, empty, or not an image that can be decoded.
+    """
+    file = _checked(path)
+    try:
+        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+    except (cv2.error, OSError):
+        image = None
+    if image is None:  # PyAV knows more formats
+        try:
+            with _open_container(file) as container:
+                frame = next(container.decode(video=0), None)
+                image = None if frame is None else _frame_to_bgr(frame)
+        except (MediaError, av.error.FFmpegError, OSError, ValueError, IndexError):
+            image = None
+    if image is None or image.size == 0:
+        raise MediaError(f"{file}: not an image that can be decoded")
+    return np.ascontiguousarray(image)
+
+
+def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
+    """All sound of a file as ``((T,) float32 in -1..1, sample rate in Hz)``, channels averaged.
+
+    A damaged end is left away; where the sample rate changes in mid-file, reading ends there.
+
+    Raises:
+        MediaError: the file cannot be opened or holds no sound that can be decoded.
+    """
+    file = _checked(path)
+    parts: list[np.ndarray] = []
+    rate = 0
+    with _open_container(file) as container:
+        stream = _pick_stream(container, "audio")
+        if stream is not None:
+            for frame in _decode(container, stream):
+                rate = rate or frame.sample_rate
+                if frame.sample_rate != rate:
+                    break
+                parts.append(_frame_to_float(frame).mean(axis=1))
+    if not parts:
+        raise MediaError(f"{file}: no audio in it that can be decoded")
+    return np.concatenate(parts), rate
+
+
+def _checked(path: str | Path) -> Path:
+    """The path, if it is a non-empty regular file; MediaError otherwise."""
+    file = Path(path)
+    try:
+        if not file.exists():
+            raise MediaError(f"{file}: no such file")
+        if file.is_dir():
+            raise MediaError(f"{file}: is a directory, not a media file")
+        if not file.is_file():
+            raise MediaError(f"{file}: not a regular file")
+        if file.stat().st_size == 0:
+            raise MediaError(f"{file}: the file is empty")
+        with file.open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+    return file
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file's first bytes are those of a still-image format (a raw MJPEG stream begins like a JPEG)."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if path.suffix.lower() in {".mjpg", ".mjpeg"}:
+        return False
+    return (
+        head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*"))
+        or (head[:2] == b"BM" and head[6:10] == b"\x00\x00\x00\x00")
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t")
+    )
+
+
+def _open_container(path: Path) -> Any:
+    try:
+        # The prefix keeps a colon in a name from being taken for a protocol, the white list keeps playlists off the network.
+        container = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError(f"{path}: not a readable media file ({reason})") from error
+    if REFUSED_FORMATS & set(container.format.name.split(",")):
+        container.close()
+        raise MediaError(f"{path}: not a readable media file (looks like text)")
+    return container
+
+
+def _pick_stream(container: Any, kind: str) -> Any:
+    """The stream of a kind that a player would choose: the default one, else the first; cover pictures aside."""
+    streams = [
+        stream
+        for stream in getattr(container.streams, kind)
+        if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    preferred = [stream for stream in streams if stream.disposition & av.stream.Disposition.default]
+    return (preferred or streams or [None])[0]
+
+
+def _decode(container: Any, stream: Any, on_error: Callable[[], None] = lambda: None) -> Iterator[Any]:
+    """Decoded frames of one stream; damage is told to ``on_error`` and skipped, not raised."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except (av.error.FFmpegError, OSError):
+            on_error()
+            return
+        try:
+            frames = packet.decode()
+        except (av.error.FFmpegError, ValueError, MemoryError):
+            on_error()
+            continue
+        yield from frames
+
+
+def _frame_rate(stream: Any) -> float:
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0.1 <= float(rate) <= 240:
+            return float(rate)
+    return FALLBACK_FPS
+
+
+def _frame_to_bgr(frame: Any) -> np.ndarray:
+    """Any pixel format and size to ``(H, W, 3)`` uint8 BGR, turned as the file's display matrix says."""
+    image = cast(np.ndarray, frame.to_ndarray(format="bgr24"))
+    turn = round(frame.rotation / 90) % 4  # quarter turns counterclockwise
+    return np.ascontiguousarray(np.rot90(image, turn) if turn else image)
+
+
+def _frame_to_planes(frame: Any) -> np.ndarray:
+    """Samples ``(T, channels)`` in the frame's own number format."""
+    samples = frame.to_ndarray()
+    return samples.T if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))
+
+
+def _frame_to_float(frame: Any) -> np.ndarray:
+    """Samples ``(T, channels)`` float32 in -1..1."""
+    samples = _frame_to_planes(frame)
+    if samples.dtype.kind == "f":
+        return np.clip(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128.0) / 128.0
+    return (samples / float(-np.iinfo(samples.dtype).min)).astype(np.float32)
+
+
+def _frame_to_int16(frame: Any) -> np.ndarray:
+    """Samples ``(T, channels)`` int16."""
+    samples = _frame_to_planes(frame)
+    if samples.dtype == np.int16:
+        return np.ascontiguousarray(samples)
+    return np.clip(np.rint(_frame_to_float(frame) * 32768.0), -32768, 32767).astype(np.int16)
