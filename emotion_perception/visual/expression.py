@@ -1,0 +1,146 @@
+"""Classify faces at run time: the network's published weights as an OpenVINO graph, without torch.
+
+The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
+:class:`emotion_perception.visual.expression_net.ExpressionNet`, which is what was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+from safetensors import safe_open
+
+from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_to_vocabulary
+from emotion_perception.errors import ModelError
+from emotion_perception.types import EmotionEstimate
+
+FACE_SIZE = 48  # px
+HEADS = ("ferplus", "fer2013", "intensity")
+SPLITS = (8, 15)  # where the three heads' 8 + 7 + 7 outputs are cut
+EPSILON = 1e-5  # torch's batch norm
+# One thread: see detector.COMPILE. fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
+COMPILE = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+
+def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Tensors (fp32) and card of a published model.
+
+    Raises:
+        ModelError: missing, not safetensors, or without a card; names the path.
+    """
+    if not path.is_file():
+        raise ModelError(f"model not found: {path}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+            card = json.loads((file.metadata() or {})["card"])
+    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+    return tensors, card
+
+
+class _Graph:
+    """Builds the network's layers from its weights; each method takes and returns a graph node."""
+
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        self.weights = weights
+
+    def conv(self, x: ov.Node, conv: str, norm: str, stride: int = 1) -> ov.Node:
+        """Convolution without bias and the batch norm behind it, as one convolution and an addition."""
+        w = self.weights
+        gain = w[f"{norm}.weight"] / np.sqrt(w[f"{norm}.running_var"] + EPSILON)
+        kernel = w[f"{conv}.weight"] * gain[:, None, None, None]
+        bias = w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
+        pad = [kernel.shape[-1] // 2] * 2
+        y = ops.convolution(x, ops.constant(kernel), [stride, stride], pad, pad, [1, 1])
+        return ops.add(y, ops.constant(bias[None, :, None, None]))
+
+    def block(self, x: ov.Node, name: str) -> ov.Node:
+        """A ResidualBlock; it halves the picture where it has a convolution in its shortcut."""
+        shortcut, stride = x, 1
+        if f"{name}.shortcut.0.weight" in self.weights:
+            stride = 2
+            shortcut = self.conv(x, f"{name}.shortcut.0", f"{name}.shortcut.1", stride)
+        y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.norm1", stride))
+        return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2"), shortcut))
+
+    def model(self) -> ov.Model:
+        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity."""
+        faces = ops.parameter([-1, FACE_SIZE, FACE_SIZE], ov.Type.u8)
+        x = ops.unsqueeze(ops.convert(faces, "f32"), ops.constant([1], ov.Type.i64))
+        axes = ops.constant([1, 2, 3], ov.Type.i64)
+        centred = ops.subtract(x, ops.reduce_mean(x, axes, True))
+        deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), axes, True))
+        x = ops.divide(centred, ops.add(deviation, ops.constant(np.float32(4))))
+        x = ops.relu(self.conv(x, "stem.0", "stem.1"))
+        index = 0
+        while f"stages.{index}.conv1.weight" in self.weights:
+            x, index = self.block(x, f"stages.{index}"), index + 1
+        features = ops.reduce_mean(x, ops.constant([2, 3], ov.Type.i64), False)
+        weight = np.concatenate([self.weights[f"{head}.weight"] for head in HEADS])
+        bias = np.concatenate([self.weights[f"{head}.bias"] for head in HEADS])
+        logits = ops.add(ops.matmul(features, ops.constant(weight), False, True), ops.constant(bias[None]))
+        return ov.Model([logits], [faces], "face-expression")
+
+
+class ExpressionClassifier:
+    """Calibrated emotion of aligned grey faces.
+
+    Raises:
+        ModelError: the weights are missing, corrupt, or of another network; names the path.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self.path = Path(weights)
+        tensors, self.card = read_weights(self.path)
+        try:
+            self.labels: tuple[str, ...] = tuple(self.card["labels"])
+            if self.labels != VISUAL_EMOTIONS:
+                raise ValueError(f"labels are {self.labels}, expected {VISUAL_EMOTIONS}")
+            self._scales = tuple(float(self.card["calibration"][f"{head}_scale"]) for head in HEADS[:2])
+            model = _Graph(tensors).model()
+            self._compiled = ov.Core().compile_model(model, "CPU", COMPILE)
+            self._request = self._compiled.create_infer_request()
+            self.classify(np.zeros((1, FACE_SIZE, FACE_SIZE), np.uint8))
+        except Exception as error:
+            raise ModelError(f"not a face-expression model: {self.path} ({type(error).__name__}: {error})") from error
+        self.name = f"{self.card.get('model', 'face-expression')} ({self.path.name})"
+
+    def logits(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits of the FER+ ``(N, 8)``, FER2013 ``(N, 7)`` and intensity ``(N, 7)`` heads of uint8 ``(N, 48, 48)``.
+
+        Raises:
+            ValueError: shape or type are others.
+        """
+        if faces.ndim != 3 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE) or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be uint8 (N, {FACE_SIZE}, {FACE_SIZE}), got {faces.shape} of {faces.dtype}")
+        if len(faces) == 0:
+            return np.zeros((0, 8), np.float32), np.zeros((0, 7), np.float32), np.zeros((0, 7), np.float32)
+        out = np.array(self._request.infer([np.ascontiguousarray(faces)], share_inputs=True)[0])
+        ferplus, fer2013, intensity = np.split(out, SPLITS, axis=1)
+        return ferplus, fer2013, intensity
+
+    def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Calibrated probabilities and intensities, each ``(N, 7)`` in the order of :attr:`labels`."""
+        ferplus, fer2013, intensity = self.logits(faces)
+        blend = self._scales[0] * ferplus[:, : len(self.labels)] + self._scales[1] * fer2013
+        weight = np.exp(blend - blend.max(axis=1, keepdims=True))
+        return weight / weight.sum(axis=1, keepdims=True), 1 / (1 + np.exp(-intensity))
+
+    def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:
+        """One estimate per face of uint8 ``(N, 48, 48)``; calm has probability 0 and intensity NaN."""
+        probabilities, strengths = self.probabilities(faces)
+        full = visual_to_vocabulary(probabilities)
+        intensities = np.full_like(full, np.nan)
+        intensities[:, VISUAL_INDICES] = strengths
+        return [EmotionEstimate.from_probabilities(p, s) for p, s in zip(full, intensities, strict=True)]
