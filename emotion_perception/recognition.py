@@ -23,7 +23,7 @@ class Moment:
     """What was known at one moment of a recording."""
 
     time: float  # s from the start of the recording
-    duration: float  # s of the recording, NaN where the file does not say
+    duration: float | None  # s of the recording, None where the file does not say
     state: EmotionState
     faces: tuple[FaceObservation, ...]  # of the newest picture looked at
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,7 @@ def _recognize(recognizer: Recognizer, path: Path) -> None:
         return
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
         for moment in recognizer.media(path):
-            bar.total = round(moment.duration, 1) if moment.duration == moment.duration else None
+            bar.total = moment.duration and round(moment.duration, 1)
             bar.update(round(moment.time - bar.n, 3))
             state = moment.state
             _print(
@@ -98,11 +99,12 @@ def estimate_fields(emotion: EmotionEstimate) -> dict[str, Any]:
     """An estimate as JSON-able fields; intensities that are not known are left out."""
     from emotion_perception.emotions import EMOTIONS
 
+    strengths = zip(EMOTIONS, map(float, emotion.intensities), strict=True)
     return {
         "label": emotion.name,
         "confidence": round(emotion.confidence, 4),
         "probabilities": {n: round(float(p), 4) for n, p in zip(EMOTIONS, emotion.probabilities, strict=True)},
-        "intensities": {n: round(float(i), 4) for n, i in zip(EMOTIONS, emotion.intensities, strict=True) if i == i},
+        "intensities": {n: round(i, 4) for n, i in strengths if not math.isnan(i)},
         "valence": round(emotion.valence, 4),
         "arousal": round(emotion.arousal, 4),
     }

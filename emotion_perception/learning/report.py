@@ -12,8 +12,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first: no display is needed)
+matplotlib.use("Agg")  # no display is needed
+from matplotlib import pyplot as plt
 
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.learning.metrics import CalibrationBins, calibration_bins, confusion_matrix, roc_curve, score

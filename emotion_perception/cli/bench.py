@@ -1,0 +1,185 @@
+"""``emotion-bench``: how long each part takes on this machine, and the whole graph from image to state."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+EPILOG = """examples:
+  emotion-bench                      # a table
+  emotion-bench --json               # the last line on stdout is one JSON object
+  emotion-bench --parts core         # without ROS: only the two models
+  emotion-bench --source talk.mp4    # the graph runs on a film of yours, sound included
+
+Fields: visual_ms_p50/p95 (one 640x480 image with one face: detection, tracking, expression), acoustic_ms_p50/p95 (one decision
+about 3 s of speech: noise reduction, features, emotion), end_to_end_ms_p50/p95 (image stamp to /emotion_state received in another
+process, the whole graph running), fps (images processed per second), cpu_percent and rss_mb (all processes of the graph; 100 is
+one core), start_s (launch to the first state with evidence). The environment's other load counts: stop it for true figures."""
+
+WIDTH, HEIGHT = 640, 480
+UTTERANCE_S = 3.0
+SAMPLE_RATE = 16_000
+WARM_UP = 10
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of ``emotion-bench``."""
+    parser = argparse.ArgumentParser(
+        prog="emotion-bench", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--parts", choices=("all", "core", "graph"), default="all", help="what to measure (all)")
+    parser.add_argument("--frames", type=int, default=150, help="images for the visual figure (150)")
+    parser.add_argument("--decisions", type=int, default=30, help="decisions for the acoustic figure (30)")
+    parser.add_argument("--duration", type=float, default=20.0, help="seconds the graph is listened to (20)")
+    parser.add_argument("--source", type=Path, help="film for the graph (default: the built-in clip)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.frames < 1 or args.decisions < 1 or args.duration <= 0:
+        parser.error("--frames, --decisions and --duration must be positive")
+    from emotion_perception.errors import ModelError
+    from emotion_perception.media import MediaError
+
+    found: dict[str, Any] = {}
+    try:
+        if args.parts != "graph":
+            found |= measure_visual(args.frames)
+            found |= measure_acoustic(args.decisions)
+        if args.parts != "core":
+            found |= measure_graph(args.source, args.duration)
+    except (ModelError, MediaError, FileNotFoundError, RuntimeError) as error:
+        print(f"emotion-bench: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(found))
+    else:
+        for name, value in found.items():
+            print(f"{name:>22}  {value}")
+    return 0
+
+
+def percentiles(name: str, seconds: list[float] | tuple[float, ...]) -> dict[str, float]:
+    """``{name}_p50`` and ``{name}_p95`` in milliseconds."""
+    import numpy as np
+
+    p50, p95 = np.percentile(seconds, (50, 95)) * 1000
+    return {f"{name}_p50": round(float(p50), 2), f"{name}_p95": round(float(p95), 2)}
+
+
+def measure_visual(frames: int) -> dict[str, Any]:
+    """Time the visual core on the built-in clip, at the clip's own pace of stamps."""
+    import cv2
+
+    from emotion_perception.media import MediaFrame, open_media
+    from emotion_perception.resources import demo_clip_path
+    from emotion_perception.visual.perception import VisualConfig, VisualPerception
+
+    cv2.setNumThreads(1)
+    perception = VisualPerception(VisualConfig())
+    taken: list[float] = []
+    seen = 0
+    with open_media(demo_clip_path()) as clip:
+        for item in clip.loop():
+            if not isinstance(item, MediaFrame):
+                continue
+            image = item.image
+            if image.shape[:2] != (HEIGHT, WIDTH):
+                image = cv2.resize(image, (WIDTH, HEIGHT))
+            started = time.perf_counter()
+            faces = perception.process(image, round(item.time * 1e9))
+            taken.append(time.perf_counter() - started)
+            seen += bool(faces)
+            if len(taken) == frames + WARM_UP:
+                break
+    return percentiles("visual_ms", taken[WARM_UP:]) | {"visual_face_share": round(seen / len(taken), 3)}
+
+
+def measure_acoustic(decisions: int) -> dict[str, Any]:
+    """Time the decision about one stretch of sound: a harmonic tone with speech's rhythm in noise (content costs nothing)."""
+    import numpy as np
+
+    from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+
+    rng = np.random.default_rng(0)
+    t = np.arange(round(UTTERANCE_S * SAMPLE_RATE)) / SAMPLE_RATE
+    voiced = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12)) * (1 + np.sin(2 * np.pi * 4 * t))
+    samples = (0.05 * voiced + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
+    noise = (0.01 * rng.standard_normal(SAMPLE_RATE)).astype(np.float32)
+    perception = AcousticPerception(AcousticConfig())
+    taken = []
+    for _ in range(decisions + 2):
+        started = time.perf_counter()
+        perception.decide(samples, noise)
+        taken.append(time.perf_counter() - started)
+    return percentiles("acoustic_ms", taken[2:])
+
+
+def measure_graph(source: Path | None, duration: float) -> dict[str, Any]:
+    """Start the whole graph, listen to ``/emotion_state`` from this process, and add up what the graph's processes use.
+
+    Raises:
+        RuntimeError: the graph ended, or no state with evidence came within a minute.
+    """
+    import psutil
+
+    from emotion_perception.nodes.latency_probe import listen
+    from emotion_perception.resources import demo_clip_path
+
+    # A domain of its own, so that no other graph on this machine is measured.
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    command = [
+        sys.executable,
+        "-m",
+        "emotion_perception.nodes.bringup",
+        "--source",
+        str(source or demo_clip_path()),
+        "--loop",
+    ]
+    started = time.monotonic()
+    graph = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
+    try:
+        heard = listen(duration)
+        if not heard.latencies:
+            raise RuntimeError(f"no state with evidence within {time.monotonic() - started:.0f} s")
+        processes = [p for p in psutil.Process(graph.pid).children(recursive=True) if p.is_running()]
+        usage = _usage(processes, 4.0)
+    finally:
+        graph.send_signal(signal.SIGINT)
+        try:
+            graph.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(graph.pid, signal.SIGKILL)
+    return (
+        percentiles("end_to_end_ms", heard.latencies)
+        | {"fps": round(heard.frames / heard.seconds, 2), "start_s": round(heard.first, 2)}
+        | usage
+    )
+
+
+def _usage(processes: list[Any], seconds: float) -> dict[str, Any]:
+    """CPU (percent of one core) and resident memory of the processes together, over ``seconds``."""
+    for process in processes:
+        process.cpu_percent()
+    time.sleep(seconds)
+    return {
+        "cpu_percent": round(sum(p.cpu_percent() for p in processes), 1),
+        "rss_mb": round(sum(p.memory_info().rss for p in processes) / 2**20, 1),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
