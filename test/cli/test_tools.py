@@ -1,0 +1,165 @@
+"""The command-line tools, run as a user runs them: arguments in, JSON lines and an exit code out."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from emotion_perception.cli import bench, evaluate, recognize, train
+from emotion_perception.emotions import EMOTIONS
+from emotion_perception.resources import demo_clip_path
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SCORES = {"n", "accuracy", "accuracy_closed", "uar", "macro_f1", "auc", "ece", "seconds"}
+
+
+@pytest.fixture(scope="module")
+def portrait() -> np.ndarray:
+    return cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+
+
+@pytest.fixture
+def portrait_file(tmp_path, portrait) -> Path:
+    path = tmp_path / "astronaut.png"
+    cv2.imwrite(str(path), portrait)
+    return path
+
+
+def lines(capsys) -> list[dict]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def write_tone(path: Path, seconds: float = 1.0) -> None:
+    t = np.arange(round(16000 * seconds)) / 16000
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes((8000 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes())
+
+
+@pytest.mark.parametrize("tool", [bench, evaluate, recognize, train])
+def test_help_teaches_by_examples(tool, capsys):
+    with pytest.raises(SystemExit) as stop:
+        tool.main(["--help"])
+    assert stop.value.code == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+def test_smiling_portrait_is_one_happy_face(portrait_file, capsys):
+    assert recognize.main([str(portrait_file)]) == 0
+    (face,) = lines(capsys)
+    assert face["status"] == "VISUAL_ONLY" and face["label"] == "happy"
+    assert set(face["probabilities"]) == set(EMOTIONS)
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+    roi = face["roi"]  # her face lies around (225, 115) in the 512-pixel picture
+    assert roi["x"] < 225 < roi["x"] + roi["width"] and roi["y"] < 115 < roi["y"] + roi["height"]
+
+
+def test_picture_without_face_gives_no_evidence(tmp_path, capsys):
+    path = tmp_path / "wall.png"
+    cv2.imwrite(str(path), np.full((240, 320, 3), 128, np.uint8))
+    assert recognize.main([str(path)]) == 0
+    assert lines(capsys) == [{"path": str(path), "status": "NO_EVIDENCE"}]
+
+
+def test_unreadable_file_is_named_and_the_rest_is_read(tmp_path, portrait_file, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a film")
+    assert recognize.main([str(broken), str(tmp_path / "missing.jpg"), str(portrait_file)]) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["label"] == "happy"
+    assert "broken.mp4" in captured.err and "missing.jpg" in captured.err and "Traceback" not in captured.err
+
+
+def test_film_gives_a_line_per_second_in_order(capsys):
+    assert recognize.main([str(demo_clip_path()), "--fps", "4"]) == 0
+    found = lines(capsys)
+    times = [line["time"] for line in found]
+    assert times == sorted(times) and times[:3] == [1.0, 2.0, 3.0]
+    assert sum(line["status"] == "VISUAL_ONLY" for line in found) > len(found) / 2
+    assert len({line["face_id"] for line in found if line["face_id"]}) == 1
+
+
+def test_silent_sound_file_gives_no_evidence(tmp_path, capsys):
+    path = tmp_path / "tone.wav"
+    write_tone(path, 2.5)
+    assert recognize.main([str(path)]) == 0
+    assert {line["status"] for line in lines(capsys)} == {"NO_EVIDENCE"}
+
+
+def test_evaluation_of_folders_counts_how_each_face_was_found(tmp_path, portrait, capsys):
+    for name in ("happy", "neutral"):
+        (tmp_path / "d" / name).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "d/happy/portrait.png"), portrait)
+    cv2.imwrite(str(tmp_path / "d/happy/crop.png"), cv2.resize(portrait[60:170, 170:280], (48, 48)))
+    cv2.imwrite(str(tmp_path / "d/neutral/wall.jpg"), np.full((200, 200, 3), 90, np.uint8))
+    (tmp_path / "d/neutral/broken.png").write_bytes(b"nothing")
+    assert evaluate.main(["visual", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "out")]) == 0
+    found = lines(capsys)[-1]
+    assert SCORES <= set(found)
+    assert found["n"] == 3
+    assert found["face_found"] == found["whole_picture_small"] == found["whole_picture_no_face"] == 1
+    assert found["unreadable"] == 1
+    for name in ("report.json", "classification_report.txt", "confusion_matrix.png", "roc.png", "calibration.png"):
+        assert (tmp_path / "out" / name).stat().st_size > 100
+
+
+def test_evaluation_without_labels_says_what_it_expects(tmp_path, capsys):
+    assert evaluate.main(["visual", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert "sub-folder named after an emotion" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluation_names_a_missing_model(tmp_path, portrait, capsys):
+    (tmp_path / "d/happy").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "d/happy/a.png"), portrait)
+    weights = tmp_path / "none.safetensors"
+    arguments = ["--data", str(tmp_path / "d"), "--out", str(tmp_path / "out"), "--weights", str(weights)]
+    assert evaluate.main(["visual", *arguments]) == 2
+    assert str(weights) in capsys.readouterr().err
+
+
+def test_sounds_without_speech_are_counted_and_still_classified(tmp_path, capsys):
+    (tmp_path / "d/calm").mkdir(parents=True)
+    write_tone(tmp_path / "d/calm/tone.wav")
+    assert evaluate.main(["acoustic", "--data", str(tmp_path / "d"), "--out", str(tmp_path / "out")]) == 0
+    found = lines(capsys)[-1]
+    assert found["n"] == 1 and found["no_speech_found"] == 1
+
+
+@pytest.mark.skipif(not (SHARED / "ferplus.npz").exists(), reason="ferplus.npz is not on this machine")
+def test_published_face_model_keeps_its_accuracy(tmp_path, capsys):
+    arguments = ["--data", str(SHARED / "ferplus.npz"), "--out", str(tmp_path)]
+    assert evaluate.main(["visual", *arguments, "--split", "PrivateTest", "--labels", "fer2013"]) == 0
+    assert lines(capsys)[-1]["accuracy"] >= 0.60
+    assert evaluate.main(["visual", *arguments, "--split", "PrivateTest", "--labels", "ferplus"]) == 0
+    found = lines(capsys)[-1]
+    assert found["accuracy"] >= 0.75 and found["ece"] <= 0.06
+
+
+@pytest.mark.skipif(not (SHARED / "ravdess_speech").exists(), reason="RAVDESS is not on this machine")
+def test_published_voice_model_keeps_its_accuracy_on_unheard_actors(tmp_path, capsys):
+    arguments = ["--data", str(SHARED / "ravdess_speech"), "--split", "test", "--out", str(tmp_path)]
+    assert evaluate.main(["acoustic", *arguments]) == 0
+    found = lines(capsys)[-1]
+    assert found["n"] == 240 and found["accuracy"] >= 0.45
+
+
+def test_benchmark_of_the_core_fills_its_fields(capsys):
+    assert bench.main(["--json", "--parts", "core", "--frames", "10", "--decisions", "3"]) == 0
+    found = lines(capsys)[-1]
+    for name in ("visual_ms", "acoustic_ms"):
+        assert 0 < found[f"{name}_p50"] <= found[f"{name}_p95"]
+    assert found["visual_face_share"] > 0.9
+
+
+def test_training_refuses_data_that_are_not_there(tmp_path, capsys):
+    assert train.main(["visual", "--data", str(tmp_path / "no.npz")]) == 2
+    assert "no.npz" in capsys.readouterr().err
