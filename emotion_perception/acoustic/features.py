@@ -1,0 +1,61 @@
+"""Log-mel spectrogram, the same function in training and on the robot. Numpy only: importing torch costs two seconds.
+
+A four-second utterance takes about 4 ms on one thread.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+WINDOW = 400  # samples, 25 ms
+HOP = 160  # samples, 10 ms
+N_FFT = 512
+N_MELS = 64
+LOW_HZ, HIGH_HZ = 50.0, 7_600.0  # hum below; the corpora's and most codecs' own filters above
+FLOOR = 1e-10  # power of a full-scale signal is about 1e4 in these units: -100 dB is far below any microphone
+
+
+def mel_filters() -> np.ndarray:
+    """``(257, 64)`` float32 triangular filters, equally spaced on the HTK mel scale, peak 1."""
+
+    def mel(hz: np.ndarray | float) -> np.ndarray:
+        return 2595 * np.log10(1 + np.asarray(hz) / 700)
+
+    edges = np.linspace(mel(LOW_HZ), mel(HIGH_HZ), N_MELS + 2)
+    bins = mel(np.arange(N_FFT // 2 + 1) * SAMPLE_RATE / N_FFT)[:, None]
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+_FILTERS = mel_filters()
+_HANN = np.hanning(WINDOW + 1)[:-1].astype(np.float32)
+
+
+def n_frames(n_samples: int) -> int:
+    """Frames that :func:`log_mel` makes of ``n_samples``."""
+    return 1 + max(0, n_samples - WINDOW) // HOP
+
+
+def log_mel(samples: np.ndarray) -> np.ndarray:
+    """Log-mel spectrogram in dB.
+
+    Args:
+        samples: ``(T,)`` float, -1..1, 16 kHz; shorter than one window is padded with zeros.
+
+    Returns:
+        ``(frames, 64)`` float32, dB, frame i centred on sample ``160 i + 200``.
+
+    Raises:
+        ValueError: not one-dimensional, or empty.
+    """
+    x = np.asarray(samples, dtype=np.float32)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError(f"samples must be a non-empty vector, got shape {x.shape}")
+    if len(x) < WINDOW:
+        x = np.pad(x, (0, WINDOW - len(x)))
+    frames = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]
+    spectrum = np.fft.rfft(frames * _HANN, N_FFT, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return (10 * np.log10(power @ _FILTERS + FLOOR)).astype(np.float32)

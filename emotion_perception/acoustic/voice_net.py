@@ -1,0 +1,135 @@
+"""The voice-emotion network: a residual CNN on a log-mel spectrogram, temporal convolutions, attentive statistics pooling.
+
+Imports torch, so only training does; the robot runs the same graph from :mod:`emotion_perception.acoustic.voice_graph`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emotion_perception.acoustic.features import N_MELS
+from emotion_perception.emotions import EMOTIONS
+
+RANGE_DB = 70.0  # anything further below the loudest cell is noise floor, which differs by microphone
+BAND_DB = 12.0  # typical deviation of one mel band over an utterance: brings the band-normalised channels near 1
+DELTA_DB = 4.0  # the same for the slope over four frames
+
+
+@dataclass(frozen=True)
+class VoiceNetConfig:
+    """Architecture. ``widths`` are the channels after the stem and each residual stage; time is halved four times."""
+
+    stem: int = 24
+    widths: tuple[int, ...] = (32, 64, 128)
+    temporal: int = 192  # channels of the temporal convolutions, 80 ms a step
+    attention: int = 64
+    dropout: float = 0.4
+
+
+class ResidualBlock(nn.Module):
+    """He et al. (2016), basic block, halving time by ``stride_time`` and the mel axis by 2."""
+
+    def __init__(self, channels_in: int, channels: int, stride_time: int) -> None:
+        super().__init__()
+        stride = (stride_time, 2)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+        self.shortcut_norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(y)) + self.shortcut_norm(self.shortcut(x)))
+
+
+class TemporalBlock(nn.Module):
+    """Residual dilated convolution over time."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, 1, dilation, dilation, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.norm(self.conv(x)))
+
+
+class VoiceNet(nn.Module):
+    """``(N, F, 64)`` log-mel in dB -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
+
+    The level is taken out inside the network: it sees (1) the spectrogram standardised as a whole, which keeps the spectral
+    tilt, (2) each mel band less its own mean, which takes out the microphone, (3) the slope of the bands over time.
+
+    Args of ``forward``:
+        mel: ``(N, F, 64)`` float32, dB.
+        frames: ``(N,)`` int, valid frames of each row; None where all are.
+    """
+
+    def __init__(self, config: VoiceNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or VoiceNetConfig()
+        self.stem = nn.Conv2d(3, config.stem, 5, 2, 2, bias=False)
+        self.stem_norm = nn.BatchNorm2d(config.stem)
+        stages = []
+        channels, mels = config.stem, N_MELS // 2
+        for i, width in enumerate(config.widths):
+            stages.append(ResidualBlock(channels, width, 1 if i == 0 else 2))
+            channels, mels = width, mels // 2
+        self.stages = nn.ModuleList(stages)
+        self.project = nn.Conv1d(channels * mels, config.temporal, 1, bias=False)
+        self.project_norm = nn.BatchNorm1d(config.temporal)
+        self.temporal = nn.ModuleList([TemporalBlock(config.temporal, d) for d in (1, 2)])
+        self.attention_in = nn.Conv1d(config.temporal, config.attention, 1)
+        self.attention_out = nn.Conv1d(config.attention, config.temporal, 1)
+        self.pooled_norm = nn.BatchNorm1d(2 * config.temporal)
+        self.dropout = nn.Dropout(config.dropout)
+        self.emotion = nn.Linear(2 * config.temporal, len(EMOTIONS))
+        self.intensity = nn.Linear(2 * config.temporal, len(EMOTIONS))
+
+    def forward(self, mel: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if frames is None:
+            frames = torch.full((len(mel),), mel.shape[1])
+        mask = torch.arange(mel.shape[1]) < frames[:, None]  # (N, F)
+        x = (normalise(mel, mask) * mask[:, None, :, None]).contiguous(memory_format=torch.channels_last)
+        x = F.relu(self.stem_norm(self.stem(x)))
+        mask = mask[:, ::2]
+        for stage in self.stages:
+            x = stage(x * mask[:, None, :, None])
+            if x.shape[2] != mask.shape[1]:
+                mask = mask[:, ::2]
+        x = x.permute(0, 1, 3, 2).flatten(1, 2)  # (N, channels * mels, steps)
+        x = F.relu(self.project_norm(self.project(x)))
+        for block in self.temporal:
+            x = block(x * mask[:, None])
+        pooled = self._pool(x.float(), mask)
+        pooled = self.dropout(self.pooled_norm(pooled))
+        return self.emotion(pooled), self.intensity(pooled)
+
+    def _pool(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Attentive statistics pooling (Okabe et al. 2018): weighted mean and deviation per channel, ``(N, 2 channels)``."""
+        score = self.attention_out(torch.tanh(self.attention_in(x))).float()
+        weight = score.masked_fill(~mask[:, None], -1e4).softmax(-1)
+        mean = (weight * x).sum(-1)
+        variance = (weight * x.square()).sum(-1) - mean.square()
+        return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+
+
+def normalise(mel: Tensor, mask: Tensor) -> Tensor:
+    """``(N, F, 64)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 64)``."""
+    valid = mask[..., None].float()
+    count = valid.sum(1, keepdim=True).clamp(min=1)  # (N, 1, 1)
+    peak = mel.masked_fill(~mask[..., None], -1e4).amax((1, 2), keepdim=True)
+    mel = mel.maximum(peak - RANGE_DB)
+    bands = (mel * valid).sum(1, keepdim=True) / count  # (N, 1, 64)
+    centre = bands.mean(2, keepdim=True)
+    deviation = ((mel - centre).square() * valid).sum((1, 2), keepdim=True) / (count * N_MELS)
+    whole = (mel - centre) / (deviation.sqrt() + 1.0)
+    band = (mel - bands) * valid
+    slope = F.pad(band[:, 2:] - band[:, :-2], (0, 0, 1, 1))
+    return torch.stack([whole, band / BAND_DB, slope / DELTA_DB], dim=1)

@@ -1,0 +1,153 @@
+"""Make one clip into many: other speeds, rooms, microphones and noises (on samples); other bands and cuts (on spectrograms)."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+import torch
+from scipy.signal import fftconvolve
+from torch import Tensor
+
+from emotion_perception.acoustic.features import SAMPLE_RATE
+
+NOISES = ("white", "pink", "fan", "music", "babble")
+
+
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
+    """Play ``(T,)`` samples ``factor`` times as fast: tempo and pitch change together (Ko et al. 2015)."""
+    return soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE).astype(np.float32)
+
+
+def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> np.ndarray:
+    """``(n,)`` Gaussian noise whose power falls with frequency ** ``exponent`` (0 white, 1 pink, 2 brown), rms 1."""
+    frequency = np.fft.rfftfreq(n, 1 / SAMPLE_RATE)
+    spectrum = rng.normal(size=(2, len(frequency)))
+    spectrum = (spectrum[0] + 1j * spectrum[1]) * np.maximum(frequency, 20.0) ** (-exponent / 2)
+    noise = np.fft.irfft(spectrum, n)
+    return (noise / (np.sqrt(np.mean(noise**2)) + 1e-12)).astype(np.float32)
+
+
+def fan_noise(n: int, rng: np.random.Generator) -> np.ndarray:
+    """``(n,)`` a fan: brown-to-pink hiss and the harmonics of its blades, rms 1."""
+    time = np.arange(n) / SAMPLE_RATE
+    blade = rng.uniform(60, 220)
+    tone = sum(np.sin(2 * np.pi * (k * blade * time + rng.random())) / k for k in range(1, 6))
+    noise = coloured_noise(n, rng.uniform(1, 2), rng) + rng.uniform(0.2, 0.8) * tone
+    return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+
+
+def music_noise(n: int, rng: np.random.Generator) -> np.ndarray:
+    """``(n,)`` music-like: chords of decaying harmonic notes on a beat, rms 1."""
+    time = np.arange(n) / SAMPLE_RATE
+    beat = rng.uniform(0.25, 0.6)
+    music = np.zeros(n)
+    for start in np.arange(-beat * rng.random(), n / SAMPLE_RATE, beat):
+        root = 110 * 2 ** (rng.integers(0, 24) / 12)
+        age = np.maximum(time - start, 0)
+        envelope = (time >= start) * np.exp(-age * rng.uniform(2, 6))
+        for interval in (0, rng.choice([3, 4]), 7):
+            pitch = root * 2 ** (interval / 12)
+            music += envelope * sum(np.sin(2 * np.pi * k * pitch * age) / k**1.5 for k in range(1, 5))
+    return (music / (np.sqrt(np.mean(music**2)) + 1e-12)).astype(np.float32)
+
+
+def babble_noise(n: int, voices: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """``(n,)`` several of ``voices`` talking at once, each at rms 1, the sum too."""
+    babble = np.zeros(n, np.float32)
+    for voice in voices:
+        tiled = np.tile(voice, 1 + n // len(voice))
+        start = rng.integers(len(tiled) - n + 1)
+        part = tiled[start : start + n]
+        babble += part / (np.sqrt(np.mean(part**2)) + 1e-6)
+    return babble / (np.sqrt(np.mean(babble**2)) + 1e-6)
+
+
+def make_noise(kind: str, n: int, rng: np.random.Generator, voices: list[np.ndarray]) -> np.ndarray:
+    """``(n,)`` noise of one of :data:`NOISES`, rms about 1; ``voices`` are what babble is made of.
+
+    Raises:
+        ValueError: unknown kind.
+    """
+    if kind == "white":
+        return coloured_noise(n, 0.0, rng)
+    if kind == "pink":
+        return coloured_noise(n, 1.0, rng)
+    if kind == "fan":
+        return fan_noise(n, rng)
+    if kind == "music":
+        return music_noise(n, rng)
+    if kind == "babble":
+        return babble_noise(n, voices, rng)
+    raise ValueError(f"unknown noise {kind!r}; choose from {', '.join(NOISES)}")
+
+
+def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add ``noise`` so that the ratio of the two powers is ``snr_db``; both ``(T,)``."""
+    power = np.mean(samples**2) / (np.mean(noise**2) + 1e-12)
+    return (samples + noise * np.sqrt(power / 10 ** (snr_db / 10))).astype(np.float32)
+
+
+def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.random.Generator) -> np.ndarray:
+    """A room: the direct sound and an exponentially decaying noise tail (Moorer 1979), same length as ``samples``.
+
+    Args:
+        rt60: s until the tail is 60 dB down.
+        direct_db: energy of the direct sound over that of the tail.
+    """
+    n = max(2, int(rt60 * SAMPLE_RATE))
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / n)
+    tail[: int(0.002 * SAMPLE_RATE)] = 0  # the first reflection comes after 2 ms
+    tail /= np.sqrt(np.sum(tail**2)) * 10 ** (direct_db / 20)
+    tail[0] = 1.0
+    return fftconvolve(samples, tail)[: len(samples)].astype(np.float32)
+
+
+def perturb(samples: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray]) -> np.ndarray:
+    """One training copy of a clip: always another speed, often a room, often a noise at 0 to 25 dB."""
+    x = change_speed(samples, float(rng.uniform(0.88, 1.14)))
+    if rng.random() < 0.5:
+        x = reverberate(x, float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12)), rng)
+    if rng.random() < 0.7:
+        kind = NOISES[rng.integers(len(NOISES))]
+        x = add_noise(x, make_noise(kind, len(x), rng, voices), float(rng.uniform(0, 25)))
+    return x
+
+
+def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) -> np.ndarray:
+    """A random stretch of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, pitch unchanged; all where F is shorter."""
+    span = min(len(mel), int(frames * tempo))
+    start = rng.integers(len(mel) - span + 1)
+    n = max(1, min(frames, int(span / tempo)))
+    position = start + np.arange(n) * ((span - 1) / max(1, n - 1))
+    low = np.minimum(position.astype(int), len(mel) - 1)
+    high = np.minimum(low + 1, len(mel) - 1)
+    share = (position - low)[:, None].astype(np.float32)
+    return mel[low] * (1 - share) + mel[high] * share
+
+
+def colour(mel: Tensor, deviation_db: float, generator: torch.Generator) -> Tensor:
+    """Another microphone: add a smooth random curve over the bands to each of ``(N, F, bands)``."""
+    points = torch.randn(len(mel), 1, 6, generator=generator) * deviation_db
+    curve = torch.nn.functional.interpolate(points, mel.shape[2], mode="linear", align_corners=True)
+    return mel + curve
+
+
+def mask_spectrogram(mel: Tensor, frames: Tensor, bands: int, share: float, generator: torch.Generator) -> Tensor:
+    """SpecAugment (Park et al. 2019): two bands of up to ``bands`` mels and two stretches of up to ``share`` of the frames.
+
+    Masked cells of ``(N, F, mels)`` take the clip's mean, which the network's normalisation brings near zero.
+    """
+    n, length, mels = mel.shape
+    valid = torch.arange(length) < frames[:, None]
+    mean = (mel * valid[..., None]).sum((1, 2)) / (frames * mels)
+    hidden = torch.zeros(mel.shape, dtype=torch.bool)
+    for _ in range(2):
+        width = torch.rand(n, generator=generator) * bands
+        start = torch.rand(n, generator=generator) * (mels - width)
+        band = torch.arange(mels)
+        hidden |= ((band >= start[:, None]) & (band < (start + width)[:, None]))[:, None]
+        width = torch.rand(n, generator=generator) * share * frames
+        start = torch.rand(n, generator=generator) * (frames - width)
+        step = torch.arange(length)
+        hidden |= ((step >= start[:, None]) & (step < (start + width)[:, None]))[..., None]
+    return torch.where(hidden, mean[:, None, None], mel)

@@ -1,0 +1,87 @@
+"""Speech as training sees it: clips cut to their speech as on the robot, perturbed copies, log-mel, all in one array.
+
+Decoding, cutting and perturbing five thousand clips takes minutes and is the same for every run, so it is kept on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
+from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.learning.speech_augmentation import perturb
+from emotion_perception.learning.speech_corpora import SpeechSplit
+
+VERSION = 1  # of the features on disk: raise it when what is computed here changes
+
+
+def read_speech(path: Path) -> np.ndarray:
+    """A sound file as ``(T,)`` float32 mono at 16 kHz.
+
+    Raises:
+        soundfile.LibsndfileError: the file cannot be read.
+    """
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Log-mel spectrograms of clips, each in one or more copies; copy 0 is the clip itself."""
+
+    mel: np.ndarray  # (sum of frames, 64) float16, dB
+    offsets: np.ndarray  # (clips, copies, 2) int64, first and past-the-last row of mel
+
+    @property
+    def copies(self) -> int:
+        """Copies of each clip."""
+        return self.offsets.shape[1]
+
+    def clip(self, index: int, copy: int = 0) -> np.ndarray:
+        """``(F, 64)`` float16 log-mel of one copy of a clip."""
+        start, stop = self.offsets[index, copy]
+        return self.mel[start:stop]
+
+
+def speech_features(splits: Sequence[SpeechSplit], copies: int, seed: int, cache: Path | None) -> FeatureBank:
+    """Features of all clips of ``splits`` in their order, read from ``cache`` (npz) where it holds exactly these.
+
+    Args:
+        copies: 1 for the clips alone, more for perturbed copies after it.
+        cache: None computes afresh and keeps nothing.
+    """
+    paths = [path for split in splits for path in split.paths]
+    described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in paths]])
+    key = hashlib.sha256(described.encode()).hexdigest()
+    if cache is not None and cache.exists():
+        with np.load(cache) as stored:
+            if str(stored["key"]) == key:
+                return FeatureBank(stored["mel"], stored["offsets"])
+    detector = VoiceActivityDetector()
+    clips = [cut_to_speech(read_speech(path), detector) for path in tqdm(paths, desc="reading speech", unit="clip")]
+    rng = np.random.default_rng(seed)
+    parts, offsets, end = [], np.zeros((len(clips), copies, 2), np.int64), 0
+    for i, clip in enumerate(tqdm(clips, desc="log-mel", unit="clip")):
+        for copy in range(copies):
+            voices = [clips[j] for j in rng.integers(len(clips), size=4)]
+            part = log_mel(clip if copy == 0 else perturb(clip, rng, voices)).astype(np.float16)
+            offsets[i, copy] = end, end + len(part)
+            end += len(part)
+            parts.append(part)
+    bank = FeatureBank(np.concatenate(parts), offsets)
+    if cache is not None:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = cache.with_name(cache.name + ".partial.npz")
+        np.savez(partial, mel=bank.mel, offsets=bank.offsets, key=np.array(key))
+        partial.replace(cache)
+    return bank
