@@ -1,0 +1,107 @@
+"""Late fusion of calibrated distributions by log-linear pooling.
+
+``p(e) ~ product over i of p_i(e) ** w_i`` (Genest & Zidek 1986, "Combining probability distributions", section 3): with
+weights 1 it is Bayes' rule for senses that are independent given the emotion, under a uniform prior; a weight under 1
+takes a source less seriously than it takes itself, and 0 leaves it out. Weights need not sum to 1.
+
+Neutral and calm: a face does not tell them apart, so its "neutral" is neutral-or-calm. Sources are pooled over seven
+classes with the two as one, then that class is divided:
+
+- a source that tells them apart (the voice) divides it in its own ratio, several in the pooled ratio;
+- beside a face the calm part is multiplied by ``min(1, weight of the voice)``: as trust in the voice fades, what is left
+  is what a face alone gives;
+- a face alone: all of it stays neutral.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
+from emotion_perception.types import EmotionEstimate
+
+FLOOR = 1e-3  # no source is ever surer than this that an emotion is impossible: none can veto the others
+_CLASSES = len(EMOTIONS) - 1  # neutral and calm as one
+
+
+def half_life_decay(age: float, fresh: float, half_life: float, max_age: float) -> float:
+    """Trust left in evidence by age, 1..0: 1 while fresh, then halved every half-life, 0 from ``max_age`` on (all in s).
+
+    A negative age (a source clock that is ahead) counts as 0.
+    """
+    if age >= max_age:
+        return 0.0
+    return float(0.5 ** (max(0.0, age - fresh) / half_life))
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 up to ``low``, 1 from ``high`` on, straight between; NaN gives 0."""
+    if not value > low:
+        return 0.0
+    return 1.0 if value >= high else (value - low) / (high - low)
+
+
+def merge_intensities(intensities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean of ``(N, 8)`` intensities over the sources that know them; NaN ``(8,)`` where none does."""
+    weight = weights[:, None] * ~np.isnan(intensities)
+    total = weight.sum(axis=0)
+    summed = (weight * np.nan_to_num(intensities)).sum(axis=0)
+    merged = np.where(total > 0, summed / np.maximum(total, 1e-300), np.nan)
+    return np.clip(merged, 0.0, 1.0).astype(np.float32)
+
+
+def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
+    """Pool N estimates into one.
+
+    Args:
+        estimates: calibrated distributions over the vocabulary, each finite, >= 0, with a positive sum.
+        weights: exponents, >= 0, finite.
+        tells_calm: per source, whether it tells calm from neutral (voice: yes, face: no).
+
+    Returns:
+        The pooled estimate. Its confidence is the pooled probability of the label, times the weighted mean of what the sources
+        themselves make of theirs (confidence / largest probability): one source at weight 1 keeps its own confidence,
+        agreement raises it, contradiction and small weights lower it. `EmotionEstimate.unknown()` where the weights sum to 0.
+
+    Raises:
+        ValueError: lengths differ, or a weight is negative or not finite.
+    """
+    if not len(estimates) == len(weights) == len(tells_calm):
+        raise ValueError(f"{len(estimates)} estimates, {len(weights)} weights, {len(tells_calm)} flags; must be equal")
+    w = np.array(weights, dtype=np.float64)
+    if w.size and not (np.isfinite(w).all() and w.min() >= 0):
+        raise ValueError(f"weights must be finite and >= 0, got {list(weights)}")
+    total = float(w.sum())
+    if total <= 0:
+        return EmotionEstimate.unknown()
+
+    p = np.array([estimate.probabilities for estimate in estimates], dtype=np.float64)  # (N, 8)
+    p /= p.sum(axis=1, keepdims=True)
+    merged = p[:, CALM:].copy()  # (N, 7): neutral-or-calm, happy, ... surprised
+    merged[:, 0] += p[:, NEUTRAL]
+    log_mass = w @ np.log(merged * (1 - _CLASSES * FLOOR) + FLOOR)
+    mass = np.exp(log_mass - log_mass.max())
+    mass /= mass.sum()
+
+    pooled = np.empty(len(EMOTIONS))
+    pooled[CALM:] = mass
+    pooled[CALM] = mass[0] * _calm_share(p, w, np.array(tells_calm, dtype=bool))
+    pooled[NEUTRAL] = mass[0] - pooled[CALM]
+
+    own = np.array([estimate.confidence for estimate in estimates]) / p.max(axis=1)
+    confidence = float(np.clip(pooled.max() * (w @ own) / total, 0.0, 1.0))
+    intensities = merge_intensities(np.array([estimate.intensities for estimate in estimates]), w)
+    return EmotionEstimate.from_probabilities(pooled, intensities, confidence)
+
+
+def _calm_share(p: np.ndarray, w: np.ndarray, tells: np.ndarray) -> float:
+    """The part of neutral-or-calm that is calm, 0..1; ``p (N, 8)``, ``w (N,)``, ``tells (N,)`` bool."""
+    trust = float(w[tells].sum())
+    if trust <= 0:
+        return 0.0
+    # Shares of the weight, not the weights: pooling the same ratio twice must give that ratio.
+    log_odds = (w[tells] / trust) @ np.log((p[tells, CALM] + FLOOR) / (p[tells, NEUTRAL] + FLOOR))
+    share = 1.0 / (1.0 + float(np.exp(-log_odds)))
+    return share if w[~tells].sum() <= 0 else share * min(1.0, trust)
