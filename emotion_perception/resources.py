@@ -1,0 +1,73 @@
+"""Where the package's own files are: models, configuration, the built-in demo clip. No ROS import.
+
+Looked for in a source checkout first (so that a new model file counts at once), then in the installed share folder.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = "emotion_perception"
+DEMO_CLIP = "demo_clip.mp4"
+
+
+def share_directories() -> Iterator[Path]:
+    """Folders that may hold ``models/`` and ``config/``, best first; they need not exist."""
+    # A symlink install leads to the checkout too.
+    package = Path(__file__).resolve().parent
+    if (package.parent / "package.xml").is_file():
+        yield package.parent
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            yield Path(prefix) / "share" / PACKAGE
+    # <prefix>/lib/python3.X/site-packages/emotion_perception, or local/lib/python3.X/dist-packages on Debian.
+    for prefix in Path(__file__).parents[3:6]:
+        yield prefix / "share" / PACKAGE
+    yield Path(sys.prefix) / "share" / PACKAGE
+
+
+def find_resource(name: str) -> Path:
+    """A file of the package by its path in the share folder, such as ``models/expression.safetensors``.
+
+    Raises:
+        FileNotFoundError: it is nowhere; the message names every path tried.
+    """
+    tried: list[Path] = []
+    for folder in share_directories():
+        path = folder / name
+        if path in tried:
+            continue
+        if path.is_file():
+            return path
+        tried.append(path)
+    raise FileNotFoundError(f"{name} not found; tried {', '.join(map(str, tried))}")
+
+
+def model_path(name: str) -> Path:
+    """Path of a file in ``models/``; an absolute path stands for itself.
+
+    Raises:
+        FileNotFoundError: it is nowhere; the message names every path tried.
+    """
+    return find_resource(str(Path("models") / name))
+
+
+def config_path(name: str) -> Path:
+    """Path of a file in ``config/``, such as ``training/visual.yaml``; an absolute path stands for itself.
+
+    Raises:
+        FileNotFoundError: it is nowhere; the message names every path tried.
+    """
+    return find_resource(str(Path("config") / name))
+
+
+def demo_clip_path() -> Path:
+    """Path of the built-in demo clip, which ``scripts/setup.sh`` makes (:mod:`emotion_perception.demo_clip`).
+
+    Raises:
+        FileNotFoundError: it was not made yet; the message names every path tried.
+    """
+    return find_resource(DEMO_CLIP)

