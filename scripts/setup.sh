@@ -78,7 +78,7 @@ build_hash="$({
     echo "$place_hash"
     cat setup.py setup.cfg package.xml colcon_defaults.yaml
     find emotion_msgs -type f | LC_ALL=C sort | xargs sha256sum
-    find launch config models -type f | LC_ALL=C sort # linked one by one: only their names matter
+    { find launch config models -type f 2>/dev/null || true; } | LC_ALL=C sort # linked one by one: only names matter
 } | hash_of)"
 clip="$venv/share/emotion_perception/demo_clip.mp4"
 
