@@ -76,10 +76,13 @@ class ExpressionNet(nn.Module):
             elif isinstance(module, ResidualBlock):  # residual branches start at zero: Goyal et al. (2017)
                 nn.init.zeros_(module.norm2.weight)
 
-    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean = faces.mean((1, 2, 3), keepdim=True)
-        centred = faces - mean
+    @staticmethod
+    def standardise(faces: Tensor) -> Tensor:
+        """Each face of ``(N, 1, 48, 48)`` less its mean, over its deviation."""
+        centred = faces - faces.mean((1, 2, 3), keepdim=True)
         deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-        x = centred / (deviation + 4.0)  # 4 grey levels: a black picture stays near zero and is not amplified noise
-        features = self.dropout(self.stages(self.stem(x)).mean((2, 3)))
+        return centred / (deviation + 4.0)  # 4 grey levels: a black picture stays near zero and is not amplified noise
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features = self.dropout(self.stages(self.stem(self.standardise(faces))).mean((2, 3)))
         return self.ferplus(features), self.fer2013(features), self.intensity(features)

@@ -1,0 +1,75 @@
+"""Cut a face out of an image the way the training faces were framed.
+
+FER2013's faces lie in 48x48 frames that its makers' face detector drew. To match them, CenterFace was run on 1,500 of
+them (PublicTest, enlarged four times, the border repeated); on the 1,075 found with a score over 0.6 the medians are the
+numbers below. On those faces the emotion network agrees with the crowd on 74.5 % in the original frame, and after
+re-cutting by this module's rule (scale and centre from the box, roll from a fit of all landmarks) on 74.3 % at a lower
+log loss (0.662 against 0.677); by all five landmarks 74.1 %, by the eyes alone 73.6 %: in a turned head the eyes come
+closer and the cut zooms in.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from emotion_perception.types import FaceDetection
+
+FRAME = 48.0  # px, side of the frame in which the template was measured
+# Right eye, left eye, nose tip, right and left mouth corner, px from the frame's corner.
+TEMPLATE = np.array([[14.90, 19.72], [32.79, 19.06], [23.84, 28.76], [17.30, 36.31], [31.76, 36.03]], np.float32)
+BOX_CENTRE = np.array([24.47, 24.50], np.float32)
+BOX_SIZE = 41.2  # sqrt(37.52 * 45.26), median width and height of the detected box
+
+
+def face_roll(landmarks: np.ndarray) -> float:
+    """Angle in radians by which the face ``(5, 2)`` is turned in the image (clockwise positive), by least squares.
+
+    The rotation of the similarity transform (Umeyama 1991) from the template to the landmarks.
+    """
+    source = TEMPLATE - TEMPLATE.mean(0)
+    target = landmarks - landmarks.mean(0)
+    along = float((source * target).sum())
+    across = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum())
+    return float(np.arctan2(across, along))
+
+
+def crop_face(gray: np.ndarray, detection: FaceDetection, size: int = 48) -> np.ndarray:
+    """The face of a uint8 ``(H, W)`` image, upright, as uint8 ``(size, size)``; what lies outside repeats the edge.
+
+    Raises:
+        ValueError: the image is empty or not grey uint8, or the box is.
+    """
+    if gray.ndim != 2 or gray.dtype != np.uint8 or gray.size == 0:
+        raise ValueError(f"crop_face takes a non-empty uint8 (H, W) image, got {gray.shape} of {gray.dtype}")
+    box = detection.box
+    if not (box.width > 0 and box.height > 0):
+        raise ValueError(f"the face's box is empty: {box}")
+    side = float(np.sqrt(box.width * box.height)) * FRAME / BOX_SIZE  # of the frame, in px of the image
+    roll = face_roll(detection.landmarks)
+    axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])  # frame -> image
+    box_centre = np.array([box.x + box.width / 2, box.y + box.height / 2])
+    centre = box_centre + axes @ (FRAME / 2 - BOX_CENTRE) * (side / FRAME)
+
+    # Shrink the neighbourhood by averaging areas first, so that the rotation samples it about pixel by pixel: a single
+    # interpolated step from a large face would skip pixels and alias.
+    reach = side * 0.75  # half the diagonal of the turned frame, and a pixel's margin
+    left, top = max(0, int(centre[0] - reach)), max(0, int(centre[1] - reach))
+    right, bottom = int(np.ceil(centre[0] + reach)) + 1, int(np.ceil(centre[1] + reach)) + 1
+    near = gray[top:bottom, left:right]
+    if near.size == 0:
+        return np.zeros((size, size), np.uint8)
+    scale = size / side
+    if scale < 1:
+        shrunk = (max(1, round(near.shape[1] * scale)), max(1, round(near.shape[0] * scale)))
+        near_x, near_y = shrunk[0] / near.shape[1], shrunk[1] / near.shape[0]
+        near = cv2.resize(near, shrunk, interpolation=cv2.INTER_AREA)
+    else:
+        near_x = near_y = 1.0
+    # image = centre + axes @ (frame - size / 2) * side / size; cv2 counts from pixel centres, hence the halves.
+    step = axes * (side / size) * np.array([[near_x], [near_y]])
+    origin = (centre - [left, top]) * [near_x, near_y] - step @ np.full(2, size / 2 - 0.5) - 0.5
+    matrix = np.concatenate([step, origin[:, np.newaxis]], axis=1)
+    return cv2.warpAffine(
+        near, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+    )

@@ -1,0 +1,254 @@
+"""From an image to faces with emotions: detection, tracking, quality and expression put together.
+
+The whole image is searched a few times a second; in every image between, each known face is found again in a small
+window around where it is expected. All faces of an image are classified in one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
+from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
+from emotion_perception.visual.detector import FaceDetector, check_image, suppress
+from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
+from emotion_perception.visual.quality import face_quality
+from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackedFace, TrackerConfig
+
+TINY_PICTURE = 64  # px; a picture no larger in either direction is a face by itself (FER2013's are 48x48)
+
+
+@dataclass(frozen=True)
+class VisualConfig:
+    """Everything that can be set; each is a ROS parameter of ``visual_node`` by the same name."""
+
+    expression_model: str = "models/expression.safetensors"  # path of the classifier's weights
+    face_detector_model: str = ""  # path of another detector (CenterFace or YuNet, ONNX); empty takes the bundled one
+    min_detection_score: float = 0.5  # 0..1; lower finds more faces and more that are none
+    detection_width: int = 320  # px, multiple of 32: longer side of the copy that is searched; farther faces need more
+    still_detection_width: int = 640  # px, the same for single pictures, where time matters less
+    detection_interval: float = 0.2  # s between searches of the whole image; 0 searches every image
+    max_faces: int = 8  # only so many are classified, the largest (nearest) first; bounds the time an image takes
+    min_face_size: int = 16  # px, mean side; smaller faces are not reported
+    track_timeout: float = 1.5  # s out of sight after which a face's identity is given up
+    smoothing_s: float = 0.25  # s, time constant of the expression's exponential filter; 0 turns it off
+    full_quality: float = 0.5  # a face of this quality or better is believed as it is; below, its distribution flattens
+    id_seed: int = -1  # -1 draws face identities at random; from 0 on they are the same in every run
+
+    def __post_init__(self) -> None:
+        checks = {
+            "min_detection_score": 0 < self.min_detection_score < 1,
+            "detection_width": self.detection_width >= 32 and self.detection_width % 32 == 0,
+            "still_detection_width": self.still_detection_width >= 32 and self.still_detection_width % 32 == 0,
+            "detection_interval": self.detection_interval >= 0,
+            "max_faces": self.max_faces >= 1,
+            "min_face_size": self.min_face_size >= 1,
+            "track_timeout": self.track_timeout > 0,
+            "smoothing_s": self.smoothing_s >= 0,
+            "full_quality": 0 < self.full_quality <= 1,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise ValueError(f"{name} is out of range: {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class _Expression:
+    """A track's filtered expression."""
+
+    stamp_ns: int
+    log_probabilities: np.ndarray  # (7,)
+    intensities: np.ndarray  # (7,)
+
+
+class VisualPerception:
+    """Faces with identity, quality and emotion, image by image. One instance per camera; not thread-safe.
+
+    Raises:
+        ModelError: a model is missing or not usable; names the path.
+        ValueError: a field of the configuration is out of range; names it.
+    """
+
+    def __init__(self, config: VisualConfig | None = None) -> None:
+        self.config = config = config or VisualConfig()
+        self.detector = FaceDetector(
+            Path(config.face_detector_model) if config.face_detector_model else None,
+            config.min_detection_score,
+            config.detection_width,
+        )
+        self.classifier = ExpressionClassifier(Path(config.expression_model))
+        self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every face, as after a cut or a jump in time."""
+        self.tracker.reset()
+        self._searched_ns: int | None = None
+        self._stamp: int | None = None
+        self._latest: tuple[FaceObservation, ...] = ()
+        self._visible: set[str] = set()
+        self._expressions: dict[str, _Expression] = {}
+
+    def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
+        """Faces of one image of a stream, largest first; ``()`` where there is none.
+
+        A stamp seen just before gives the same answer again; one up to half a second older is a late image and gives
+        ``()``; one older still means that the source began anew, and forgets every face first.
+
+        Args:
+            image: uint8 ``(H, W, 3)`` BGR or ``(H, W)`` grey.
+            stamp_ns: when it was taken.
+
+        Raises:
+            ValueError: the image is empty, or of another type or shape.
+        """
+        bgr, gray = _both(image)
+        if self._stamp is not None and stamp_ns <= self._stamp:
+            if stamp_ns == self._stamp:
+                return self._latest
+            if self._stamp - stamp_ns <= self.tracker.config.max_lateness * SECOND:
+                return ()
+            self.reset()
+        tracks = self.tracker.update(self._find(bgr, stamp_ns), stamp_ns, image)
+        self._stamp = stamp_ns
+        self._visible = {track.face_id for track in tracks if track.seen}
+        alive = {track.face_id for track in tracks}
+        self._expressions = {face: kept for face, kept in self._expressions.items() if face in alive}
+        shown = [
+            track
+            for track in tracks
+            if track.seen and track.confirmed and _side(track.detection.box) >= self.config.min_face_size
+        ]
+        self._latest = self._observe(gray, shown[: self.config.max_faces], stamp_ns)
+        return self._latest
+
+    def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
+        """Faces of a single picture, largest first, named face_1, face_2 ...; no tracking, no filter.
+
+        Raises:
+            ValueError: as :meth:`process`.
+        """
+        bgr, gray = _both(image)
+        found = self.detector.detect(bgr, self.config.still_detection_width)
+        if not found:
+            # A face that fills the picture is found more readily when it is smaller than what the network looks at.
+            found = self.detector.detect(bgr, self.config.detection_width)
+        found = [face for face in found if _side(face.box) >= self.config.min_face_size]
+        found = sorted(found, key=lambda face: -_side(face.box))[: self.config.max_faces]
+        crops = [crop_face(gray, face, FACE_SIZE) for face in found]
+        return self._judge([f"face_{i + 1}" for i in range(len(found))], found, crops)
+
+    def whole_face(self, image: np.ndarray) -> FaceObservation:
+        """The emotion of a picture that is a face from edge to edge, as FER2013's are; it is named face_1.
+
+        Raises:
+            ValueError: as :meth:`process`.
+        """
+        _, gray = _both(image)
+        height, width = gray.shape
+        shrink = min(height, width) > FACE_SIZE
+        crop = cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+        face = whole_picture(width, height)
+        return self._judge(["face_1"], [face], [crop])[0]
+
+    def _find(self, bgr: np.ndarray, stamp_ns: int) -> list[FaceDetection]:
+        """Detections of this image: each face seen before in its window, or all by a search of the whole image."""
+        due = (
+            self._searched_ns is None
+            or stamp_ns - self._searched_ns >= self.config.detection_interval * SECOND
+            or self.config.detection_interval == 0
+        )
+        expected = [(face, box) for face, box in self.tracker.predict(stamp_ns) if face in self._visible]
+        if not due:
+            found = [self.detector.refine(bgr, box) for _, box in expected[: self.config.max_faces]]
+            if None not in found:
+                return _distinct([face for face in found if face is not None])
+        # A face that is not where it was expected moved fast or went out of sight: look everywhere, once.
+        self._searched_ns = stamp_ns
+        return self.detector.detect(bgr)
+
+    def _observe(self, gray: np.ndarray, tracks: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
+        crops = [crop_face(gray, track.detection, FACE_SIZE) for track in tracks]
+        return self._judge([track.face_id for track in tracks], [track.detection for track in tracks], crops, stamp_ns)
+
+    def _judge(
+        self,
+        names: Sequence[str],
+        faces: Sequence[FaceDetection],
+        crops: Sequence[np.ndarray],
+        stamp_ns: int | None = None,
+    ) -> tuple[FaceObservation, ...]:
+        """Quality and emotion of aligned crops, in one batch; with a stamp, filtered over time by name."""
+        if not faces:
+            return ()
+        probabilities, intensities = self.classifier.probabilities(np.stack(crops))
+        observations = []
+        for i, (name, face) in enumerate(zip(names, faces, strict=True)):
+            quality = face_quality(crops[i], face)
+            weight = min(1.0, quality / self.config.full_quality)
+            # Below full quality the distribution is raised to a power under one: what the picture says, said with
+            # less weight. At quality 0 it is uniform over what a face can show.
+            log_p = weight * np.log(np.maximum(probabilities[i], 1e-9))
+            strength = intensities[i]
+            if stamp_ns is not None:
+                log_p, strength = self._smooth(name, log_p, strength, stamp_ns)
+            observations.append(FaceObservation(name, face.box, face.score, quality, _estimate(log_p, strength)))
+        return tuple(observations)
+
+    def _smooth(
+        self, name: str, log_p: np.ndarray, strength: np.ndarray, stamp_ns: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """First-order low-pass of the log-probabilities and strengths; its gain follows from the time passed."""
+        before = self._expressions.get(name)
+        if before is not None and self.config.smoothing_s > 0:
+            keep = np.exp(-(stamp_ns - before.stamp_ns) / SECOND / self.config.smoothing_s)
+            log_p = keep * before.log_probabilities + (1 - keep) * log_p
+            strength = keep * before.intensities + (1 - keep) * strength
+        self._expressions[name] = _Expression(stamp_ns, log_p, strength)
+        return log_p, strength
+
+
+def is_whole_face(image: np.ndarray) -> bool:
+    """Whether a picture is so small that it is a face by itself."""
+    return max(image.shape[:2]) <= TINY_PICTURE
+
+
+def whole_picture(width: int, height: int) -> FaceDetection:
+    """A detection that covers a picture, as if a frontal face filled it."""
+    landmarks = TEMPLATE * np.array([width, height], np.float32) / FRAME
+    return FaceDetection(Box(0.0, 0.0, float(width), float(height)), 1.0, landmarks)
+
+
+def _estimate(log_p: np.ndarray, strength: np.ndarray) -> EmotionEstimate:
+    """Seven log-probabilities (not normalised) and strengths as an estimate over the vocabulary."""
+    p = np.zeros(8, np.float32)
+    p[list(VISUAL_INDICES)] = np.exp(log_p - log_p.max())
+    full = np.full(8, np.nan, np.float32)
+    full[list(VISUAL_INDICES)] = strength
+    return EmotionEstimate.from_probabilities(p, full)
+
+
+def _both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image in BGR and in grey."""
+    check_image(image, (0, 3))
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), image
+    return image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+
+
+def _side(box: Box) -> float:
+    return float(np.sqrt(max(box.width, 0.0) * max(box.height, 0.0)))
+
+
+def _distinct(faces: list[FaceDetection]) -> list[FaceDetection]:
+    """Without those that two windows found twice."""
+    if len(faces) < 2:
+        return faces
+    boxes = np.array([[f.box.x, f.box.y, f.box.width, f.box.height] for f in faces])
+    return [faces[i] for i in suppress(boxes, np.array([f.score for f in faces]), 0.5)]

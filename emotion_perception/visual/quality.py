@@ -1,0 +1,68 @@
+"""How far the picture of a face can be trusted, 0..1: large, sharp, well lit, towards the camera.
+
+Each factor is 1 for an ordinary good picture and falls where the expression classifier begins to fail; the quality is
+their product, so that one bad defect is enough.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from emotion_perception.types import FaceDetection
+from emotion_perception.visual.alignment import face_roll
+
+# log10 of the Laplacian's variance. FER2013's faces have -0.2 in the median; blurred by a Gaussian of 1 px, -1.2, at
+# which the classifier loses 1 % of its accuracy; of 2 px, -2.0, 10 %; of 3 px, -2.4, 21 %.
+SOFT, SHARP = -2.8, -1.3
+
+
+def ramp(value: float, low: float, high: float) -> float:
+    """0 at ``low``, 1 at ``high``, linear between, clipped; falls where ``low`` is over ``high``."""
+    return float(np.clip((value - low) / (high - low), 0.0, 1.0))
+
+
+def size_quality(detection: FaceDetection) -> float:
+    """By the face's side in the image: 1 from 32 px on, 0 at 6 px, on a logarithmic scale."""
+    side = float(np.sqrt(max(detection.box.width, 1e-3) * max(detection.box.height, 1e-3)))
+    return ramp(np.log2(side), np.log2(6.0), np.log2(32.0))
+
+
+def sharpness_quality(crop: np.ndarray) -> float:
+    """By the variance of the Laplacian of the 48x48 crop at unit contrast."""
+    face = crop.astype(np.float32)
+    contrast = float(face.std())
+    if contrast < 1.0:
+        return 0.0
+    variance = float(cv2.Laplacian(face / contrast, cv2.CV_32F, ksize=1)[2:-2, 2:-2].var())
+    return ramp(np.log10(variance + 1e-9), SOFT, SHARP)
+
+
+def light_quality(crop: np.ndarray) -> float:
+    """By mean and contrast of the 48x48 crop: falls under a mean of 30, over 215, and under a deviation of 12 levels.
+
+    With a camera's noise of 3 levels the classifier loses 5 % of its accuracy at a mean of 13, 25 % at 6.
+    """
+    mean, deviation = float(crop.mean()), float(crop.std())
+    return ramp(mean, 4.0, 30.0) * ramp(mean, 250.0, 215.0) * ramp(deviation, 1.0, 12.0)
+
+
+def pose_quality(landmarks: np.ndarray) -> float:
+    """By yaw and roll: 1 up to about 20 degrees of yaw, 0.2 in profile; falls beyond 40 degrees of roll.
+
+    Yaw shows in how far the nose tip lies off the middle of the eyes, in eye distances along the eye line.
+    """
+    eyes = landmarks[1] - landmarks[0]
+    distance = float(np.hypot(*eyes))
+    if distance < 1e-3:
+        return 0.0
+    offset = float((landmarks[2] - landmarks[:2].mean(0)) @ eyes) / distance**2
+    roll = abs(float(np.degrees(face_roll(landmarks))))
+    return max(0.2, ramp(abs(offset), 0.6, 0.2)) * max(0.1, ramp(roll, 90.0, 40.0))
+
+
+def face_quality(crop: np.ndarray, detection: FaceDetection) -> float:
+    """Product of the four factors for one aligned ``(48, 48)`` crop and its detection, 0..1."""
+    return (
+        size_quality(detection) * sharpness_quality(crop) * light_quality(crop) * pose_quality(detection.landmarks)
+    )

@@ -1,0 +1,235 @@
+"""Keep a face's identity from image to image.
+
+Each track has a constant-velocity Kalman filter over the box's centre and size, and a small picture of the face.
+Detections are assigned by the Hungarian method over overlap, distance and appearance, so that an identity survives a
+second behind an obstacle and two people who walk past each other.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from emotion_perception.types import Box, FaceDetection
+from emotion_perception.visual.detector import overlaps
+
+SECOND = 1_000_000_000  # ns
+PATCH = 16  # px, side of the picture kept of a face
+FORBIDDEN = 1e6  # cost of a pair that cannot be
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """How faces are followed; lengths are in face sizes (the box's mean side), times in seconds."""
+
+    timeout: float = 1.5  # a face that was not seen for so long is lost; its identity does not come back
+    confirm_time: float = 0.1  # a doubtful detection becomes a face when it has been seen over this time ...
+    sure_score: float = 0.75  # ... and at once where the detector gives it this score
+    gate: float = 1.0  # how far from its prediction a face is looked for
+    gate_growth: float = 1.2  # and how much farther per second out of sight
+    max_gate: float = 2.5
+    measurement_noise: float = 0.04  # standard deviation of a detected centre or side
+    acceleration: float = 6.0  # face sizes / s^2, of a head that starts or stops
+    damping: float = 0.6  # s, in which a face out of sight loses its speed: people do not walk on for ever
+    max_lateness: float = 0.5  # a stamp that far back is a late image and ignored; further back, a new recording
+    seed: int = -1  # identities are drawn at random; from 0 on, they are the same in every run
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A track after an update."""
+
+    face_id: str  # a letter, then four letters or digits
+    box: Box  # filtered
+    detection: FaceDetection  # the newest
+    seen: bool  # in this update
+    confirmed: bool
+    age: float  # s since the first detection
+    unseen: float  # s since the newest detection
+
+
+@dataclass
+class _Track:
+    face_id: str
+    state: np.ndarray  # (4, 2) centre x, y, width, height: value and speed per second
+    covariance: np.ndarray  # (4, 2, 2)
+    detection: FaceDetection
+    first_ns: int
+    seen_ns: int
+    confirmed: bool
+    patch: np.ndarray | None
+
+    @property
+    def box(self) -> Box:
+        x, y, width, height = (float(v) for v in self.state[:, 0])
+        width, height = max(width, 1.0), max(height, 1.0)
+        return Box(x - width / 2, y - height / 2, width, height)
+
+    @property
+    def size(self) -> float:
+        return float(max(self.state[2:, 0].mean(), 1.0))
+
+
+class FaceTracker:
+    """Assigns detections to identities. Feed every image that was searched, also where it held no face."""
+
+    def __init__(self, config: TrackerConfig | None = None) -> None:
+        self.config = config or TrackerConfig()
+        self._random = random.Random(self.config.seed if self.config.seed >= 0 else None)
+        self._tracks: list[_Track] = []
+        self._stamp: int | None = None
+        self._used: set[str] = set()
+
+    def reset(self) -> None:
+        """Forget every face. Identities given before are not given again."""
+        self._tracks, self._stamp = [], None
+
+    def predict(self, stamp_ns: int) -> list[tuple[str, Box]]:
+        """Where each face is expected at ``stamp_ns``, without changing anything."""
+        return [(track.face_id, self._predicted(track, stamp_ns)) for track in self._tracks]
+
+    def _predicted(self, track: _Track, stamp_ns: int) -> Box:
+        state, _ = self._propagate(track, max(0, stamp_ns - (self._stamp or stamp_ns)) / SECOND)
+        return replace(track, state=state).box
+
+    def update(
+        self, detections: Sequence[FaceDetection], stamp_ns: int, image: np.ndarray | None = None
+    ) -> list[TrackedFace]:
+        """Move every track to ``stamp_ns`` and give it its detection; returns all living tracks, seen ones first.
+
+        Args:
+            detections: faces of one image.
+            stamp_ns: its time. The same again changes nothing, nor does one a little earlier; one much earlier resets.
+            image: uint8 ``(H, W)`` or ``(H, W, 3)``, from which appearance is taken; None goes by place alone.
+        """
+        if self._stamp is not None and stamp_ns <= self._stamp:
+            if self._stamp - stamp_ns <= self.config.max_lateness * SECOND:
+                return self._report(self._stamp)
+            self.reset()
+        elapsed = 0.0 if self._stamp is None else (stamp_ns - self._stamp) / SECOND
+        self._stamp = stamp_ns
+        for track in self._tracks:
+            track.state, track.covariance = self._propagate(track, elapsed)
+        patches = [appearance(image, detection.box) if image is not None else None for detection in detections]
+        rows, columns = self._assign(detections, patches, stamp_ns)
+        for row, column in zip(rows, columns, strict=True):
+            self._correct(self._tracks[row], detections[column], patches[column], stamp_ns)
+        for column in set(range(len(detections))) - set(columns):
+            self._tracks.append(self._start(detections[column], patches[column], stamp_ns))
+        limit = stamp_ns - self.config.timeout * SECOND
+        self._tracks = [
+            track
+            for track in self._tracks
+            # A doubtful detection that was not seen again is dropped sooner than a face that was there.
+            if track.seen_ns >= (limit if track.confirmed else stamp_ns - self.config.timeout * SECOND / 3)
+        ]
+        return self._report(stamp_ns)
+
+    def _report(self, stamp_ns: int) -> list[TrackedFace]:
+        faces = [
+            TrackedFace(
+                track.face_id,
+                track.box,
+                track.detection,
+                track.seen_ns == stamp_ns,
+                track.confirmed,
+                (stamp_ns - track.first_ns) / SECOND,
+                (stamp_ns - track.seen_ns) / SECOND,
+            )
+            for track in self._tracks
+        ]
+        return sorted(faces, key=lambda face: (not face.seen, -face.box.width * face.box.height))
+
+    def _propagate(self, track: _Track, elapsed: float) -> tuple[np.ndarray, np.ndarray]:
+        """State and covariance ``elapsed`` seconds on: white acceleration, speed damped, size almost constant."""
+        decay = np.exp(-elapsed / self.config.damping)
+        travel = self.config.damping * (1 - decay)
+        motion = np.array([[1.0, travel], [0.0, decay]])
+        scale = track.size * self.config.acceleration * np.array([1.0, 1.0, 0.3, 0.3])
+        unit = np.array([[elapsed**4 / 4, elapsed**3 / 2], [elapsed**3 / 2, elapsed**2]])
+        noise = (scale**2)[:, np.newaxis, np.newaxis] * unit
+        return track.state @ motion.T, motion @ track.covariance @ motion.T + noise
+
+    def _correct(
+        self, track: _Track, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int
+    ) -> None:
+        measured = box_vector(detection.box)
+        noise = (self.config.measurement_noise * track.size) ** 2
+        gain = track.covariance[:, :, 0] / (track.covariance[:, :1, 0] + noise)  # (4, 2)
+        track.state = track.state + gain * (measured - track.state[:, 0])[:, np.newaxis]
+        track.covariance = track.covariance - gain[:, :, np.newaxis] * track.covariance[:, np.newaxis, 0, :]
+        track.detection, track.seen_ns = detection, stamp_ns
+        track.confirmed |= (
+            detection.score >= self.config.sure_score
+            or stamp_ns - track.first_ns >= self.config.confirm_time * SECOND
+        )
+        if patch is not None:
+            track.patch = patch if track.patch is None else normalise(0.9 * track.patch + 0.1 * patch)
+
+    def _start(self, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int) -> _Track:
+        state = np.stack([box_vector(detection.box), np.zeros(4)], axis=1)
+        size = float(state[2:, 0].mean())
+        # The first speed is unknown: up to about two face sizes per second either way.
+        covariance = np.tile(np.diag([(self.config.measurement_noise * size) ** 2, (2 * size) ** 2]), (4, 1, 1))
+        sure = detection.score >= self.config.sure_score
+        return _Track(self._new_id(), state, covariance, detection, stamp_ns, stamp_ns, sure, patch)
+
+    def _new_id(self) -> str:
+        while True:
+            letters = string.ascii_lowercase
+            name = self._random.choice(letters) + "".join(self._random.choices(letters + string.digits, k=4))
+            if name not in self._used:
+                self._used.add(name)
+                return name
+
+    def _assign(
+        self, detections: Sequence[FaceDetection], patches: Sequence[np.ndarray | None], stamp_ns: int
+    ) -> tuple[list[int], list[int]]:
+        """Pairs (track, detection) of least total cost among those that can be."""
+        if not self._tracks or not detections:
+            return [], []
+        expected = np.array([[b.x, b.y, b.width, b.height] for b in (track.box for track in self._tracks)])
+        found = np.array([[d.box.x, d.box.y, d.box.width, d.box.height] for d in detections])
+        cost = 1 - overlaps(expected, found)
+        for i, track in enumerate(self._tracks):
+            unseen = (stamp_ns - track.seen_ns) / SECOND
+            gate = min(self.config.gate + self.config.gate_growth * unseen, self.config.max_gate)
+            offset = found[:, :2] + found[:, 2:] / 2 - track.state[:2, 0]
+            distance = np.hypot(*offset.T) / track.size
+            growth = np.abs(np.log(found[:, 2:].mean(1) / track.size))
+            cost[i] += distance / gate
+            for j, patch in enumerate(patches):
+                if patch is not None and track.patch is not None:
+                    cost[i, j] += 1 - float((patch * track.patch).sum())
+            cost[i, (distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
+        rows, columns = linear_sum_assignment(cost)
+        allowed = cost[rows, columns] < FORBIDDEN
+        return list(rows[allowed]), list(columns[allowed])
+
+
+def box_vector(box: Box) -> np.ndarray:
+    """Centre x, y, width, height of a box."""
+    return np.array([box.x + box.width / 2, box.y + box.height / 2, box.width, box.height])
+
+
+def appearance(image: np.ndarray, box: Box) -> np.ndarray | None:
+    """The face as a ``(16, 16[, 3])`` patch of zero mean and unit norm: a product of two is their correlation."""
+    height, width = image.shape[:2]
+    left, top = max(0, int(box.x)), max(0, int(box.y))
+    right, bottom = min(width, int(box.x + box.width) + 1), min(height, int(box.y + box.height) + 1)
+    if right - left < 2 or bottom - top < 2:
+        return None
+    small = cv2.resize(image[top:bottom, left:right], (PATCH, PATCH), interpolation=cv2.INTER_AREA)
+    return normalise(small.astype(np.float32))
+
+
+def normalise(patch: np.ndarray) -> np.ndarray:
+    """Zero mean, unit norm; a blank patch stays zero."""
+    centred = patch - patch.mean()
+    return centred / max(float(np.linalg.norm(centred)), 1e-6)
