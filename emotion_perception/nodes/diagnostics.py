@@ -1,0 +1,143 @@
+"""What a node tells about its own health, and how it complains without flooding the log.
+
+The messages follow diagnostic_updater's semantics (one status a task, level OK / WARN / ERROR / STALE, key-value
+pairs); the package itself has no wheel, so the array is made here.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+
+
+class WorkMeter:
+    """Rate, latency and losses of a stream of work over the last seconds; safe to use from several threads.
+
+    Args:
+        window: how far back rate and latency look, s.
+        clock: monotonic seconds; for tests.
+    """
+
+    def __init__(self, window: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._window, self._clock = window, clock
+        self._lock = threading.Lock()
+        self._done: deque[tuple[float, float]] = deque(maxlen=1000)  # when, latency s
+        self._started = clock()
+        self.total = 0
+        self.dropped = 0
+        self.rejected = 0
+
+    def done(self, latency: float) -> None:
+        """One piece of work finished, ``latency`` seconds after its capture."""
+        with self._lock:
+            self.total += 1
+            self._done.append((self._clock(), latency))
+
+    def drop(self, count: int = 1) -> None:
+        """Work thrown away because newer work was there."""
+        with self._lock:
+            self.dropped += count
+
+    def reject(self) -> None:
+        """Input that could not be used."""
+        with self._lock:
+            self.rejected += 1
+
+    def restart(self) -> None:
+        """Forget rates and the time of the last work; totals go on."""
+        with self._lock:
+            self._done.clear()
+            self._started = self._clock()
+
+    @property
+    def staleness(self) -> float:
+        """Seconds since work was last finished, or since the start."""
+        with self._lock:
+            return self._clock() - (self._done[-1][0] if self._done else self._started)
+
+    def values(self) -> dict[str, str]:
+        """The figures as key-value pairs."""
+        with self._lock:
+            now = self._clock()
+            recent = [(when, latency) for when, latency in self._done if now - when <= self._window]
+            span = min(self._window, max(now - self._started, 1e-3))
+            figures = {
+                "rate (Hz)": f"{len(recent) / span:.1f}",
+                "total": str(self.total),
+                "dropped": str(self.dropped),
+                "rejected": str(self.rejected),
+            }
+        if recent:
+            p50, p95 = np.percentile([latency for _, latency in recent], (50, 95)) * 1000
+            figures |= {"latency p50 (ms)": f"{p50:.1f}", "latency p95 (ms)": f"{p95:.1f}"}
+        figures["staleness (s)"] = f"{self.staleness:.2f}"
+        return figures
+
+
+@dataclass
+class _Burst:
+    last: float  # when it was last seen
+    told: float  # when it was last reported
+    untold: int = 0  # seen since then
+
+
+@dataclass
+class BurstReporter:
+    """Says a recurring problem once, counts the rest, and sums up while it goes on.
+
+    A problem that has not been seen for ``quiet`` seconds is a new burst and is told again at once; one that goes on is
+    summed up every ``repeat`` seconds.
+    """
+
+    tell: Callable[[str], None]
+    quiet: float = 5.0
+    repeat: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    _bursts: dict[str, _Burst] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def report(self, problem: str, kind: str | None = None) -> None:
+        """Note ``problem``; ``kind`` groups problems whose texts differ in a figure only."""
+        key = problem if kind is None else kind
+        with self._lock:
+            now = self.clock()
+            burst = self._bursts.get(key)
+            if burst is None or now - burst.last > self.quiet:
+                more = burst.untold if burst else 0
+                text = problem + (f" (and {more} more since it was last said)" if more else "")
+                if len(self._bursts) > 100:  # a fuzzer must not fill the memory
+                    self._bursts.clear()
+                self._bursts[key] = _Burst(now, now)
+            else:
+                burst.last = now
+                burst.untold += 1
+                if now - burst.told < self.repeat:
+                    return
+                text = f"{problem} ({burst.untold} more in {now - burst.told:.0f} s)"
+                burst.told, burst.untold = now, 0
+        self.tell(text)
+
+
+def make_status(name: str, level: bytes, message: str, values: Mapping[str, str], hardware_id: str) -> DiagnosticStatus:
+    """One task's status; REP-107 naming, "component: subcomponent"."""
+    return DiagnosticStatus(
+        level=level,
+        name=name,
+        message=message,
+        hardware_id=hardware_id,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+def make_array(header: Header, *statuses: DiagnosticStatus) -> DiagnosticArray:
+    """What goes out on /diagnostics."""
+    return DiagnosticArray(header=header, status=list(statuses))

@@ -1,0 +1,124 @@
+"""The one table of the graph: which nodes run, under which names, with which topics and parameters.
+
+``launch/robot.launch.py`` and ``emotion-bringup`` both start exactly this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of the graph, the same for launch and for ``emotion-bringup``."""
+
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+TRUE_FALSE = ("true", "false")
+ARGUMENTS: dict[str, Argument] = {
+    "source": Argument(
+        "",
+        "What media_source_node plays: a video, audio or image file, webcam, webcam:N, microphone. "
+        "Empty: the robot's own drivers publish image and audio, and media_source_node is not started.",
+    ),
+    "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
+    "audio_topic": Argument("audio", "Microphone topic, emotion_msgs/AudioChunk."),
+    "namespace": Argument("", "Namespace of all nodes and topics, for more than one robot or person on one network."),
+    "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
+    "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
+    "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
+    "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
+}
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of the graph: an executable of this package and how it is started."""
+
+    executable: str
+    namespace: str = ""
+    remappings: tuple[tuple[str, str], ...] = ()
+    parameter_file: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    log_level: str = "info"
+
+    @property
+    def name(self) -> str:
+        """The node's name: its executable's."""
+        return self.executable
+
+    def command(self) -> list[str]:
+        """What starts it as a process, without launch."""
+        command = [sys.executable, "-m", f"emotion_perception.nodes.{self.executable}", "--ros-args"]
+        if self.namespace:
+            command += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        for old, new in self.remappings:
+            command += ["-r", f"{old}:={new}"]
+        if self.parameter_file:
+            command += ["--params-file", self.parameter_file]
+        for name, value in self.parameters.items():
+            command += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: quotes keep "1001" a string
+        return [*command, "--log-level", f"{self.logger}:={self.log_level}"]
+
+    @property
+    def logger(self) -> str:
+        """The node's logger; a level given for it alone spares the middleware's own debug output."""
+        return ".".join([*self.namespace.strip("/").split("/"), self.name]).lstrip(".")
+
+
+def graph_nodes(
+    arguments: Mapping[str, str] | None = None, source_parameters: Mapping[str, Any] | None = None
+) -> tuple[GraphNode, ...]:
+    """The nodes to start for these arguments (those of :data:`ARGUMENTS`; what is left out has its default).
+
+    Args:
+        arguments: values as text, as launch has them.
+        source_parameters: more parameters for ``media_source_node``.
+
+    Raises:
+        ValueError: an argument that does not exist, or a value that it cannot have.
+        FileNotFoundError: no parameter file.
+    """
+    values = {name: argument.default for name, argument in ARGUMENTS.items()} | dict(arguments or {})
+    for name, value in values.items():
+        if name not in ARGUMENTS:
+            raise ValueError(f"unknown argument {name!r}; there are {', '.join(ARGUMENTS)}")
+        if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
+            raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
+    config = values["config"] or str(_default_config())
+    clock = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
+
+    def node(executable: str, *topics: str, **parameters: Any) -> GraphNode:
+        remappings = tuple(
+            (default, chosen)
+            for topic in topics
+            if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
+        )
+        return GraphNode(
+            executable, values["namespace"], remappings, config, {**clock, **parameters}, values["log_level"]
+        )
+
+    nodes = [
+        node("visual_node", "image_topic"),
+        node("acoustic_node", "audio_topic"),
+        node("fusion_node"),
+    ]
+    if values["overlay"] == "true":
+        nodes.append(node("overlay_node", "image_topic"))
+    if values["source"]:
+        extra = {"source": values["source"], **(source_parameters or {})}
+        nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
+    return tuple(nodes)
+
+
+def _default_config() -> Any:
+    from emotion_perception.resources import config_path
+
+    return config_path("robot.yaml")

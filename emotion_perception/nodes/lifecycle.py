@@ -1,0 +1,287 @@
+"""What all nodes share: a managed node that starts itself, reports on itself, and stops when told to."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
+
+from emotion_perception.errors import ModelError
+from emotion_perception.nodes import diagnostics, qos
+from emotion_perception.nodes.conversions import SECOND, make_header
+from emotion_perception.nodes.parameters import COMMON, NodeParameters, Parameter
+from emotion_perception.nodes.worker import Worker
+
+STALE_AFTER = 2.0  # s without work before an active node warns
+JUMP_BACK = SECOND // 2  # a stamp this much older than the one before is a clock that was set back, not a late frame
+
+
+class PerceptionNode(LifecycleNode):
+    """A managed node. Subclasses fill in :meth:`configure`, :meth:`activate`, :meth:`deactivate`, :meth:`cleanup`.
+
+    ============ ========================================= ================================================
+    transition   what happens                              a problem leads to
+    ============ ========================================= ================================================
+    configure    parameters read, models loaded,           FAILURE: unconfigured, the reason (with the path
+                 publishers made                           tried) in the log and on /diagnostics
+    activate     subscriptions, timers, worker made        FAILURE: inactive
+    deactivate   they are destroyed: no work is done       -
+    cleanup      publishers destroyed, models freed        -
+    shutdown     both of the above, from any state         -
+    ============ ========================================= ================================================
+
+    Any other exception than ``expected_problems`` leads to ERROR: everything is freed and the node is unconfigured again.
+    """
+
+    # What is wrong with the set-up, not with the program.
+    expected_problems: tuple[type[Exception], ...] = (ModelError, OSError, ValueError)
+
+    def __init__(self, name: str, table: Iterable[Parameter], **options: Any) -> None:
+        super().__init__(name, **options)
+        self.parameters = NodeParameters(self, (*COMMON, *table))
+        self.meter = diagnostics.WorkMeter()
+        self.reporter = diagnostics.BurstReporter(self.get_logger().warning)
+        self.problem = ""  # why the last transition failed
+        self.model_name = "none"
+        self.exit_code: int | None = None  # set by a node that wants its process to end
+        self._worker: Worker[Any] | None = None
+        self._active_entities: list[Callable[[], Any]] = []  # how to destroy what on_activate made
+        self._publishers_made: list[LifecyclePublisher] = []
+        self._last_stamp: dict[str, int] = {}
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs under simulated time too
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.profile("diagnostics"))
+        self.create_timer(self.parameters["diagnostics_period"], self._publish_diagnostics, clock=self._steady)
+        self._autostart_timer = None
+        if self.parameters["autostart"]:
+            self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self._steady)
+
+    # What a subclass fills in. Any of `expected_problems` may be raised in configure and activate.
+
+    def configure(self) -> None:
+        """Read parameters, load models, make publishers."""
+
+    def activate(self) -> None:
+        """Make subscriptions, timers and the worker."""
+
+    def deactivate(self) -> None:
+        """Stop what :meth:`activate` started beyond its subscriptions, timers and worker, which stop by themselves."""
+
+    def cleanup(self) -> None:
+        """Let go of what :meth:`configure` loaded."""
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """More key-value pairs for /diagnostics."""
+        return {}
+
+    # What a subclass uses.
+
+    @property
+    def now_ns(self) -> int:
+        """ROS time, ns."""
+        return self.get_clock().now().nanoseconds
+
+    @property
+    def state_label(self) -> str:
+        """``unconfigured``, ``inactive``, ``active`` or ``finalized``."""
+        return self._state_machine.current_state[1]
+
+    def publish_to(self, message_type: type, topic: str, use: str) -> LifecyclePublisher:
+        """A publisher that lives until cleanup and speaks only while the node is active."""
+        publisher = self.create_lifecycle_publisher(
+            message_type, topic, qos.profile(use), qos_overriding_options=qos.overrides()
+        )
+        self._publishers_made.append(publisher)
+        return publisher
+
+    def subscribe_to(self, message_type: type, topic: str, callback: Callable[[Any], None], use: str) -> Any:
+        """A subscription that lives until deactivate."""
+        subscription = self.create_subscription(
+            message_type, topic, callback, qos.profile(use), qos_overriding_options=qos.overrides()
+        )
+        self._active_entities.append(lambda: self.destroy_subscription(subscription))
+        return subscription
+
+    def every(self, period: float, callback: Callable[[], None]) -> None:
+        """A timer on the ROS clock that lives until deactivate."""
+        timer = self.create_timer(period, callback)
+        self._active_entities.append(lambda: self.destroy_timer(timer))
+
+    def work_on(self, process: Callable[[Any], None], depth: int = 1) -> Worker[Any]:
+        """A worker thread that lives until deactivate; see :class:`Worker`."""
+        self._worker = Worker(process, depth, self.meter.drop, self._on_work_error)
+        return self._worker
+
+    def reject(self, problem: str, kind: str | None = None) -> None:
+        """Count and report, once per burst, an input that cannot be used."""
+        self.meter.reject()
+        self.reporter.report(problem, kind)
+
+    def check_stamp(self, stamp_ns: int, stream: str) -> str:
+        """How a stamp follows the one before in its stream: ``"new"``, ``"old"`` (drop it) or ``"jump"`` (start afresh).
+
+        Both other cases are counted and reported here.
+        """
+        last = self._last_stamp.get(stream)
+        if last is not None and stamp_ns <= last:
+            if last - stamp_ns < JUMP_BACK:
+                self.reject(f"{stream}: stamp repeats or is older than the one before; dropped", f"{stream} order")
+                return "old"
+            self.reject(f"{stream}: stamps jumped back by {(last - stamp_ns) / SECOND:.3f} s; starting afresh", stream)
+            self._last_stamp[stream] = stamp_ns
+            return "jump"
+        self._last_stamp[stream] = stamp_ns
+        return "new"
+
+    def end_process(self, exit_code: int) -> None:
+        """Have :func:`run` end the process with this code; callable from any thread."""
+        self.exit_code = exit_code
+        self.context.try_shutdown()
+
+    # The transitions.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load; FAILURE names what is missing."""
+        return self._attempt("configure", self.configure, lambda: super(PerceptionNode, self).on_configure(state))
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start working."""
+        self.meter.restart()
+        self._last_stamp.clear()
+        super().on_activate(state)  # publishers first: the first input may come while subscriptions are still made
+        return self._attempt("activate", self.activate, lambda: TransitionCallbackReturn.SUCCESS)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop working: after this, no callback runs and the worker thread has ended."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free models, publishers and memory."""
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free from whatever state."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an unforeseen exception: stop, free, and be unconfigured again."""
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Stop the worker before the handles that it uses go."""
+        self._stop()
+        super().destroy_node()
+
+    def _attempt(
+        self, name: str, action: Callable[[], None], then: Callable[[], TransitionCallbackReturn]
+    ) -> TransitionCallbackReturn:
+        try:
+            action()
+        except self.expected_problems as error:
+            self.problem = " ".join(str(error).split())
+            self.get_logger().error(f"cannot {name}: {self.problem}")
+        except Exception as error:
+            self.problem = f"{type(error).__name__}: {error}"
+            self.get_logger().fatal(f"cannot {name}: {self.problem}")
+            raise  # rclpy turns it into ERROR
+        else:
+            self.problem = ""
+            self.parameters.frozen = True
+            return then()
+        self._stop()
+        if name == "configure":
+            self._free()
+        return TransitionCallbackReturn.FAILURE
+
+    def _stop(self) -> None:
+        self.deactivate()
+        while self._active_entities:
+            self._active_entities.pop()()
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().warning("the work in hand takes longer than 2 s to end")
+        self._worker = None
+
+    def _free(self) -> None:
+        self.cleanup()
+        while self._publishers_made:
+            self.destroy_lifecycle_publisher(self._publishers_made.pop())
+        self.model_name = "none"
+        self.parameters.frozen = False
+        gc.collect()
+        if sys.platform == "linux":  # glibc keeps freed memory otherwise; harmless where the call is missing
+            getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
+
+    def _autostart(self) -> None:
+        self._autostart_timer.cancel()
+        if self.state_label != "unconfigured":  # a manager was faster
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _on_work_error(self, error: Exception) -> None:
+        self.reject(f"unexpected {type(error).__name__} while working: {error}", type(error).__name__)
+
+    def _publish_diagnostics(self) -> None:
+        state = self.state_label
+        level, message = diagnostics.OK, state
+        if self.problem:
+            level, message = diagnostics.ERROR, self.problem
+        elif state == "active" and self.meter.staleness > STALE_AFTER:
+            level, message = diagnostics.WARN, f"no work for {self.meter.staleness:.0f} s"
+        elif state != "active":
+            level = diagnostics.WARN
+        values = {"lifecycle state": state, "model": self.model_name, **self.meter.values(), **self.extra_diagnostics()}
+        status = diagnostics.make_status(
+            f"{self.get_fully_qualified_name().lstrip('/')}: emotion_perception", level, message, values, "none"
+        )
+        self._diagnostics.publish(diagnostics.make_array(make_header(self.now_ns), status))
+
+
+def one_thread_each() -> None:
+    """Keep every library in this process to one thread: the nodes share few cores, and small nets gain nothing."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
+    """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end; the process's exit code."""
+    one_thread_each()
+    rclpy.init(args=args)
+    node = None
+    try:
+        node = node_class()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except InvalidParameterValueException as error:
+        print(f"bad parameter: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(node.exit_code or 0)  # a thread is still in a model: do not wait for it, nothing is left to save
+    return node.exit_code or 0

@@ -1,0 +1,197 @@
+"""Publishes a file, a webcam or a microphone as ``image_raw`` and ``audio``, for robots and desks without drivers."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from emotion_msgs.msg import AudioChunk
+from sensor_msgs.msg import Image
+
+from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem
+from emotion_perception.nodes import conversions
+from emotion_perception.nodes.lifecycle import PerceptionNode, run
+from emotion_perception.nodes.parameters import MEDIA_SOURCE
+from emotion_perception.playback import Source, due_time, open_source, paced
+
+EXIT_NO_INPUT = 66  # EX_NOINPUT of sysexits.h: the source cannot be read
+LEAD_IN = 0.05  # s between the decision to play and the first frame
+RETRY = 2.0  # s before a live device that stopped is opened again
+
+
+class MediaSourceNode(PerceptionNode):
+    """Plays one source.
+
+    Stamps are capture times: a live device's own, or media time counted from the ROS time at which the file began; sound
+    and picture share that one beginning, so they are as far apart as in the file.
+    """
+
+    expected_problems = (*PerceptionNode.expected_problems, MediaError)
+
+    def __init__(self) -> None:
+        super().__init__("media_source_node", MEDIA_SOURCE)
+        self._source: Source | None = None
+        self._images = None
+        self._audio = None
+        self._threads: list[threading.Thread] = []
+        self._stop_playing = threading.Event()
+        self._media_time = 0.0
+
+    def configure(self) -> None:
+        """Open the source and make the publishers of what is in it."""
+        try:
+            self._source = self._open()
+        except MediaError:
+            if self.parameters["at_end"] == "exit":
+                self.end_process(EXIT_NO_INPUT)
+            raise
+        if self._source.note:
+            self.get_logger().warning(self._source.note)
+        # Both, whatever the source holds: who listens learns from silence that there is nothing, not from a missing topic.
+        self._images = self.publish_to(Image, "image_raw", "image_out")
+        self._audio = self.publish_to(AudioChunk, "audio", "audio_out")
+        self.model_name = self._source.description
+
+    def activate(self) -> None:
+        """Begin to play, from the start."""
+        self._stop_playing = threading.Event()
+        if self._source.live:
+            jobs = [lambda device=device: self._play_live(device) for device in self._source.devices]
+        else:
+            jobs = [lambda: self._play_file(self._source.devices[0])]
+        self._threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        for thread in self._threads:
+            thread.start()
+
+    def deactivate(self) -> None:
+        """Stop playing."""
+        self._stop_playing.set()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(2.5)
+        self._threads = []
+
+    def cleanup(self) -> None:
+        """Give the file or the devices back."""
+        if self._source is not None:
+            self._source.close()
+        self._source = self._images = self._audio = None
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """Where in the media we are."""
+        return {"media time (s)": f"{self._media_time:.2f}"}
+
+    def _open(self) -> Source:
+        return open_source(
+            self.parameters["source"],
+            self.parameters["width"],
+            self.parameters["height"],
+            self.parameters["fps"],
+            self.parameters["webcam_sound"],
+        )
+
+    def _play_file(self, file: MediaFile) -> None:
+        self._wait_for_listeners()
+        length = self.parameters["duration"]
+        repeat = self.parameters["loop"] or length > 0 or file.is_image
+        began, began_ns = time.monotonic() + LEAD_IN, self.now_ns + round(LEAD_IN * conversions.SECOND)
+
+        def wait_until(media_time: float) -> float | None:
+            if self._stop_playing.wait(max(0.0, began + media_time - time.monotonic())):
+                return None
+            return time.monotonic() - began - media_time
+
+        items: Iterator[MediaItem] = self._still(file) if file.is_image else file.loop() if repeat else file.read()
+        if length > 0:
+            items = itertools.takewhile(lambda item: due_time(item) <= length, items)
+        for item in paced(items, wait_until, self.meter.drop):
+            self._media_time = item.time
+            self._publish(item, began_ns + round(item.time * conversions.SECOND))
+            self.meter.done(max(0.0, time.monotonic() - began - due_time(item)))
+        if length > 0 and not self._stop_playing.is_set():
+            wait_until(length)
+        if not self._stop_playing.is_set():
+            self._end(f"{file.path.name}: played to the end ({self._media_time:.1f} s)")
+
+    def _still(self, file: MediaFile) -> Iterator[MediaItem]:
+        image = next(file.read()).image
+        for number in itertools.count():
+            yield MediaFrame(number / self.parameters["fps"], image)
+
+    def _play_live(self, device: object) -> None:
+        self._wait_for_listeners()
+        length, began = self.parameters["duration"], time.monotonic()
+        for item in device.read():
+            if self._stop_playing.is_set():
+                return
+            age = max(0.0, time.time() - item.time)  # through the age, so that it also holds under simulated time
+            self._publish(item, self.now_ns - round(age * conversions.SECOND))
+            self._media_time = time.monotonic() - began
+            self.meter.done(age)
+            if 0 < length <= self._media_time:
+                self._end(f"{self._source.description}: recorded for {length:g} s")
+                return
+
+    def _publish(self, item: MediaItem, stamp_ns: int) -> None:
+        if isinstance(item, MediaFrame):
+            header = conversions.make_header(stamp_ns, self.parameters["camera_frame_id"])
+            self._images.publish(conversions.image_to_message(item.image, header))
+        else:
+            header = conversions.make_header(stamp_ns, self.parameters["microphone_frame_id"])
+            self._audio.publish(conversions.audio_to_message(item.samples, item.sample_rate, header))
+
+    def _wait_for_listeners(self) -> None:
+        """Hold the start until someone listens to what is played: models take seconds to load."""
+        needed = [
+            publisher
+            for publisher, there in ((self._images, self._source.has_video), (self._audio, self._source.has_audio))
+            if there
+        ]
+        give_up = time.monotonic() + self.parameters["wait_for_listeners"]
+        while time.monotonic() < give_up and not all(publisher.get_subscription_count() for publisher in needed):
+            if self._stop_playing.wait(0.02):
+                return
+
+    def _guarded(self, play: object) -> None:
+        while not self._stop_playing.is_set():
+            try:
+                play()
+                return
+            except MediaError as error:
+                self.reject(str(error), "media")
+                if not self._source.live:
+                    self._end("the source can no longer be read", EXIT_NO_INPUT)
+                    return
+            except Exception as error:
+                if self._stop_playing.is_set() or not self.context.ok():
+                    return  # publishers and devices are gone: the process is ending
+                raise error
+            if not self._stop_playing.wait(RETRY):
+                self._reopen()
+
+    def _reopen(self) -> None:
+        """A live device that stopped may come back."""
+        try:
+            source = self._open()
+        except MediaError as error:
+            self.reject(str(error), "media")
+            return
+        self._source.close()
+        self._source = source
+
+    def _end(self, message: str, exit_code: int = 0) -> None:
+        self.get_logger().info(message)
+        if self.parameters["at_end"] == "exit":
+            self.end_process(exit_code)
+
+
+def main() -> int:
+    """Console script ``media_source_node``."""
+    return run(MediaSourceNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

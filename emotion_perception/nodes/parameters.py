@@ -1,0 +1,306 @@
+"""Parameters as data: one table a node, from which declarations, checks and the reference page are made.
+
+``python -m emotion_perception.nodes.parameters > docs/parameters.md`` writes the reference page. Where a parameter is a
+field of a core configuration, its default is that field's: the core stays the only source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, Union
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+Value = Union[bool, int, float, str]
+Config = TypeVar("Config")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of one node."""
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    low: float | None = None  # smallest value allowed
+    high: float | None = None  # largest value allowed
+    choices: tuple[str, ...] = ()
+    dynamic: bool = False  # True: takes effect at once; False: read when the node is configured
+
+    @property
+    def type_name(self) -> str:
+        """``bool``, ``int``, ``double`` or ``string``, as ROS names it."""
+        return {bool: "bool", int: "int", float: "double", str: "string"}[type(self.default)]
+
+    def problem(self, value: Any) -> str | None:
+        """Why ``value`` cannot be this parameter's; None if it can."""
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not kind:
+            return f"must be a {self.type_name}, got {value!r}"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"must be finite, got {value}"
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(map(repr, self.choices))}, got {value!r}"
+        if self.low is not None and value < self.low:
+            return f"must be at least {self.low:g}{self._unit}, got {value:g}"
+        if self.high is not None and value > self.high:
+            return f"must be at most {self.high:g}{self._unit}, got {value:g}"
+        return None
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What ``ros2 param describe`` shows. A double also takes ``10``, which ROS reads as an integer."""
+        descriptor = ParameterDescriptor(
+            description=self.description,
+            additional_constraints=" ".join(
+                part
+                for part in (
+                    f"Unit: {self.unit}." if self.unit else "",
+                    f"One of: {', '.join(self.choices)}." if self.choices else "",
+                    "Takes effect at once." if self.dynamic else "Read when the node is configured.",
+                )
+                if part
+            ),
+            dynamic_typing=isinstance(self.default, float),
+        )
+        # Only a range with both ends can be described; a one-sided one is told by the description and by the check.
+        if self.low is not None and self.high is not None:
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
+            else:
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)
+                ]
+        return descriptor
+
+    @property
+    def allowed(self) -> str:
+        """The range or the choices, for people."""
+        if self.choices:
+            return ", ".join(f"`{choice}`" for choice in self.choices)
+        if self.low is None and self.high is None:
+            return ""
+        low = "" if self.low is None else f"{self.low:g}"
+        high = "" if self.high is None else f"{self.high:g}"
+        return f"{low} .. {high}".strip()
+
+    @property
+    def _unit(self) -> str:
+        return f" {self.unit}" if self.unit else ""
+
+
+class NodeParameters:
+    """A node's declared parameters: read them by name, change them only to what the table allows."""
+
+    def __init__(self, node: Node, table: Iterable[Parameter]) -> None:
+        self._node = node
+        self._table = {parameter.name: parameter for parameter in table}
+        self.frozen = False  # while configured, parameters that are read at configure cannot change
+        # Before the declarations, so that a value given at start is checked with a reason too.
+        node.add_on_set_parameters_callback(self._check)
+        for parameter in self._table.values():
+            node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
+
+    def __getitem__(self, name: str) -> Any:
+        """The value now, of the type of its default."""
+        return type(self._table[name].default)(self._node.get_parameter(name).value)
+
+    def config(self, config_class: type[Config], **changes: Any) -> Config:
+        """A core configuration from the parameters that bear its fields' names; the others keep their defaults.
+
+        A path that is left empty also keeps the core's default (the model in the package).
+
+        Raises:
+            ValueError: the core refuses the values together.
+        """
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+            if field.name in self._table and self[field.name] != "":
+                value = self[field.name]
+                # A path's default is no string in the core, so a string here is a path there.
+                values[field.name] = value if isinstance(field.default, type(value)) else Path(value)
+        return config_class(**(values | changes))
+
+    def _check(self, changes: list[RosParameter]) -> SetParametersResult:
+        for change in changes:
+            parameter = self._table.get(change.name)
+            if parameter is None:  # use_sim_time, qos_overrides.*: rclpy's own
+                continue
+            reason = parameter.problem(change.value)
+            if reason is None and self.frozen and not parameter.dynamic:
+                reason = "is read when the node is configured; deactivate and clean up the node first"
+            if reason is not None:
+                return SetParametersResult(successful=False, reason=f"{change.name} {reason}")
+        return SetParametersResult(successful=True)
+
+
+# --- the tables ---------------------------------------------------------------------------------------------------
+
+COMMON = (
+    Parameter("autostart", True, "Configure and activate the node by itself; false leaves that to a manager."),
+    Parameter(
+        "diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", low=0.1, high=60.0
+    ),
+)
+
+
+MEDIA_SOURCE = (
+    Parameter("source", "", "A video, audio or image file, webcam, webcam:N, or microphone."),
+    Parameter("loop", False, "Play a file again and again; stamps go on."),
+    Parameter(
+        "duration",
+        0.0,
+        "End after this much media, playing a file again while it is shorter; 0: at the file's end.",
+        unit="s",
+        low=0.0,
+        high=1e6,
+    ),
+    Parameter(
+        "at_end",
+        "stay",
+        "At the end, or where the source cannot be read: stay (a robot's log and diagnostics say so) or exit.",
+        choices=("stay", "exit"),
+    ),
+    Parameter(
+        "wait_for_listeners",
+        0.0,
+        "Hold the start until image_raw and audio are subscribed to, at most this long.",
+        unit="s",
+        low=0.0,
+        high=600.0,
+    ),
+    Parameter("width", 640, "Picture width asked of a webcam; 0: its own.", unit="px", low=0, high=8192),
+    Parameter("height", 480, "Picture height asked of a webcam; 0: its own.", unit="px", low=0, high=8192),
+    Parameter("fps", 25.0, "Rate asked of a webcam, and rate at which an image file is repeated.", "Hz", 0.1, 240.0),
+    Parameter("webcam_sound", True, "Open the default microphone together with a webcam."),
+    Parameter("camera_frame_id", "camera_optical_frame", "TF frame written into image headers."),
+    Parameter("microphone_frame_id", "microphone", "TF frame written into audio headers."),
+)
+
+OVERLAY = (
+    Parameter("show_scores", True, "Write confidences beside the labels.", dynamic=True),
+    Parameter("show_bars", True, "Draw the eight probabilities as bars.", dynamic=True),
+)
+
+_VISUAL = (
+    Parameter(
+        "image_transport",
+        "raw",
+        "raw: sensor_msgs/Image on image_raw; compressed: sensor_msgs/CompressedImage on image_raw/compressed.",
+        choices=("raw", "compressed"),
+    ),
+)
+
+_ACOUSTIC = (
+    Parameter(
+        "mute_while_robot_speaks",
+        True,
+        "Do not listen while /robot_speaking (std_msgs/Bool) is true: the robot's own voice is no evidence.",
+        dynamic=True,
+    ),
+    Parameter(
+        "mute_tail", 0.3, "Stay deaf this long after the robot's last word.", unit="s", low=0.0, high=10.0, dynamic=True
+    ),
+)
+
+_FUSION = (
+    Parameter("rate", 10.0, "Least rate of emotion_state, and the rate of emotion_states.", "Hz", 0.5, 100.0),
+    Parameter(
+        "max_rate", 60.0, "Greatest rate at which new evidence is published at once.", "Hz", 0.5, 1000.0, dynamic=True
+    ),
+)
+
+
+def config_parameters(config_class: type) -> tuple[Parameter, ...]:
+    """Parameters from a core configuration, whose fields tell range and description in their metadata.
+
+    A path whose default is the package's own file is shown as an empty string.
+    """
+    table = []
+    for field in dataclasses.fields(config_class):
+        default = field.default
+        table.append(
+            Parameter(
+                field.name,
+                default if isinstance(default, (bool, int, float, str)) else "",
+                field.metadata.get("description", ""),
+                low=field.metadata.get("min"),
+                high=field.metadata.get("max"),
+                choices=tuple(field.metadata.get("choices", ())),
+            )
+        )
+    return tuple(table)
+
+
+def visual_parameters() -> tuple[Parameter, ...]:
+    """Those of ``visual_node``."""
+    from emotion_perception.visual.perception import VisualConfig
+
+    return _VISUAL + config_parameters(VisualConfig)
+
+
+def acoustic_parameters() -> tuple[Parameter, ...]:
+    """Those of ``acoustic_node``."""
+    from emotion_perception.acoustic.perception import AcousticConfig
+
+    return _ACOUSTIC + config_parameters(AcousticConfig)
+
+
+def fusion_parameters() -> tuple[Parameter, ...]:
+    """Those of ``fusion_node``."""
+    from emotion_perception.fusion.state import FusionConfig
+
+    return _FUSION + config_parameters(FusionConfig)
+
+
+def tables() -> dict[str, tuple[Parameter, ...]]:
+    """Every node's own parameters, by executable."""
+    return {
+        "media_source_node": MEDIA_SOURCE,
+        "visual_node": visual_parameters(),
+        "acoustic_node": acoustic_parameters(),
+        "fusion_node": fusion_parameters(),
+        "overlay_node": OVERLAY,
+    }
+
+
+def reference_page() -> str:
+    """All parameters as a Markdown page."""
+    lines = [
+        "# Parameters",
+        "",
+        "Made by `python -m emotion_perception.nodes.parameters > docs/parameters.md`; do not edit by hand.",
+        "",
+        "Set them in the parameter file of your robot (`config/robot.yaml` is the commented example) or with",
+        "`--ros-args -p name:=value`. *At once*: a change takes effect in the running node. Otherwise it is read when the",
+        "node is configured, and a change is refused, with this reason, while the node is configured. Quality of service:",
+        "`qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability|durability>`.",
+    ]
+    for node, table in {"All nodes": COMMON, **tables()}.items():
+        lines += ["", f"## {node}", "", "| name | type | default | allowed | unit | at once | what it does |"]
+        lines.append("|---|---|---|---|---|---|---|")
+        for item in table:
+            default = f"`{str(item.default).lower() if isinstance(item.default, bool) else item.default}`"
+            cells = (
+                f"`{item.name}`",
+                item.type_name,
+                default if item.default != "" else "",
+                item.allowed,
+                item.unit,
+                "yes" if item.dynamic else "",
+                item.description,
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(reference_page(), end="")

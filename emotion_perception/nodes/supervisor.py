@@ -1,0 +1,160 @@
+"""Runs processes, prefixes their logs, starts again what dies, and ends them all when told to."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+FIRST_BACKOFF = 0.5  # s before the first restart; doubled by every death that follows soon
+LONGEST_BACKOFF = 30.0
+HEALTHY_AFTER = 60.0  # s of life after which a death counts as a first one again
+POLITE = 1.5  # s between the request to end and the kill
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
+
+
+class Supervised:
+    """One process that is kept alive.
+
+    Args:
+        name: prefix of its log lines.
+        command: argv.
+        restart: whether an exit with this code is followed by a restart.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], restart: Callable[[int], bool], log: TextIO) -> None:
+        self.name, self._command, self._restart, self._log = name, list(command), restart, log
+        self._process: subprocess.Popen[str] | None = None
+        self._started = self._due = 0.0
+        self._backoff = FIRST_BACKOFF
+        self.exit_code: int | None = None  # set once it has ended for good
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, None while it does not run."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it now."""
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=dict(environment),
+            start_new_session=True,  # Ctrl-C in the terminal comes to us alone; we pass it on
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        threading.Thread(target=self._copy_log, args=(self._process,), daemon=True).start()
+
+    def watch(self, environment: Mapping[str, str]) -> None:
+        """Notice a death, and start again when the back-off is over."""
+        if self.exit_code is not None:
+            return
+        now = time.monotonic()
+        if self._process is None:
+            if now >= self._due:
+                self.restarts += 1
+                self.start(environment)
+            return
+        code = self._process.poll()
+        if code is None:
+            return
+        self._process = None
+        if not self._restart(code):
+            self.exit_code = code
+            return
+        if now - self._started > HEALTHY_AFTER:
+            self._backoff = FIRST_BACKOFF
+        self._due = now + self._backoff
+        self.say(f"died ({describe_exit(code)}); starting again in {self._backoff:g} s")
+        self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+
+    def send(self, number: int) -> None:
+        """Send a signal to it and to what it started."""
+        if self.pid is not None:
+            try:
+                os.killpg(self.pid, number)
+            except ProcessLookupError:
+                pass
+
+    def wait(self, until: float) -> bool:
+        """Whether it has ended by then (monotonic s)."""
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def say(self, text: str) -> None:
+        """One line of log about it."""
+        print(f"[{self.name}] {text}", file=self._log, flush=True)
+
+    def _copy_log(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout:
+            self.say(line.rstrip("\n"))
+
+
+class Supervisor:
+    """A group of supervised processes. Use it from one thread, which outlives them.
+
+    Args:
+        log: where log lines go.
+    """
+
+    def __init__(self, log: TextIO = sys.stderr) -> None:
+        self._log = log
+        self.processes: dict[str, Supervised] = {}
+        # One thread each: the processes share few cores, and idle helper threads only steal from each other.
+        self._environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **os.environ}
+
+    def add(self, name: str, command: Sequence[str], restart: Callable[[int], bool] = lambda code: True) -> None:
+        """Start a process and keep it alive, unless it exits with a code for which ``restart`` is false."""
+        process = Supervised(name, command, restart, self._log)
+        self.processes[name] = process
+        process.start(self._environment)
+
+    def watch(self) -> None:
+        """Look after all of them; call it a few times a second."""
+        for process in self.processes.values():
+            process.watch(self._environment)
+
+    def stop(self) -> None:
+        """End all of them: SIGTERM, and SIGKILL for what is left after 1.5 s."""
+        for process in self.processes.values():
+            process.send(signal.SIGTERM)
+        until = time.monotonic() + POLITE
+        for process in self.processes.values():
+            if not process.wait(until):
+                process.say("does not end; killed")
+                process.send(signal.SIGKILL)
+        for process in self.processes.values():
+            process.wait(time.monotonic() + 1.0)
+
+
+def describe_exit(code: int) -> str:
+    """``exit code 3``, or ``signal SIGKILL``."""
+    if code < 0:
+        try:
+            return f"signal {signal.Signals(-code).name}"
+        except ValueError:
+            return f"signal {-code}"
+    return f"exit code {code}"
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end this child if the thread that started it is gone: no orphan keeps the camera."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

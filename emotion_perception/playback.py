@@ -1,0 +1,118 @@
+"""Sources by name, and playing a file as if it were live: what ``media_source_node`` and the demo are fed by.
+
+A source is a path to a video, audio or image file, or ``webcam``, ``webcam:1``, ``webcam:/dev/video2`` (with the default
+microphone where there is one), or ``microphone``, ``microphone:NAME``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from emotion_perception.live import Microphone, Webcam
+from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem, open_media
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open source.
+
+    Attributes:
+        devices: what its items come from: one file, or one or two live devices.
+        live: its items come when they come, with Unix time on them; otherwise they have media time and need pacing.
+        note: something worth telling the user, or empty.
+    """
+
+    description: str
+    devices: tuple[MediaFile | Webcam | Microphone, ...]
+    live: bool
+    has_video: bool
+    has_audio: bool
+    note: str = ""
+
+    def close(self) -> None:
+        """Give files and devices back."""
+        for device in self.devices:
+            device.close()
+
+
+def open_source(
+    name: str, width: int = 640, height: int = 480, fps: float = 30.0, webcam_sound: bool = True
+) -> Source:
+    """Open a source by its name; size and rate are wishes to a webcam.
+
+    Raises:
+        MediaError: it cannot be read; one line that says why.
+    """
+    kind, _, device = name.partition(":")
+    if not name:
+        raise MediaError("no source given: a file, webcam or microphone")
+    if kind == "microphone":
+        return Source(name, (Microphone(device or None),), live=True, has_video=False, has_audio=True)
+    if kind == "webcam" or name.startswith("/dev/video"):
+        camera = Webcam(name if kind != "webcam" else device or 0, width, height, fps)
+        if not webcam_sound:
+            return Source(name, (camera,), live=True, has_video=True, has_audio=False)
+        try:
+            return Source(name, (camera, Microphone()), live=True, has_video=True, has_audio=True)
+        except MediaError as error:
+            return Source(name, (camera,), live=True, has_video=True, has_audio=False, note=f"without sound: {error}")
+    file = open_media(name)
+    return Source(name, (file,), live=False, has_video=file.has_video, has_audio=file.has_audio)
+
+
+def check_source(name: str) -> None:
+    """Try whether a source can be opened.
+
+    Raises:
+        MediaError: it cannot.
+    """
+    open_source(name).close()
+
+
+def due_time(item: MediaItem) -> float:
+    """When a live device would have handed the item over: a frame at once, sound when its last sample is in."""
+    return item.time if isinstance(item, MediaFrame) else item.end
+
+
+def paced(
+    items: Iterable[MediaItem],
+    wait_until: Callable[[float], float | None],
+    on_skip: Callable[[], None],
+    too_late: float = 0.1,
+) -> Iterator[MediaItem]:
+    """The items of a file, each when it is due.
+
+    Deadlines are absolute, so that waiting adds up no error. A frame more than ``too_late`` seconds late is skipped (sound
+    never is), so that a slow machine loses pictures and not the pace.
+
+    Args:
+        items: in the order of their ``time``.
+        wait_until: waits for a media time and returns how late it is then, s; None means stop.
+    """
+    waiting: list[tuple[float, int, MediaItem]] = []  # by due time; the number keeps equal ones in order
+    numbers = itertools.count()
+
+    def hand_over(until: float) -> Iterator[MediaItem | None]:
+        while waiting and waiting[0][0] <= until:
+            due, _, item = heapq.heappop(waiting)
+            late = wait_until(due)
+            if late is None:
+                yield None
+            elif late > too_late and isinstance(item, MediaFrame):
+                on_skip()
+            else:
+                yield item
+
+    for item in items:
+        for ready in hand_over(item.time):  # nothing that comes later in the file can be due before this
+            if ready is None:
+                return
+            yield ready
+        heapq.heappush(waiting, (due_time(item), next(numbers), item))
+    for ready in hand_over(float("inf")):
+        if ready is None:
+            return
+        yield ready
