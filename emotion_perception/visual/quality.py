@@ -63,6 +63,4 @@ def pose_quality(landmarks: np.ndarray) -> float:
 
 def face_quality(crop: np.ndarray, detection: FaceDetection) -> float:
     """Product of the four factors for one aligned ``(48, 48)`` crop and its detection, 0..1."""
-    return (
-        size_quality(detection) * sharpness_quality(crop) * light_quality(crop) * pose_quality(detection.landmarks)
-    )
+    return size_quality(detection) * sharpness_quality(crop) * light_quality(crop) * pose_quality(detection.landmarks)

@@ -156,9 +156,7 @@ class FaceTracker:
         noise = (scale**2)[:, np.newaxis, np.newaxis] * unit
         return track.state @ motion.T, motion @ track.covariance @ motion.T + noise
 
-    def _correct(
-        self, track: _Track, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int
-    ) -> None:
+    def _correct(self, track: _Track, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int) -> None:
         measured = box_vector(detection.box)
         noise = (self.config.measurement_noise * track.size) ** 2
         gain = track.covariance[:, :, 0] / (track.covariance[:, :1, 0] + noise)  # (4, 2)
@@ -166,8 +164,7 @@ class FaceTracker:
         track.covariance = track.covariance - gain[:, :, np.newaxis] * track.covariance[:, np.newaxis, 0, :]
         track.detection, track.seen_ns = detection, stamp_ns
         track.confirmed |= (
-            detection.score >= self.config.sure_score
-            or stamp_ns - track.first_ns >= self.config.confirm_time * SECOND
+            detection.score >= self.config.sure_score or stamp_ns - track.first_ns >= self.config.confirm_time * SECOND
         )
         if patch is not None:
             track.patch = patch if track.patch is None else normalise(0.9 * track.patch + 0.1 * patch)
