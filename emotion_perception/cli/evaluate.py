@@ -34,13 +34,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument("--split", help="part of a corpus (PrivateTest of ferplus.npz, test of a speech corpus)")
     parser.add_argument("--labels", choices=("fer2013", "ferplus"), default="ferplus", help="labels of ferplus.npz")
+    parser.add_argument(
+        "--corruption",
+        choices=("low_light", "rotated", "small", "blurred"),
+        help="damage the faces first, to see how the face model holds up",
+    )
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.corruption and args.model != "visual":
+        parser.error("--corruption damages faces; it goes with emotion-eval visual")
     if not args.data.exists():
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
@@ -51,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         if args.model == "visual":
-            cases = evaluation.visual(args.data, args.split or "PrivateTest", args.labels, args.weights)
+            cases = evaluation.visual(args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption)
         else:
             cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
         extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts}

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from emotion_perception.errors import ModelError
+from emotion_perception.learning.corruptions import corrupt
 from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.speech_corpora import CORPORA, load_speech
 from emotion_perception.media import MediaError, read_audio, read_image
@@ -28,11 +29,13 @@ class Cases:
     counts: dict[str, int]  # how the cases were read
 
 
-def visual(data: Path, split: str, labels: str, weights: Path | None = None) -> Cases:
+def visual(
+    data: Path, split: str, labels: str, weights: Path | None = None, corruption: str | None = None
+) -> Cases:
     """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
 
     In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
-    smaller, the whole picture is the face.
+    smaller, the whole picture is the face. ``corruption`` names damage done to the 48-pixel faces first.
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -72,6 +75,9 @@ def visual(data: Path, split: str, labels: str, weights: Path | None = None) -> 
         crops = np.stack(found) if found else np.empty((0, 48, 48), np.uint8)
         truth = np.array(kept, dtype=np.int64)
         title = f"{classifier.name} on {data.name}"
+    if corruption:
+        crops = corrupt(crops, corruption)
+        title = f"{title}, {corruption}"
     estimates: list[EmotionEstimate] = []
     for start in tqdm(range(0, len(crops), 64), desc="expressions", unit="batch"):
         estimates += classifier.classify(crops[start : start + 64])
