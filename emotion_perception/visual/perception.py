@@ -139,7 +139,7 @@ class VisualPerception:
         if not found:
             # A face that fills the picture is found more readily when it is smaller than what the network looks at.
             found = self.detector.detect(bgr, self.config.detection_width)
-        found = [face for face in found if _side(face.box) >= self.config.min_face_size]
+        found = [face for face in self._refined(bgr, found) if _side(face.box) >= self.config.min_face_size]
         found = sorted(found, key=lambda face: -_side(face.box))[: self.config.max_faces]
         crops = [crop_face(gray, face, FACE_SIZE) for face in found]
         return self._judge([f"face_{i + 1}" for i in range(len(found))], found, crops)
@@ -171,7 +171,13 @@ class VisualPerception:
                 return _distinct([face for face in found if face is not None])
         # A face that is not where it was expected moved fast or went out of sight: look everywhere, once.
         self._searched_ns = stamp_ns
-        return self.detector.detect(bgr)
+        return self._refined(bgr, self.detector.detect(bgr))
+
+    def _refined(self, bgr: np.ndarray, faces: list[FaceDetection]) -> list[FaceDetection]:
+        """The faces, the largest placed anew in their windows, so that every image's crops are framed alike."""
+        ranked = sorted(faces, key=lambda face: -_side(face.box))
+        near, far = ranked[: self.config.max_faces], ranked[self.config.max_faces :]
+        return _distinct([self.detector.refine(bgr, face.box) or face for face in near] + far)
 
     def _observe(self, gray: np.ndarray, tracks: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
         crops = [crop_face(gray, track.detection, FACE_SIZE) for track in tracks]
