@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
+from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL, valence_arousal
 from emotion_perception.types import EmotionEstimate
 
 FLOOR = 1e-3  # no source is ever surer than this that an emotion is impossible: none can veto the others
@@ -45,11 +45,15 @@ def ramp(value: float, low: float, high: float) -> float:
 
 def merge_intensities(intensities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted mean of ``(N, 8)`` intensities over the sources that know them; NaN ``(8,)`` where none does."""
-    weight = weights[:, None] * ~np.isnan(intensities)
-    total = weight.sum(axis=0)
-    summed = (weight * np.nan_to_num(intensities)).sum(axis=0)
-    merged = np.where(total > 0, summed / np.maximum(total, 1e-300), np.nan)
-    return np.clip(merged, 0.0, 1.0).astype(np.float32)
+    unknown = np.isnan(intensities)
+    if unknown.all():
+        return np.full(intensities.shape[1], np.nan, np.float32)
+    total = weights @ ~unknown
+    summed = weights @ np.where(unknown, 0.0, intensities)
+    merged = np.full(intensities.shape[1], np.nan, np.float32)
+    known = total > 0
+    merged[known] = np.clip(summed[known] / total[known], 0.0, 1.0)
+    return merged
 
 
 def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
@@ -78,7 +82,10 @@ def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_c
         return EmotionEstimate.unknown()
 
     p = np.array([estimate.probabilities for estimate in estimates], dtype=np.float64)  # (N, 8)
-    p /= p.sum(axis=1, keepdims=True)
+    sums = p.sum(axis=1, keepdims=True)
+    if len(p) == 1 and total == 1.0 and abs(sums[0, 0] - 1) < 1e-5 and (tells_calm[0] or p[0, CALM] == 0):
+        return estimates[0]
+    p /= sums
     merged = p[:, CALM:].copy()  # (N, 7): neutral-or-calm, happy, ... surprised
     merged[:, 0] += p[:, NEUTRAL]
     log_mass = w @ np.log(merged * (1 - _CLASSES * FLOOR) + FLOOR)
@@ -93,7 +100,8 @@ def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_c
     own = np.array([estimate.confidence for estimate in estimates]) / p.max(axis=1)
     confidence = float(np.clip(pooled.max() * (w @ own) / total, 0.0, 1.0))
     intensities = merge_intensities(np.array([estimate.intensities for estimate in estimates]), w)
-    return EmotionEstimate.from_probabilities(pooled, intensities, confidence)
+    valence, arousal = valence_arousal(pooled, None if np.isnan(intensities).all() else intensities)
+    return EmotionEstimate(pooled.astype(np.float32), intensities, confidence, valence, arousal)
 
 
 def _calm_share(p: np.ndarray, w: np.ndarray, tells: np.ndarray) -> float:

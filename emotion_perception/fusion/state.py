@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
 from emotion_perception.types import (
     EmotionEstimate,
@@ -232,7 +233,7 @@ class EmotionFusion:
         """The state of the person spoken with, as of ``now_ns``; status NO_EVIDENCE and a uniform distribution where
         nothing fresh is known."""
         faces, voice = self._fresh(now_ns)
-        main = self._choose_main(faces, now_ns)
+        main = self._choose_main(faces)
         if main is None and voice is None:
             unknown = EmotionEstimate.unknown()
             return EmotionState(now_ns, EmotionStatus.NO_EVIDENCE, "", "", "", unknown, ())
@@ -244,7 +245,7 @@ class EmotionFusion:
         The voice is in the first alone: nobody else is known to be speaking.
         """
         faces, voice = self._fresh(now_ns)
-        main = self._choose_main(faces, now_ns)
+        main = self._choose_main(faces)
         if main is None:
             return () if voice is None else (self._build(None, voice, now_ns),)
         others = sorted((face for face in faces if face is not main), key=lambda face: -face.newest.size)
@@ -324,17 +325,18 @@ class EmotionFusion:
         voice = next((held for held in reversed(self._voices) if self._acoustic_weight(held, now_ns) > 0), None)
         return faces, voice
 
-    def _choose_main(self, faces: list[_FaceTrack], now_ns: int) -> _FaceTrack | None:
+    def _choose_main(self, faces: list[_FaceTrack]) -> _FaceTrack | None:
         if not faces:
             self._challenger = None
             return None
         largest = max(faces, key=lambda track: (track.newest.size, track.newest.face.face_id))
         main = next((track for track in faces if track.newest.face.face_id == self._main), largest)
         if largest.newest.size > self.config.switch_ratio * main.newest.size:
-            face_id = largest.newest.face.face_id
-            if self._challenger is None or self._challenger[0] != face_id or self._challenger[1] > now_ns:
-                self._challenger = (face_id, now_ns)
-            if _seconds(now_ns - self._challenger[1]) >= self.config.switch_after_s:
+            # Time as the challenger is seen, not as it is held: someone who passed by has not stayed.
+            face_id, seen_ns = largest.newest.face.face_id, largest.newest.stamp_ns
+            if self._challenger is None or self._challenger[0] != face_id or self._challenger[1] > seen_ns:
+                self._challenger = (face_id, seen_ns)
+            if _seconds(seen_ns - self._challenger[1]) >= self.config.switch_after_s:
                 main = largest
         else:
             self._challenger = None
@@ -434,10 +436,10 @@ def _age(now_ns: int, stamp_ns: int) -> float:
 
 def _is_distribution(estimate: EmotionEstimate) -> bool:
     p = estimate.probabilities
-    if p.shape != estimate.intensities.shape or p.shape != (8,):
+    if p.shape != (len(EMOTIONS),) or estimate.intensities.shape != p.shape:
         return False
-    total = float(p.sum())
-    return math.isfinite(total) and total > 0 and float(p.min()) >= 0 and math.isfinite(estimate.confidence)
+    # NaN fails every comparison.
+    return abs(float(p.sum()) - 1.0) < 0.01 and float(p.min()) >= 0 and 0.0 <= estimate.confidence <= 1.0
 
 
 def _size(face: FaceObservation, image_size: tuple[int, int] | None) -> float:
