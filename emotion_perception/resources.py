@@ -22,11 +22,11 @@ def share_directories() -> Iterator[Path]:
         yield package.parent
     for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
         if prefix:
-            yield Path(prefix) / "share" / PACKAGE
+            yield Path(prefix, "share", PACKAGE)
     # <prefix>/lib/python3.X/site-packages/emotion_perception, or local/lib/python3.X/dist-packages on Debian.
-    for prefix in Path(__file__).parents[3:6]:
-        yield prefix / "share" / PACKAGE
-    yield Path(sys.prefix) / "share" / PACKAGE
+    for parent in list(Path(__file__).parents)[3:6]:
+        yield parent / "share" / PACKAGE
+    yield Path(sys.prefix, "share", PACKAGE)
 
 
 def find_resource(name: str) -> Path:
