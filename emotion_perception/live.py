@@ -1,7 +1,7 @@
 """Webcam and microphone as the same stream of items as a media file, stamped at capture.
 
-A stamp is Unix time in seconds. It is taken from the monotonic clock at capture and mapped to the wall clock, so that two
-captures never swap order when the wall clock is adjusted.
+A stamp is Unix time in seconds. It is taken from the monotonic clock at capture and mapped to the wall clock, so that
+two captures never swap order when the wall clock is adjusted.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,7 @@ class MediaFile:
         self.width = self.height = self.sample_rate = self.channels = 0
         self.errors = self.repaired = 0
         self._origin = 0.0  # s on the container's clock that is media time 0
-        self._readers: list[Iterator[Any]] = []
+        self._readers: weakref.WeakSet[Generator[MediaItem, None, None]] = weakref.WeakSet()
         if _is_image(path):
             image = read_image(path)
             self.is_image = self.has_video = True
@@ -101,10 +102,9 @@ class MediaFile:
         self.close()
 
     def close(self) -> None:
-        """End every iterator handed out by :meth:`read` and :meth:`loop`."""
-        for reader in self._readers:
-            reader.close()  # type: ignore[attr-defined]
-        self._readers.clear()
+        """End every iterator handed out by :meth:`read` and :meth:`loop`; from the thread that iterates."""
+        for reader in list(self._readers):
+            reader.close()
 
     def read(self) -> Iterator[MediaItem]:
         """Frames and audio blocks in time order, once from start to end; may be called again for another pass.
@@ -115,33 +115,40 @@ class MediaFile:
         Raises:
             MediaError: the file can no longer be opened.
         """
+        return self._track(self._read())
+
+    def loop(self) -> Iterator[MediaItem]:
+        """The file over and over, times going on.
+
+        A repetition starts where the longer of the two streams ended (last frame plus its duration, last sample), the
+        same offset for both, so that sync is that of the file in every round. A still image is repeated at `STILL_FPS`.
+
+        Raises:
+            MediaError: the file can no longer be read, or a round gave nothing.
+        """
+        return self._track(self._loop())
+
+    def _track(self, reader: Generator[MediaItem, None, None]) -> Iterator[MediaItem]:
+        self._readers.add(reader)
+        return reader
+
+    def _read(self) -> Generator[MediaItem, None, None]:
         if self.is_image:
             yield MediaFrame(0.0, read_image(self.path))
             return
-        streams: list[Iterator[MediaItem]] = []
+        streams: list[Generator[MediaItem, None, None]] = []
         if self.has_video:
             streams.append(self._frames())
         if self.has_audio:
             streams.append(self._blocks())
         # Each stream has its own container, so however the file is interleaved one item of each is held at most.
-        self._readers += streams
         try:
             yield from heapq.merge(*streams, key=lambda item: item.time)
         finally:
             for stream in streams:
-                stream.close()  # type: ignore[attr-defined]
-                if stream in self._readers:
-                    self._readers.remove(stream)
+                stream.close()
 
-    def loop(self) -> Iterator[MediaItem]:
-        """The file over and over, times going on.
-
-        A repetition starts where the longer of the two streams ended (last frame plus its duration, last sample), the same
-        offset for both, so that sync is that of the file in every round. A still image is repeated at `STILL_FPS`.
-
-        Raises:
-            MediaError: the file can no longer be read, or a round gave nothing.
-        """
+    def _loop(self) -> Generator[MediaItem, None, None]:
         offset = 0.0
         if self.is_image:
             frame = MediaFrame(0.0, read_image(self.path))
@@ -151,7 +158,7 @@ class MediaFile:
                 count += 1
         while True:
             end = 0.0
-            for item in self.read():
+            for item in self._read():
                 end = max(end, item.end if isinstance(item, MediaAudio) else item.time + 1 / self.fps)
                 yield replace(item, time=item.time + offset)
             if end <= 0.0:
@@ -192,7 +199,7 @@ class MediaFile:
         """A stamp far past the stated end is damage; believing it would stop the play for hours."""
         return self.duration is not None and time > self.duration + 10.0
 
-    def _frames(self) -> Iterator[MediaItem]:
+    def _frames(self) -> Generator[MediaItem, None, None]:
         with _open_container(self.path) as container:
             stream = _pick_stream(container, "video")
             if stream is None:
@@ -204,7 +211,7 @@ class MediaFile:
                 if time > last and not self._is_wild(time):
                     in_row = 0
                 else:
-                    # One stamp doubled: half a frame on leaves room for the next; a stream of bad stamps: count by rate.
+                    # One doubled stamp: half a frame on leaves room for the next. A run of them: count by the rate.
                     time = last + (period / 2 if in_row == 0 and not math.isnan(time) else period)
                     in_row += 1
                     self.repaired += 1
@@ -216,7 +223,7 @@ class MediaFile:
                     continue
                 yield MediaFrame(time, image)
 
-    def _blocks(self) -> Iterator[MediaItem]:
+    def _blocks(self) -> Generator[MediaItem, None, None]:
         with _open_container(self.path) as container:
             stream = _pick_stream(container, "audio")
             if stream is None:
@@ -257,7 +264,9 @@ def open_media(path: str | Path) -> MediaFile:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """A still image (png, jpg, bmp, webp, gif, tiff, pgm ...; first frame) as ``(H, W, 3)`` uint8 BGR, EXIF rotation applied.
+    """A still image (png, jpg, bmp, webp, gif, tiff, pgm ...) as ``(H, W, 3)`` uint8 BGR, turned as its EXIF says.
+
+    Of an animation it is the first frame.
 
     Raises:
         MediaError: missing, empty, or not an image that can be decoded.
@@ -338,7 +347,7 @@ def _is_image(path: Path) -> bool:
 
 def _open_container(path: Path) -> Any:
     try:
-        # The prefix keeps a colon in a name from being taken for a protocol, the white list keeps playlists off the network.
+        # The prefix keeps a colon in a name from being taken for a protocol, the list keeps playlists off the network.
         container = av.open(f"file:{path}", mode="r", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

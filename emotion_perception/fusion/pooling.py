@@ -8,8 +8,8 @@ Neutral and calm: a face does not tell them apart, so its "neutral" is neutral-o
 classes with the two as one, then that class is divided:
 
 - a source that tells them apart (the voice) divides it in its own ratio, several in the pooled ratio;
-- beside a face the calm part is multiplied by ``min(1, weight of the voice)``: as trust in the voice fades, what is left
-  is what a face alone gives;
+- beside a face the calm part is multiplied by ``min(1, weight of the voice)``: as trust in the voice fades, what is
+  left is what a face alone gives;
 - a face alone: all of it stays neutral.
 """
 
@@ -27,9 +27,9 @@ _CLASSES = len(EMOTIONS) - 1  # neutral and calm as one
 
 
 def half_life_decay(age: float, fresh: float, half_life: float, max_age: float) -> float:
-    """Trust left in evidence by age, 1..0: 1 while fresh, then halved every half-life, 0 from ``max_age`` on (all in s).
+    """Trust left in evidence by age, 1..0: 1 while fresh, then halved every half-life, 0 from ``max_age`` on.
 
-    A negative age (a source clock that is ahead) counts as 0.
+    All times are in s. A negative age (a source clock that is ahead) counts as 0.
     """
     if age >= max_age:
         return 0.0
@@ -65,9 +65,10 @@ def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_c
         tells_calm: per source, whether it tells calm from neutral (voice: yes, face: no).
 
     Returns:
-        The pooled estimate. Its confidence is the pooled probability of the label, times the weighted mean of what the sources
-        themselves make of theirs (confidence / largest probability): one source at weight 1 keeps its own confidence,
-        agreement raises it, contradiction and small weights lower it. `EmotionEstimate.unknown()` where the weights sum to 0.
+        The pooled estimate. Its confidence is the pooled probability of the label, times the weighted mean of what the
+        sources themselves make of theirs (confidence / largest probability): one source at weight 1 keeps its own
+        confidence, agreement raises it, contradiction and small weights lower it. `EmotionEstimate.unknown()` where the
+        weights sum to 0.
 
     Raises:
         ValueError: lengths differ, or a weight is negative or not finite.

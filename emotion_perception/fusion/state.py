@@ -2,17 +2,18 @@
 
 Evidence is kept by its stamp, so the state at a time depends on what was captured, not on the order of arrival:
 
-- **A face** counts from its newest picture of some quality until ``visual_max_age_s``; once a newer picture lacks it, only for
-  ``face_hold_s`` after it was last seen, which bridges a missed detection and ends soon after it left. Its pictures are
-  averaged backwards from the newest with half-life ``visual_smoothing_s``.
+- **A face** counts from its newest picture of some quality until ``visual_max_age_s``; once a newer picture lacks it,
+  only for ``face_hold_s`` after it was last seen, which bridges a missed detection and ends soon after it left. Its
+  pictures are averaged backwards from the newest with half-life ``visual_smoothing_s``.
 - **A voice** counts by its newest decision until ``acoustic_max_age_s``, as a decision speaks for the last utterance.
-- **Weight** of either in the pool = base weight * reliability (how sure the detector is; speech long enough and by one voice)
-  * quality (of the picture; SNR) * staleness (1 while fresh, then halved every half-life, 0 at the maximum age).
-- **The person spoken with** is the largest face (most central, where the image size is told). Another takes over when it
-  is ``switch_ratio`` times as large for ``switch_after_s``, or at once when the first is gone. The voice is that person's.
-- **Clocks.** A stamp ahead of the query has age 0 and is counted; more than ``future_limit_s`` ahead it is from before a clock
-  jump and dropped. Two items in a row more than ``clock_jump_s`` older than the newest of their kind say that the source's
-  clock jumped back: what was held of that kind goes.
+- **Weight** of either in the pool = base weight * reliability (how sure the detector is; speech long enough and by one
+  voice) * quality (of the picture; SNR) * staleness (1 while fresh, then halved every half-life, 0 at the maximum age).
+- **The person spoken with** is the largest face (most central, where the image size is told). Another takes over when
+  it is ``switch_ratio`` times as large for ``switch_after_s``, or at once when the first is gone. The voice is that
+  person's.
+- **Clocks.** A stamp ahead of the query has age 0 and is counted; more than ``future_limit_s`` ahead it is from before
+  a clock jump and dropped. Two items in a row more than ``clock_jump_s`` older than the newest of their kind say that
+  the source's clock jumped back: what was held of that kind goes.
 """
 
 from __future__ import annotations
@@ -53,13 +54,13 @@ _STATUS = {
 
 
 def _number(default: float, low: float, high: float, description: str) -> Any:
-    """A field of the configuration that can serve as a ROS parameter: its range and its description are in the metadata."""
+    """A field that can serve as a ROS parameter: its range and its description are in the metadata."""
     return field(default=default, metadata={"min": low, "max": high, "description": description})
 
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """What can be set; ``dataclasses.fields(FusionConfig)`` gives name, default and, in ``metadata``, min, max, description.
+    """What can be set. ``dataclasses.fields`` gives name and default and, in ``metadata``, min, max and description.
 
     Raises:
         ValueError: a value is out of range; the message names field, value and range.
@@ -169,9 +170,9 @@ class _FaceTrack:
 class EmotionFusion:
     """Holds the recent evidence and gives the state at any time. Bounded memory; not thread-safe.
 
-    ``counts`` says what was odd: ``late`` (out of order, placed by its stamp), ``ignored`` (too old to matter), ``invalid``
-    (not a distribution), ``poor`` (face pictures under the least quality), ``future`` (states that used a stamp ahead of the
-    query), ``clock_jumps``.
+    ``counts`` says what was odd: ``late`` (out of order, placed by its stamp), ``ignored`` (too old to matter),
+    ``invalid`` (not a distribution), ``poor`` (face pictures under the least quality), ``future`` (states that used a
+    stamp ahead of the query), ``clock_jumps``.
     """
 
     def __init__(self, config: FusionConfig | None = None) -> None:

@@ -93,7 +93,8 @@ def assert_sound(estimate: EmotionEstimate) -> None:
     assert estimate.probabilities.min() >= 0
     assert estimate.probabilities.sum() == pytest.approx(1, abs=1e-5)
     assert 0 <= estimate.confidence <= 1
-    assert -1 <= estimate.valence <= 1 and -1 <= estimate.arousal <= 1
+    assert -1 <= estimate.valence <= 1
+    assert -1 <= estimate.arousal <= 1
     known = estimate.intensities[~np.isnan(estimate.intensities)]
     assert ((known >= 0) & (known <= 1)).all()
 

@@ -1,0 +1,492 @@
+"""The emotional arc of a conversation: valence and arousal over time, with uncertainty, gaps, turning points and shape.
+
+- **Sampling.** Each sample of the emotion state holds until the next one, at most ``hold`` seconds; time after that, and
+  time with status NO_EVIDENCE, is a gap. Gaps are never filled: a bin without evidence has NaN for its values.
+- **Bins.** Time is cut into bins of ``step`` seconds. A bin's value is the mean over its samples, weighted by how long each
+  held and by its evidence weight (at most 1: one fully trusted source). When there are too many bins, pairs are merged and
+  the step doubles, so memory is bounded however long the conversation lasts.
+- **Uncertainty.** A bin's standard deviation has the spread of the distributions and the differences between samples in it
+  (law of total variance), widened by the square root of the evidence where that is less than one trusted source all the time.
+- **Smoothing**, for turning points and shape only: Gaussian with sigma ``smoothing`` seconds, weighted by evidence, computed
+  for bins with evidence only. Its standard deviation shrinks with the number of independent pieces of evidence under the kernel:
+  one each ``INDEPENDENT_S``, as a voice decision counts that long and neighbouring pictures of a face say the same.
+- **Turning points**: extremes of the smoothed valence from which it went away, on both sides, by more than noise explains.
+- **Shape**: which of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of stories are
+  dominated by six basic shapes") it follows, by weighted correlation with cosine templates. These are orthogonal, so the squared
+  correlations add up to at most about 1 and at most one shape can explain more than half of the variance.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS
+from emotion_perception.types import EmotionModality, EmotionState, EmotionStatus
+
+SECOND = 1_000_000_000  # ns
+INDEPENDENT_S = 5.0  # evidence closer in time than this (s) is taken to say the same thing twice
+LEAST_TRUST = 0.05  # evidence weighs at least this, so that faint evidence is evidence
+MIN_SMOOTHING_S = 3.0  # sigma, s
+SMOOTHING_SHARE = 1 / 20  # sigma as a share of the arc's length: what lasts a twentieth of the conversation is detail
+SURE = 1.64  # standard deviations: a difference beyond them is noise in 1 of 20 cases (one-sided)
+MIN_CHANGE = 0.2  # valence: a smaller change is not worth a turning point or a shape
+MIN_SHAPE_S = 20.0  # evidence needed for a shape, s
+MIN_SHAPE_BINS = 8  # bins with evidence needed for a shape
+MAX_SHAPE_GAP = 1 / 3  # share of the arc's length in one gap that leaves its shape unknown
+MIN_CORRELATION = math.sqrt(0.5)  # a shape explains at least half of the variance of the smoothed valence
+
+_N = len(EMOTIONS)
+# Columns of a bin: all are sums over time, so that merging two bins is adding them.
+_EVIDENCE, _VISUAL, _ACOUSTIC, _TEXT, _TRUST, _CONFIDENCE, _VALENCE, _AROUSAL, _VALENCE2, _AROUSAL2 = range(10)
+_PROBABILITIES = slice(10, 10 + _N)
+_COLUMNS = 10 + _N
+
+
+class ArcShape(IntEnum):
+    """What shape an arc has; the numbers of ``emotion_msgs/EmotionArc``."""
+
+    NONE = 0  # there is change, but it follows none of the six well enough
+    TOO_LITTLE = 1  # too short, or too many gaps, to tell
+    FLAT = 2  # no change beyond noise
+    RAGS_TO_RICHES = 3  # rise
+    RICHES_TO_RAGS = 4  # fall (tragedy)
+    MAN_IN_A_HOLE = 5  # fall, rise
+    ICARUS = 6  # rise, fall
+    CINDERELLA = 7  # rise, fall, rise
+    OEDIPUS = 8  # fall, rise, fall
+
+
+SHAPE_TEXT: dict[ArcShape, str] = {
+    ArcShape.NONE: "no classic shape",
+    ArcShape.TOO_LITTLE: "too little to tell",
+    ArcShape.FLAT: "flat",
+    ArcShape.RAGS_TO_RICHES: "rags to riches (rise)",
+    ArcShape.RICHES_TO_RAGS: "riches to rags (fall)",
+    ArcShape.MAN_IN_A_HOLE: "man in a hole (fall, rise)",
+    ArcShape.ICARUS: "Icarus (rise, fall)",
+    ArcShape.CINDERELLA: "Cinderella (rise, fall, rise)",
+    ArcShape.OEDIPUS: "Oedipus (fall, rise, fall)",
+}
+
+
+def template(shape: ArcShape, x: np.ndarray) -> np.ndarray:
+    """The template of one of the six shapes at ``x`` (0 start .. 1 end), -1..1.
+
+    Raises:
+        ValueError: the shape is not one of the six.
+    """
+    if shape < ArcShape.RAGS_TO_RICHES:
+        raise ValueError(f"{shape.name} has no template")
+    turns, falls = divmod(shape - ArcShape.RAGS_TO_RICHES, 2)
+    # Man in a hole falls first although it comes before Icarus.
+    sign = 1.0 if shape in (ArcShape.RICHES_TO_RAGS, ArcShape.MAN_IN_A_HOLE, ArcShape.OEDIPUS) else -1.0
+    return sign * np.cos((turns + 1) * np.pi * x)
+
+
+@dataclass(frozen=True)
+class ArcSample:
+    """What the arc keeps of one emotion state."""
+
+    time_ns: int  # when the state was made
+    status: EmotionStatus
+    probabilities: np.ndarray  # (8,) float32; uniform with NO_EVIDENCE
+    confidence: float  # 0..1
+    valence: float  # -1..1
+    arousal: float  # -1..1
+    weights: tuple[float, float, float]  # of visual, acoustic and text evidence, >= 0
+    person_id: str = ""
+
+    @classmethod
+    def from_state(cls, state: EmotionState, time_ns: int) -> ArcSample:
+        """The sample of a state made at ``time_ns``; a state that does not say its weights counts fully."""
+        weights = [0.0, 0.0, 0.0]
+        for item in state.evidence:
+            weights[item.modality] += item.weight
+        if not any(weights):
+            weights[EmotionModality.VISUAL] = float(state.status in _SEEN)
+            weights[EmotionModality.ACOUSTIC] = float(state.status in _HEARD)
+        emotion = state.emotion
+        return cls(
+            time_ns,
+            state.status,
+            emotion.probabilities,
+            emotion.confidence,
+            emotion.valence,
+            emotion.arousal,
+            (weights[0], weights[1], weights[2]),
+            state.person_id,
+        )
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether anything was known."""
+        return self.status != EmotionStatus.NO_EVIDENCE
+
+
+_SEEN = (EmotionStatus.VISUAL_ONLY, EmotionStatus.AUDIO_VISUAL)
+_HEARD = (EmotionStatus.ACOUSTIC_ONLY, EmotionStatus.AUDIO_VISUAL)
+
+
+@dataclass(frozen=True)
+class TurningPoint:
+    """An extreme of the smoothed valence."""
+
+    index: int  # of the bin
+    time: float  # s from the start of the arc, middle of the bin
+    peak: bool  # True: from rise to fall; False: from fall to rise
+    valence: float  # smoothed, -1..1
+    before: float  # change of valence since the extreme before (or the start)
+    after: float  # change of valence until the extreme after (or the end)
+
+
+@dataclass(frozen=True)
+class ShapeMatch:
+    """Which classic shape an arc follows, and how well."""
+
+    shape: ArcShape
+    correlation: float  # with the best of the six templates, -1..1; NaN for TOO_LITTLE and FLAT
+    correlations: dict[ArcShape, float]  # with each of the six; empty for TOO_LITTLE and FLAT
+    reason: str  # in plain English
+
+    @property
+    def text(self) -> str:
+        """Name of the shape, for people."""
+        return SHAPE_TEXT[self.shape]
+
+
+@dataclass(frozen=True, eq=False)
+class Arc:
+    """An arc as it stands. Arrays have one element per bin, oldest first; values of bins without evidence are NaN."""
+
+    start_ns: int
+    end_ns: int
+    step: float  # s
+    seconds: np.ndarray  # (N,) length of the bin within the arc, s (the last may be shorter than step)
+    evidence_s: np.ndarray  # (N,) time with any evidence, s
+    visual_s: np.ndarray  # (N,) time with a face, s
+    acoustic_s: np.ndarray  # (N,) time with a voice, s
+    text_s: np.ndarray  # (N,) time with words, s
+    trust: np.ndarray  # (N,) 0..1, mean evidence weight over the bin, at most one trusted source
+    probabilities: np.ndarray  # (N, 8) mean distribution
+    confidence: np.ndarray  # (N,) mean confidence, 0..1
+    valence: np.ndarray  # (N,) -1..1
+    arousal: np.ndarray  # (N,) -1..1
+    valence_sd: np.ndarray  # (N,) 0..1
+    arousal_sd: np.ndarray  # (N,) 0..1
+    smoothing: float  # s, sigma of the smoothing
+    smooth_valence: np.ndarray  # (N,)
+    smooth_arousal: np.ndarray  # (N,)
+    smooth_valence_sd: np.ndarray  # (N,)
+    turning_points: tuple[TurningPoint, ...]
+    shape: ShapeMatch
+    valence_trend: float  # per minute, NaN with fewer than two bins of evidence
+    arousal_trend: float  # per minute, as above
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @property
+    def duration(self) -> float:
+        """From start to end, s."""
+        return max(0, self.end_ns - self.start_ns) / SECOND
+
+    @property
+    def known(self) -> np.ndarray:
+        """(N,) bool: bins with evidence."""
+        return self.trust > 0
+
+    @property
+    def times(self) -> np.ndarray:
+        """(N,) middle of each bin, s from the start."""
+        return np.arange(len(self)) * self.step + self.seconds / 2
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) uint8, most probable emotion of each bin; 0, not to be read, without evidence."""
+        return np.where(self.known, np.nan_to_num(self.probabilities).argmax(axis=1), 0).astype(np.uint8)
+
+    @property
+    def status(self) -> np.ndarray:
+        """(N,) uint8, :class:`EmotionStatus` of each bin: all that was there in it."""
+        visual, acoustic = self.visual_s > 0, self.acoustic_s > 0
+        status = np.where(visual, np.where(acoustic, 3, 1), 2)
+        return np.where(self.known, status, 0).astype(np.uint8)
+
+
+class EmotionalArc:
+    """Gathers samples of the emotion state; gives the arc at any time. Bounded memory; not thread-safe.
+
+    Args:
+        start_ns: beginning of the first bin.
+        step: length of a bin at first, s.
+        hold: how long a sample speaks for the time after it, s, at most.
+        max_bins: merged in pairs beyond; even, at least 16.
+
+    Raises:
+        ValueError: step or hold is not positive, or max_bins is odd or too small.
+    """
+
+    def __init__(self, start_ns: int, step: float = 1.0, hold: float = 1.0, max_bins: int = 1200) -> None:
+        if not step > 0 or not hold > 0:
+            raise ValueError(f"step and hold must be positive, got {step} and {hold}")
+        if max_bins < 16 or max_bins % 2:
+            raise ValueError(f"max_bins must be even and at least 16, got {max_bins}")
+        self.start_ns = start_ns
+        self.dropped = 0  # samples that came out of order or from before the start
+        self._step_ns = round(step * SECOND)
+        self._hold_ns = round(hold * SECOND)
+        self._max_bins = max_bins
+        self._bins = np.zeros((64, _COLUMNS))
+        self._last: ArcSample | None = None
+
+    def add(self, sample: ArcSample) -> bool:
+        """Take the next sample; False, and counted, where it is not newer than the last or is from before the start."""
+        if sample.time_ns < self.start_ns or (self._last is not None and sample.time_ns <= self._last.time_ns):
+            self.dropped += 1
+            return False
+        if self._last is not None:
+            self._make_room(min(sample.time_ns, self._last.time_ns + self._hold_ns))
+            self._spread(self._bins, self._last, sample.time_ns)
+        self._last = sample
+        return True
+
+    def arc(self, end_ns: int) -> Arc:
+        """The arc from the start to ``end_ns``; time after the last sample's hold is a gap."""
+        self._make_room(end_ns)
+        bins = self._bins.copy()
+        if self._last is not None and end_ns > self._last.time_ns:
+            self._spread(bins, self._last, end_ns)
+        count = max(0, math.ceil((end_ns - self.start_ns) / self._step_ns))
+        return _make_arc(self.start_ns, max(end_ns, self.start_ns), self._step_ns / SECOND, bins[:count])
+
+    def _make_room(self, until_ns: int) -> None:
+        needed = math.ceil((until_ns - self.start_ns) / self._step_ns)
+        while needed > self._max_bins:
+            half = len(self._bins) // 2
+            self._bins[:half] = self._bins[0::2] + self._bins[1::2]
+            self._bins[half:] = 0
+            self._step_ns *= 2
+            needed = math.ceil((until_ns - self.start_ns) / self._step_ns)
+        if needed > len(self._bins):
+            size = min(self._max_bins, max(needed + needed % 2, 2 * len(self._bins)))
+            self._bins = np.concatenate([self._bins, np.zeros((size - len(self._bins), _COLUMNS))])
+
+    def _spread(self, bins: np.ndarray, sample: ArcSample, until_ns: int) -> None:
+        """Add what a sample says about the time from its stamp until the next, or the end of its hold."""
+        if not sample.has_evidence:
+            return
+        row = _row(sample)
+        now, end = sample.time_ns - self.start_ns, min(until_ns, sample.time_ns + self._hold_ns) - self.start_ns
+        while now < end:
+            index = now // self._step_ns
+            if index >= len(bins):
+                return
+            edge = min(end, (index + 1) * self._step_ns)
+            bins[index] += row * ((edge - now) / SECOND)
+            now = edge
+
+
+def _row(sample: ArcSample) -> np.ndarray:
+    """What one second of a sample adds to a bin."""
+    p = sample.probabilities.astype(np.float64)
+    trust = float(np.clip(sum(sample.weights), LEAST_TRUST, 1.0))
+    spread = p @ (CIRCUMPLEX - p @ CIRCUMPLEX) ** 2  # (2,) variance of valence and arousal under the distribution
+    row = np.empty(_COLUMNS)
+    row[_EVIDENCE] = 1.0
+    row[_VISUAL] = sample.status in _SEEN
+    row[_ACOUSTIC] = sample.status in _HEARD
+    row[_TEXT] = sample.weights[EmotionModality.TEXT] > 0
+    row[_TRUST] = trust
+    row[_CONFIDENCE] = trust * sample.confidence
+    row[_VALENCE] = trust * sample.valence
+    row[_AROUSAL] = trust * sample.arousal
+    row[_VALENCE2] = trust * (sample.valence**2 + spread[0])
+    row[_AROUSAL2] = trust * (sample.arousal**2 + spread[1])
+    row[_PROBABILITIES] = trust * p
+    return row
+
+
+def _make_arc(start_ns: int, end_ns: int, step: float, bins: np.ndarray) -> Arc:
+    count, length = len(bins), (end_ns - start_ns) / SECOND
+    seconds = np.full(count, step)
+    if count:
+        seconds[-1] = length - step * (count - 1)
+    weight = bins[:, _TRUST]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = bins / weight[:, None]  # NaN where there is no evidence: 0 / 0
+        # The last bin may hold a sample that reaches over the end.
+        trust = np.minimum(weight / seconds, 1.0)
+        widening = np.maximum(trust, LEAST_TRUST)
+        valence_sd, arousal_sd = (
+            np.clip(np.sqrt(np.maximum(mean[:, second] - mean[:, first] ** 2, 0.0) / widening), 0.0, 1.0)
+            for first, second in ((_VALENCE, _VALENCE2), (_AROUSAL, _AROUSAL2))
+        )
+    smoothing = max(MIN_SMOOTHING_S, length * SMOOTHING_SHARE)
+    smooth_valence, smooth_sd = smooth(mean[:, _VALENCE], valence_sd, trust, smoothing, step)
+    smooth_arousal, _ = smooth(mean[:, _AROUSAL], arousal_sd, trust, smoothing, step)
+    times = np.arange(count) * step + seconds / 2
+    turning_points = find_turning_points(times, smooth_valence, smooth_sd)
+    return Arc(
+        start_ns=start_ns,
+        end_ns=end_ns,
+        step=step,
+        seconds=seconds,
+        evidence_s=np.minimum(bins[:, _EVIDENCE], seconds),
+        visual_s=np.minimum(bins[:, _VISUAL], seconds),
+        acoustic_s=np.minimum(bins[:, _ACOUSTIC], seconds),
+        text_s=np.minimum(bins[:, _TEXT], seconds),
+        trust=trust,
+        probabilities=mean[:, _PROBABILITIES],
+        confidence=mean[:, _CONFIDENCE],
+        valence=mean[:, _VALENCE],
+        arousal=mean[:, _AROUSAL],
+        valence_sd=valence_sd,
+        arousal_sd=arousal_sd,
+        smoothing=smoothing,
+        smooth_valence=smooth_valence,
+        smooth_arousal=smooth_arousal,
+        smooth_valence_sd=smooth_sd,
+        turning_points=turning_points,
+        shape=match_shape(times, smooth_valence, smooth_sd, trust, float(bins[:, _EVIDENCE].sum())),
+        valence_trend=_trend(times, mean[:, _VALENCE], trust),
+        arousal_trend=_trend(times, mean[:, _AROUSAL], trust),
+    )
+
+
+def smooth(
+    values: np.ndarray, sd: np.ndarray, trust: np.ndarray, sigma: float, step: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian mean of ``(N,)`` values over bins with evidence, and its standard deviation; NaN where there is none.
+
+    Args:
+        values: one per bin; NaN without evidence.
+        sd: standard deviation of each value.
+        trust: weight of each, 0 without evidence.
+        sigma: width of the kernel, s.
+        step: length of a bin, s.
+    """
+    if not len(values):
+        return values, sd
+    reach = min(len(values) - 1, math.ceil(3 * sigma / step))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * step / sigma) ** 2)
+
+    def blur(series: np.ndarray) -> np.ndarray:
+        return np.convolve(series, kernel)[reach : reach + len(series)]
+
+    known = trust > 0
+    filled = np.where(known, values, 0.0)
+    variance = np.where(known, sd, 0.0) ** 2
+    total = blur(trust)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(known, blur(trust * filled) / total, np.nan)
+        # Kish's effective number of bins under the kernel, in independent pieces of evidence.
+        squares = np.convolve(trust**2, kernel**2)[reach : reach + len(trust)]
+        pieces = np.maximum(1.0, total**2 / squares * step / INDEPENDENT_S)
+        deviation = np.where(known, np.sqrt(blur(trust * variance) / total / pieces), np.nan)
+    return mean, deviation
+
+
+def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) -> tuple[TurningPoint, ...]:
+    """Extremes of ``valence (N,)`` with a change before and after beyond MIN_CHANGE and beyond noise; ends are none."""
+    known = np.flatnonzero(~np.isnan(valence))
+    if len(known) < 3:
+        return ()
+
+    def differs(a: int, b: int) -> bool:
+        return abs(valence[a] - valence[b]) >= max(MIN_CHANGE, SURE * math.hypot(sd[a], sd[b]))
+
+    extremes: list[int] = []  # confirmed, alternating peaks and valleys; the first is where movement began
+    high = low = int(known[0])
+    rising: bool | None = None
+    for i in map(int, known):
+        if valence[i] > valence[high]:
+            high = i
+        if valence[i] < valence[low]:
+            low = i
+        if rising is not False and valence[i] < valence[high] and differs(i, high):
+            extremes.append(high)
+            rising, low = False, i
+            high = i
+        elif rising is not True and valence[i] > valence[low] and differs(i, low):
+            extremes.append(low)
+            rising, high = True, i
+            low = i
+    if not extremes:
+        return ()
+    last = high if rising else low  # the extreme reached since the last confirmed one
+    first = int(known[0])
+    # The first extreme is a turning point only where something led to it.
+    inner = extremes if differs(first, extremes[0]) else extremes[1:]
+    chain = [first, *inner, last] if inner is extremes else [*extremes, last]
+    return tuple(
+        TurningPoint(
+            index=i,
+            time=float(times[i]),
+            peak=bool(valence[i] > valence[after]),
+            valence=float(valence[i]),
+            before=float(valence[i] - valence[before]),
+            after=float(valence[after] - valence[i]),
+        )
+        for before, i, after in zip(chain[:-2], chain[1:-1], chain[2:], strict=True)
+    )
+
+
+def match_shape(
+    times: np.ndarray, valence: np.ndarray, sd: np.ndarray, trust: np.ndarray, evidence: float
+) -> ShapeMatch:
+    """Which of the six shapes ``valence (N,)`` follows between its first and last bin with evidence.
+
+    Args:
+        times: middle of each bin, s.
+        valence: smoothed; NaN without evidence.
+        sd: standard deviation of it.
+        trust: weight of each bin, 0 without evidence.
+        evidence: time with evidence, s.
+    """
+    known = np.flatnonzero(~np.isnan(valence))
+    if evidence < MIN_SHAPE_S or len(known) < MIN_SHAPE_BINS:
+        reason = f"{evidence:.0f} s of evidence in {len(known)} points; {MIN_SHAPE_S:.0f} s in {MIN_SHAPE_BINS} needed"
+        return ShapeMatch(ArcShape.TOO_LITTLE, math.nan, {}, reason)
+    t, v = times[known], valence[known]
+    length = t[-1] - t[0]
+    longest = float(np.diff(t).max())
+    if longest > MAX_SHAPE_GAP * length:
+        reason = f"nothing is known of {longest:.0f} s in a row of {length:.0f} s"
+        return ShapeMatch(ArcShape.TOO_LITTLE, math.nan, {}, reason)
+    high, low = known[v.argmax()], known[v.argmin()]
+    change = float(valence[high] - valence[low])
+    needed = max(MIN_CHANGE, SURE * math.hypot(sd[high], sd[low]))
+    if change < needed:
+        reason = f"valence changes by {change:.2f}, which noise may explain (up to {needed:.2f})"
+        return ShapeMatch(ArcShape.FLAT, math.nan, {}, reason)
+    x = (t - t[0]) / length
+    shapes = [shape for shape in ArcShape if shape >= ArcShape.RAGS_TO_RICHES]
+    correlations = {shape: correlation(v, template(shape, x), trust[known]) for shape in shapes}
+    best = max(shapes, key=correlations.__getitem__)
+    r = correlations[best]
+    share = f"{SHAPE_TEXT[best]} has a correlation of {r:.2f} and explains {100 * r * r:.0f} % of the variance"
+    if r < MIN_CORRELATION:
+        return ShapeMatch(ArcShape.NONE, r, correlations, f"the nearest, {share}; half is needed")
+    return ShapeMatch(best, r, correlations, share)
+
+
+def correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
+    """Weighted Pearson correlation of two ``(N,)`` series, -1..1; 0 where one of them does not vary."""
+    a = a - np.average(a, weights=weights)
+    b = b - np.average(b, weights=weights)
+    scale = math.sqrt(float(weights @ a**2) * float(weights @ b**2))
+    return float(np.clip(weights @ (a * b) / scale, -1.0, 1.0)) if scale > 1e-12 else 0.0
+
+
+def _trend(times: np.ndarray, values: np.ndarray, trust: np.ndarray) -> float:
+    """Slope per minute by weighted least squares; NaN with fewer than two bins of evidence."""
+    known = trust > 0
+    if known.sum() < 2:
+        return math.nan
+    t, v, w = times[known] / 60, values[known], trust[known]
+    t = t - np.average(t, weights=w)
+    return float(w @ (t * v) / (w @ t**2))
