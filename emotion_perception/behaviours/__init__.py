@@ -1,0 +1,64 @@
+"""Behaviours for py_trees: read the emotion state, decide, react. See docs/behaviour_trees.md.
+
+``decision`` is pure and needs neither ROS nor py_trees; ``conditions`` and ``empathy`` need py_trees, and ROS only from
+``setup(node=...)`` on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from emotion_perception.behaviours.conditions import (
+        EmotionCondition,
+        HasEvidence,
+        IsEmotion,
+        IsGrowingUnhappy,
+        IsNewcomer,
+        IsSatisfied,
+        IsUpset,
+        Resting,
+        ToBlackboard,
+    )
+    from emotion_perception.behaviours.empathy import ACTIONS, ChooseAction, PublishAction, create_root
+
+_HOMES = {
+    "conditions": (
+        "EmotionCondition",
+        "HasEvidence",
+        "IsEmotion",
+        "IsGrowingUnhappy",
+        "IsNewcomer",
+        "IsSatisfied",
+        "IsUpset",
+        "Resting",
+        "ToBlackboard",
+    ),
+    "empathy": ("ACTIONS", "ChooseAction", "PublishAction", "create_root"),
+}
+
+__all__ = [
+    "ACTIONS",
+    "ChooseAction",
+    "EmotionCondition",
+    "HasEvidence",
+    "IsEmotion",
+    "IsGrowingUnhappy",
+    "IsNewcomer",
+    "IsSatisfied",
+    "IsUpset",
+    "PublishAction",
+    "Resting",
+    "ToBlackboard",
+    "create_root",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``behaviours.decision`` does not need py_trees."""
+    from importlib import import_module
+
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

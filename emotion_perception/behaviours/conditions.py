@@ -1,0 +1,483 @@
+"""py_trees behaviours on the emotion state: one that fetches it, and conditions that read it.
+
+They follow the conventions of py_trees_ros: nothing touches ROS before ``setup(node=...)``, so trees can be drawn
+anywhere; :class:`ToBlackboard` fetches, conditions only read the blackboard and change nothing. They work with
+``py_trees`` and any rclpy node (``BehaviourTree.setup(node=node)``), and in a ``py_trees_ros`` tree, which hands its
+node over in the same way.
+
+Every condition takes the same arguments for time and trust:
+
+=============  =====================================================================================================
+enter, leave   score from which the condition is met, and under which it is no longer (hysteresis)
+hold           s it must have been so, covered by messages
+dwell          s the answer stays SUCCESS once it was, as long as states are fresh and of the same person
+max_age        s since capture (header stamp, node's clock); an older state is stale
+on_stale       answer while there is no fresh state: ``"FAILURE"`` (default), ``"SUCCESS"`` or ``"RUNNING"``
+namespace      where :class:`ToBlackboard` writes, for several persons or robots in one tree
+=============  =====================================================================================================
+
+A fresh state with status NO_EVIDENCE is FAILURE always: that nobody is there is known, not stale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+import py_trees
+from py_trees.common import Access, Status
+
+from emotion_perception.behaviours.decision import (
+    SATISFIED,
+    UPSET,
+    EmotionMass,
+    EvidenceOf,
+    Freshness,
+    Judge,
+    Limits,
+    Newcomer,
+    OnStale,
+    Rest,
+    Snapshot,
+    StateWatch,
+    ValenceDrop,
+    Verdict,
+    describe_freshness,
+)
+from emotion_perception.types import EmotionStatus
+
+NAMESPACE = "/emotion"
+
+
+def node_from(behaviour: py_trees.behaviour.Behaviour, kwargs: dict[str, Any]) -> Any:
+    """The node handed over by ``setup``, by the convention of py_trees_ros.
+
+    Raises:
+        KeyError: ``setup`` was called without ``node=``.
+    """
+    if "node" not in kwargs:
+        raise KeyError(f"didn't find 'node' in setup's kwargs [{behaviour.name}][{type(behaviour).__name__}]")
+    return kwargs["node"]
+
+
+def clock_of(node: Any) -> Callable[[], int]:
+    """The node's clock in ns: simulated time where the node uses it."""
+    return lambda: int(node.get_clock().now().nanoseconds)
+
+
+class ToBlackboard(py_trees.behaviour.Behaviour):
+    """Subscribes to the emotion state and writes it to the blackboard at every tick.
+
+    RUNNING until the first message, then SUCCESS, whatever the message's age: judging is the conditions' part.
+
+    Usage::
+
+        both = py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False)
+        root = py_trees.composites.Parallel("Root", policy=both)
+        root.add_children([ToBlackboard(), my_reactions])
+        tree = py_trees.trees.BehaviourTree(root)
+        tree.setup(node=node)
+
+    Args:
+        name: name of the behaviour.
+        topic_name: topic of type ``emotion_msgs/EmotionState``; relative, so that namespaces and remappings apply.
+        qos_profile: reliable, transient_local, depth 1 unless given: as the fusion node publishes it.
+        max_age: age in s from which the state is called stale on the blackboard.
+        future_tolerance: s a stamp may be ahead of the node's clock.
+        namespace: blackboard namespace.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state and its arrival, ``decision.Snapshot``, None before the first message (w)
+        * /emotion/message: the message itself, ``emotion_msgs/EmotionState``, or None (w)
+        * /emotion/age: s since capture, ``inf`` where there is none (w)
+        * /emotion/freshness: ``fresh``, ``stale``, ``from the future`` or ``nothing received yet`` (w)
+        * /emotion/label: name of the emotion; empty without evidence or freshness (w)
+
+    A message that is no valid state is dropped, counted in ``rejected`` and told in the feedback message.
+    """
+
+    def __init__(
+        self,
+        name: str = "EmotionToBlackboard",
+        topic_name: str = "emotion_state",
+        qos_profile: Any = None,
+        max_age: float = 2.0,
+        future_tolerance: float = 0.5,
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(name=name)
+        self.topic_name = topic_name
+        self.qos_profile = qos_profile
+        self.rejected = 0
+        self._watch = StateWatch(max_age, future_tolerance)
+        self._inbox: deque[Any] = deque(maxlen=1)  # the newest message and its arrival; any thread may bring it
+        self._message: Any = None
+        self._received = False
+        self._problem = ""
+        self._now: Callable[[], int] | None = None
+        self._node: Any = None
+        self._subscription: Any = None
+        self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
+        for key in ("snapshot", "message", "age", "freshness", "label"):
+            self.blackboard.register_key(key=key, access=Access.WRITE)
+        self._write(Freshness.NOTHING_YET, math.inf)
+
+    def setup(self, **kwargs: Any) -> None:
+        """Subscribe.
+
+        Raises:
+            KeyError: ``setup`` was called without ``node=``.
+        """
+        self._node = node_from(self, kwargs)
+        self._now = clock_of(self._node)
+        from emotion_msgs.msg import EmotionState
+        from emotion_perception.nodes import qos
+
+        self._subscription = self._node.create_subscription(
+            EmotionState, self.topic_name, self._on_message, self.qos_profile or qos.profile("state")
+        )
+
+    def update(self) -> Status:
+        """Write what came since the last tick, and how old it is now."""
+        assert self._now is not None, "call setup(node=...) first"
+        if self._inbox:
+            self._take(*self._inbox.pop())
+        freshness, age = self._watch.look(self._now())
+        if self._watch.snapshot is None:  # none yet, or void after a clock jump
+            self._message = None
+        self._write(freshness, age)
+        self.feedback_message = self._problem or describe_freshness(freshness, age)
+        if freshness is Freshness.FRESH and not self._problem:
+            self.feedback_message = f"{self.blackboard.label or 'no evidence'}, {age:.1f} s old"
+        return Status.SUCCESS if self._received else Status.RUNNING
+
+    def shutdown(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _on_message(self, message: Any) -> None:
+        assert self._now is not None
+        self._inbox.append((message, self._now()))
+
+    def _take(self, message: Any, received_ns: int) -> None:
+        from emotion_perception.nodes.conversions import ConversionError, state_from_message
+
+        try:
+            state = state_from_message(message)
+        except ConversionError as error:
+            self.rejected += 1
+            self._problem = f"message dropped: {error}"
+            return
+        self._watch.offer(state, received_ns)
+        self._message, self._received, self._problem = message, True, ""
+
+    def _write(self, freshness: Freshness, age: float) -> None:
+        snapshot = self._watch.snapshot
+        usable = (
+            snapshot is not None and freshness is Freshness.FRESH and snapshot.state.status != EmotionStatus.NO_EVIDENCE
+        )
+        self.blackboard.snapshot = snapshot
+        self.blackboard.message = self._message
+        self.blackboard.age = age
+        self.blackboard.freshness = freshness.value
+        self.blackboard.label = snapshot.state.emotion.name if usable and snapshot is not None else ""
+
+
+class _Judged(Protocol):
+    def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict: ...
+
+
+class EmotionCondition(py_trees.behaviour.Behaviour):
+    """Base of the conditions: asks a judge about the snapshot on the blackboard.
+
+    For a condition of your own, hand over a :class:`decision.Judge` with your own scorer.
+
+    Args:
+        name: name of the behaviour.
+        judge: decides.
+        on_stale: answer while there is no fresh state.
+        namespace: blackboard namespace of :class:`ToBlackboard`.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(self, name: str, judge: _Judged, on_stale: str = "FAILURE", namespace: str = NAMESPACE) -> None:
+        super().__init__(name=name)
+        try:
+            self.on_stale = OnStale(on_stale)
+        except ValueError:
+            raise ValueError(f"on_stale must be FAILURE, SUCCESS or RUNNING, got {on_stale!r}") from None
+        self.judge = judge
+        self._now: Callable[[], int] | None = None
+        self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
+        self.blackboard.register_key(key="snapshot", access=Access.READ)
+
+    def setup(self, **kwargs: Any) -> None:
+        """Take the node's clock.
+
+        Raises:
+            KeyError: ``setup`` was called without ``node=``.
+        """
+        self._now = clock_of(node_from(self, kwargs))
+
+    def update(self) -> Status:
+        """SUCCESS, FAILURE, or what ``on_stale`` says."""
+        assert self._now is not None, "call setup(node=...) first"
+        snapshot = self.blackboard.snapshot if self.blackboard.exists("snapshot") else None
+        verdict = self.judge.judge(snapshot, self._now())
+        self.feedback_message = verdict.reason
+        if verdict.answer is None:
+            return Status[self.on_stale.value]
+        return Status.SUCCESS if verdict.answer else Status.FAILURE
+
+
+class IsEmotion(EmotionCondition):
+    """The person shows one of some emotions: the sum of their probabilities against the thresholds.
+
+    Usage::
+
+        IsEmotion("Angry or fearful?", ["angry", "fearful"], enter=0.6, leave=0.4, hold=0.5)
+
+    Args:
+        name: name of the behaviour.
+        emotions: names of the vocabulary, a list or ``"angry;fearful"``.
+        enter, leave: probability, 0..1.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+
+    Raises:
+        ValueError: an unknown emotion, or limits that make no sense.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        emotions: str | Iterable[str],
+        enter: float = 0.6,
+        leave: float = 0.4,
+        hold: float = 0.5,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        judge = Judge(EmotionMass.of(emotions), Limits(enter, leave, hold, dwell, max_age))
+        super().__init__(name, judge, on_stale, namespace)
+
+
+class IsUpset(EmotionCondition):
+    """The person is sad, angry, fearful or disgusted: the sum of the four probabilities.
+
+    Usage::
+
+        IsUpset("Upset for 3 s?", hold=3.0)
+
+    Args:
+        name: name of the behaviour.
+        enter, leave: probability, 0..1.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(
+        self,
+        name: str = "Upset?",
+        enter: float = 0.6,
+        leave: float = 0.4,
+        hold: float = 1.0,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(
+            name, Judge(EmotionMass(UPSET), Limits(enter, leave, hold, dwell, max_age)), on_stale, namespace
+        )
+
+
+class IsSatisfied(EmotionCondition):
+    """The person is calm or happy: the sum of the two probabilities. Neutral is neither upset nor satisfied.
+
+    Usage::
+
+        IsSatisfied("Satisfied?", hold=2.0)
+
+    Args:
+        name: name of the behaviour.
+        enter, leave: probability, 0..1.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(
+        self,
+        name: str = "Satisfied?",
+        enter: float = 0.6,
+        leave: float = 0.4,
+        hold: float = 1.0,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(
+            name, Judge(EmotionMass(SATISFIED), Limits(enter, leave, hold, dwell, max_age)), on_stale, namespace
+        )
+
+
+class HasEvidence(EmotionCondition):
+    """Somebody is seen or heard now.
+
+    Usage::
+
+        HasEvidence("Somebody there?")
+        HasEvidence("Face in view for a second?", modality="visual", hold=1.0)
+
+    Args:
+        name: name of the behaviour.
+        modality: ``any``, ``visual``, ``acoustic`` or ``both``.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(
+        self,
+        name: str = "Somebody there?",
+        modality: str = "any",
+        hold: float = 0.0,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(name, Judge(EvidenceOf(modality), Limits(0.5, 0.5, hold, dwell, max_age)), on_stale, namespace)
+
+
+class IsGrowingUnhappy(EmotionCondition):
+    """Valence has fallen by ``enter`` from the person's own highest of the last ``window`` s, and to under ``below``.
+
+    Usage::
+
+        IsGrowingUnhappy("Growing unhappy?", enter=0.4, leave=0.2)
+
+    Args:
+        name: name of the behaviour.
+        enter, leave: fall of valence, 0..2.
+        window: s looked back.
+        below: valence, -1..1.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(
+        self,
+        name: str = "Growing unhappy?",
+        enter: float = 0.4,
+        leave: float = 0.2,
+        window: float = 30.0,
+        below: float = 0.0,
+        hold: float = 1.0,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        judge = Judge(ValenceDrop(window, below), Limits(enter, leave, hold, dwell, max_age))
+        super().__init__(name, judge, on_stale, namespace)
+
+
+class IsNewcomer(EmotionCondition):
+    """Somebody arrived after nobody was here for a while: SUCCESS for ``lasts`` s, once a person.
+
+    Usage::
+
+        IsNewcomer("Newcomer?", lasts=3.0, away=5.0)
+
+    Args:
+        name: name of the behaviour.
+        hold: s of evidence before it counts.
+        lasts: s it stays SUCCESS.
+        away: s of nobody before the next one counts as new.
+        forget_after: s after which a known ``person_id`` is new again.
+        max_age, on_stale, namespace: see the module.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state (r)
+    """
+
+    def __init__(
+        self,
+        name: str = "Newcomer?",
+        hold: float = 0.5,
+        lasts: float = 3.0,
+        away: float = 5.0,
+        forget_after: float = 300.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(name, Newcomer(hold, lasts, away, forget_after, max_age), on_stale, namespace)
+
+
+class Resting(py_trees.decorators.Decorator):
+    """Decorates a condition: after it was SUCCESS and ended, FAILURE for ``seconds``; nobody is cheered at twice.
+
+    Another ``person_id`` starts afresh.
+
+    Usage::
+
+        Resting("Not again for 20 s", IsEmotion("Happy?", "happy"), seconds=20.0)
+
+    Args:
+        name: name of the decorator.
+        child: the condition.
+        seconds: rest between two runs, s.
+        namespace: blackboard namespace of :class:`ToBlackboard`.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state, for its ``person_id`` (r)
+    """
+
+    def __init__(
+        self, name: str, child: py_trees.behaviour.Behaviour, seconds: float, namespace: str = NAMESPACE
+    ) -> None:
+        super().__init__(name=name, child=child)
+        self._rest = Rest(seconds)
+        self._now: Callable[[], int] | None = None
+        self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
+        self.blackboard.register_key(key="snapshot", access=Access.READ)
+
+    def setup(self, **kwargs: Any) -> None:
+        """Take the node's clock.
+
+        Raises:
+            KeyError: ``setup`` was called without ``node=``.
+        """
+        self._now = clock_of(node_from(self, kwargs))
+
+    def update(self) -> Status:
+        """The child's answer, except while resting."""
+        assert self._now is not None, "call setup(node=...) first"
+        self.feedback_message = ""
+        if self.decorated.status is not Status.SUCCESS:
+            return self.decorated.status
+        snapshot = self.blackboard.snapshot if self.blackboard.exists("snapshot") else None
+        if self._rest.allow("" if snapshot is None else snapshot.state.person_id, self._now()):
+            return Status.SUCCESS
+        self.feedback_message = "resting"
+        return Status.FAILURE

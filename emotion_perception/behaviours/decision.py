@@ -1,0 +1,411 @@
+"""When a robot may act on an emotion state: freshness, thresholds with hysteresis, hold time. No ROS, no py_trees.
+
+Time is an argument everywhere, in nanoseconds on the clock that stamped the states, so that tests and simulated time
+need nothing special. Three rules keep a robot from reacting to what is no longer so:
+
+- **Age is counted from the stamp**, that is from capture. A latched sample that arrives now with an old stamp is old.
+- **A stamp ahead of the clock is not fresh either**, nor is anything received before the clock jumped back.
+- **Hold time is covered by messages.** One message that nobody takes back does not grow into "for a second now".
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar, Protocol
+
+from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, SAD, emotion_index
+from emotion_perception.types import EmotionState, EmotionStatus
+
+UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant: it is in neither
+SATISFIED: tuple[int, ...] = (CALM, HAPPY)
+MAX_PERSONS = 256  # persons that Newcomer remembers
+
+SECOND = 1_000_000_000  # ns
+
+
+class Freshness(Enum):
+    """What a state's stamp says about its use now."""
+
+    FRESH = "fresh"
+    NOTHING_YET = "nothing received yet"
+    STALE = "stale"
+    FUTURE = "from the future"
+
+
+class OnStale(str, Enum):
+    """What a condition answers while it has no fresh state (nothing yet, stale, from the future)."""
+
+    FAILURE = "FAILURE"  # do not react
+    SUCCESS = "SUCCESS"  # go on as if it were so, for guards
+    RUNNING = "RUNNING"  # wait until there is one
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The last state received, and when it was."""
+
+    state: EmotionState
+    received_ns: int  # node's clock, ns
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a score counts.
+
+    Raises:
+        ValueError: a limit is not finite or negative where it cannot be, or ``leave`` is above ``enter``.
+    """
+
+    enter: float = 0.6  # score from which it is so
+    leave: float = 0.4  # score under which it is no longer so; the gap to `enter` keeps it from flickering
+    hold: float = 0.0  # s it must have been so, message after message
+    dwell: float = 0.0  # s the answer stays yes once it was, while states are fresh and of the same person
+    max_age: float = 2.0  # s from the stamp; an older state is stale
+    future_tolerance: float = 0.5  # s a stamp may be ahead of the clock: two machines' clocks differ a little
+
+    def __post_init__(self) -> None:
+        for name in ("enter", "leave", "hold", "dwell", "max_age", "future_tolerance"):
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value}")
+            if name in ("hold", "dwell", "future_tolerance") and value < 0:
+                raise ValueError(f"{name} must be at least 0 s, got {value:g}")
+        if self.max_age <= 0:
+            raise ValueError(f"max_age must be more than 0 s, got {self.max_age:g}")
+        if self.leave > self.enter:
+            raise ValueError(f"leave ({self.leave:g}) must not be above enter ({self.enter:g})")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A condition's answer and the reason for it."""
+
+    answer: bool | None  # None: there is no fresh state to answer from
+    reason: str
+    score: float | None = None
+
+
+def judge_freshness(
+    snapshot: Snapshot | None, now_ns: int, max_age: float = 2.0, future_tolerance: float = 0.5
+) -> tuple[Freshness, float]:
+    """Whether a state can be acted on now, and its age in s from its stamp (infinite where there is none)."""
+    if snapshot is None:
+        return Freshness.NOTHING_YET, math.inf
+    age = (now_ns - snapshot.state.stamp_ns) / SECOND
+    if age < -future_tolerance:
+        return Freshness.FUTURE, age
+    if age > max_age:
+        return Freshness.STALE, age
+    return Freshness.FRESH, age
+
+
+def describe_freshness(freshness: Freshness, age: float) -> str:
+    """A few words for people, such as ``stale: 3.2 s old``."""
+    if freshness is Freshness.FUTURE:
+        return f"stamp is {-age:.1f} s ahead of the clock (clock set back, or use_sim_time differs)"
+    if freshness is Freshness.NOTHING_YET:
+        return freshness.value
+    return f"{freshness.value}: {age:.1f} s old"
+
+
+class StateWatch:
+    """Holds the newest state and lets go of it when the clock jumps back.
+
+    Without that, a state from before the jump would look fresh again once the clock comes by its stamp.
+    """
+
+    def __init__(self, max_age: float = 2.0, future_tolerance: float = 0.5) -> None:
+        self.max_age = max_age
+        self.future_tolerance = future_tolerance
+        self.clock_jumps = 0
+        self.snapshot: Snapshot | None = None
+        self._last_ns: int | None = None
+
+    def offer(self, state: EmotionState, now_ns: int) -> None:
+        """Take a state that arrived at ``now_ns``."""
+        self._notice_jump(now_ns)
+        self.snapshot = Snapshot(state, now_ns)
+
+    def look(self, now_ns: int) -> tuple[Freshness, float]:
+        """Freshness and age (s) of :attr:`snapshot` now."""
+        self._notice_jump(now_ns)
+        return judge_freshness(self.snapshot, now_ns, self.max_age, self.future_tolerance)
+
+    def _notice_jump(self, now_ns: int) -> None:
+        if self._last_ns is not None and now_ns < self._last_ns - self.future_tolerance * SECOND:
+            self.clock_jumps += 1
+            self.snapshot = None
+        self._last_ns = now_ns
+
+
+class Scorer(Protocol):
+    """Turns states into a score; may remember earlier ones of the same person."""
+
+    def score(self, snapshot: Snapshot) -> float:
+        """Score of a new state with evidence."""
+
+    def reset(self) -> None:
+        """Forget: another person, or states are missing in between."""
+
+
+class EmotionMass:
+    """The probability that the emotion is one of some, 0..1."""
+
+    def __init__(self, indices: Iterable[int]) -> None:
+        self.indices = tuple(dict.fromkeys(indices))
+        if not self.indices:
+            raise ValueError("name at least one emotion")
+
+    @classmethod
+    def of(cls, names: str | Iterable[str]) -> EmotionMass:
+        """By name; several in one string are separated by ``;`` as in BehaviorTree.CPP.
+
+        Raises:
+            ValueError: no name, or one that is not in the vocabulary.
+        """
+        parts = names.split(";") if isinstance(names, str) else names
+        return cls(emotion_index(name) for name in parts)
+
+    def score(self, snapshot: Snapshot) -> float:
+        """Sum of the probabilities."""
+        return float(sum(snapshot.state.emotion.probabilities[index] for index in self.indices))
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+class EvidenceOf:
+    """1 while the state rests on the senses asked for, else 0."""
+
+    _STATUSES: ClassVar[dict[str, set[EmotionStatus]]] = {
+        "any": {EmotionStatus.VISUAL_ONLY, EmotionStatus.ACOUSTIC_ONLY, EmotionStatus.AUDIO_VISUAL},
+        "visual": {EmotionStatus.VISUAL_ONLY, EmotionStatus.AUDIO_VISUAL},
+        "acoustic": {EmotionStatus.ACOUSTIC_ONLY, EmotionStatus.AUDIO_VISUAL},
+        "both": {EmotionStatus.AUDIO_VISUAL},
+    }
+
+    def __init__(self, modality: str = "any") -> None:
+        if modality not in self._STATUSES:
+            raise ValueError(f"modality must be one of {', '.join(self._STATUSES)}, got {modality!r}")
+        self.accepted = self._STATUSES[modality]
+
+    def score(self, snapshot: Snapshot) -> float:
+        """1 or 0."""
+        return float(snapshot.state.status in self.accepted)
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+class ValenceDrop:
+    """How far valence, smoothed over about a second, has fallen from its highest in the last ``window`` s, 0..2.
+
+    0 while valence is not under ``below``: from delighted to content is no reason to worry.
+    """
+
+    SMOOTHING = 1.0  # s, time constant; also how long a person is watched before a peak counts
+
+    def __init__(self, window: float = 30.0, below: float = 0.0) -> None:
+        if not window > self.SMOOTHING:
+            raise ValueError(f"window must be more than {self.SMOOTHING:g} s, got {window:g}")
+        self.window = window
+        self.below = below
+        self._peaks: deque[tuple[int, float]] = deque()  # falling valence, oldest first: the first is the highest
+        self._first_ns = self._last_ns = 0
+        self._valence = math.nan
+
+    def score(self, snapshot: Snapshot) -> float:
+        """Depth of the fall."""
+        now, valence = snapshot.received_ns, snapshot.state.emotion.valence
+        if math.isnan(self._valence):
+            self._first_ns, self._valence = now, valence
+        else:
+            share = 1.0 - math.exp(-max(0, now - self._last_ns) / SECOND / self.SMOOTHING)
+            self._valence += share * (valence - self._valence)
+        self._last_ns = now
+        if now - self._first_ns >= self.SMOOTHING * SECOND:
+            while self._peaks and self._peaks[-1][1] <= self._valence:
+                self._peaks.pop()
+            self._peaks.append((now, self._valence))
+            while now - self._peaks[0][0] > self.window * SECOND:
+                self._peaks.popleft()
+        if not self._peaks or self._valence >= self.below:
+            return 0.0
+        return self._peaks[0][1] - self._valence
+
+    def reset(self) -> None:
+        """Forget the person's history."""
+        self._peaks.clear()
+        self._valence = math.nan
+
+
+class Judge:
+    """One condition on the state: a score against limits, for long enough.
+
+    It starts afresh with another person, after NO_EVIDENCE, after a stale or missing stretch, when the clock jumps
+    back, and when it was not asked for longer than ``max_age``.
+    """
+
+    def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
+        self.scorer = scorer
+        self.limits = limits or Limits()
+        self._asked_ns: int | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything seen so far."""
+        self._snapshot: Snapshot | None = None
+        self._score = 0.0
+        self._person_id = ""
+        self._above_since: int | None = None  # ns, arrival of the first state of the run above the threshold
+        self._yes_since: int | None = None  # ns
+        self.scorer.reset()
+
+    def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
+        """The answer at ``now_ns``; the same snapshot may be given again and counts once."""
+        limits = self.limits
+        if self._asked_ns is not None and not self._goes_on(self._asked_ns, now_ns):
+            self.reset()
+        self._asked_ns = now_ns
+        freshness, age = judge_freshness(snapshot, now_ns, limits.max_age, limits.future_tolerance)
+        if freshness is not Freshness.FRESH or snapshot is None:
+            self.reset()
+            return Verdict(None, describe_freshness(freshness, age))
+        if snapshot.state.status == EmotionStatus.NO_EVIDENCE:
+            self.reset()
+            return Verdict(False, "nobody seen or heard")
+        if snapshot is not self._snapshot:
+            self._take(snapshot)
+        held = 0.0 if self._above_since is None else (snapshot.received_ns - self._above_since) / SECOND
+        words = f"{self._score:.2f}"
+        if self._above_since is not None and held >= limits.hold:
+            if self._yes_since is None:
+                self._yes_since = now_ns
+            return Verdict(True, f"{words} for {held:.1f} s", self._score)
+        if self._yes_since is not None and now_ns - self._yes_since < limits.dwell * SECOND:
+            return Verdict(True, f"{words}, dwelling", self._score)
+        self._yes_since = None
+        if self._above_since is not None:
+            return Verdict(False, f"{words} for {held:.1f} of {limits.hold:g} s", self._score)
+        return Verdict(False, f"{words} < {limits.enter:g}", self._score)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        person_id = snapshot.state.person_id
+        another = bool(person_id and self._person_id and person_id != self._person_id)
+        if another or (
+            self._snapshot is not None and not self._goes_on(self._snapshot.received_ns, snapshot.received_ns)
+        ):
+            self.reset()
+        self._snapshot = snapshot
+        self._person_id = person_id or self._person_id
+        self._score = self.scorer.score(snapshot)
+        threshold = self.limits.enter if self._above_since is None else self.limits.leave
+        if not self._score >= threshold:
+            self._above_since = None
+        elif self._above_since is None:
+            self._above_since = snapshot.received_ns
+
+    def _goes_on(self, before_ns: int, now_ns: int) -> bool:
+        """Whether two times belong to one stretch: no jump back, no long gap."""
+        step = (now_ns - before_ns) / SECOND
+        return -self.limits.future_tolerance <= step <= self.limits.max_age
+
+
+@dataclass
+class Newcomer:
+    """Somebody arrived: yes for ``lasts`` s, once a person.
+
+    A person is a newcomer after at least ``away`` s of nobody, unless the same ``person_id`` was here less than
+    ``forget_after`` s ago. Time without being asked is no absence: something more urgent was going on.
+    """
+
+    hold: float = 0.5  # s of evidence before it counts
+    lasts: float = 3.0  # s
+    away: float = 5.0  # s
+    forget_after: float = 300.0  # s
+    max_age: float = 2.0  # s from the stamp; an older state is stale
+    future_tolerance: float = 0.5  # s
+    _pending: bool = field(default=True, init=False)
+    _here_since: int | None = field(default=None, init=False)
+    _absent_since: int | None = field(default=None, init=False)
+    _greet_until: int | None = field(default=None, init=False)
+    _asked_ns: int | None = field(default=None, init=False)
+    _known: OrderedDict[str, int] = field(default_factory=OrderedDict, init=False)  # person to last seen, ns
+
+    def __post_init__(self) -> None:
+        for name in ("hold", "lasts", "away", "forget_after", "future_tolerance"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0 s, got {getattr(self, name)}")
+        if not self.max_age > 0:
+            raise ValueError(f"max_age must be more than 0 s, got {self.max_age}")
+
+    def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
+        """The answer at ``now_ns``."""
+        step = 0.0 if self._asked_ns is None else (now_ns - self._asked_ns) / SECOND
+        if step < -self.future_tolerance:  # the clock jumped back: all times kept are void
+            self._pending, self._here_since, self._greet_until = True, None, None
+            self._known.clear()
+        if step < -self.future_tolerance or step > self.max_age:
+            self._absent_since = None
+        self._asked_ns = now_ns
+        freshness, age = judge_freshness(snapshot, now_ns, self.max_age, self.future_tolerance)
+        present = snapshot is not None and snapshot.state.status != EmotionStatus.NO_EVIDENCE
+        if freshness is not Freshness.FRESH or snapshot is None or not present:
+            self._here_since = None
+            if self._absent_since is None:
+                self._absent_since = now_ns
+            self._pending = self._pending or now_ns - self._absent_since >= self.away * SECOND
+            if freshness is not Freshness.FRESH:
+                return Verdict(None, describe_freshness(freshness, age))
+            return Verdict(False, "nobody seen or heard")
+        self._absent_since = None
+        if self._here_since is None:
+            self._here_since = snapshot.received_ns
+        self._decide(snapshot, now_ns)
+        if self._pending:
+            return Verdict(False, "somebody is coming")
+        if self._greet_until is not None and now_ns < self._greet_until:
+            return Verdict(True, snapshot.state.person_id or "somebody new")
+        return Verdict(False, "met before")
+
+    def _decide(self, snapshot: Snapshot, now_ns: int) -> None:
+        assert self._here_since is not None
+        if self._pending and snapshot.received_ns - self._here_since < self.hold * SECOND:
+            return
+        person_id = snapshot.state.person_id
+        if self._pending:
+            self._pending = False
+            seen = self._known.get(person_id)
+            if seen is None or now_ns - seen >= self.forget_after * SECOND:
+                self._greet_until = now_ns + round(self.lasts * SECOND)
+        if person_id:
+            self._known[person_id] = now_ns
+            self._known.move_to_end(person_id)
+            if len(self._known) > MAX_PERSONS:
+                self._known.popitem(last=False)
+
+
+class Rest:
+    """Lets a reaction to a person run as long as its reason lasts, and then rest for ``seconds``."""
+
+    def __init__(self, seconds: float, grace: float = 1.0) -> None:
+        if not (seconds >= 0 and grace >= 0):
+            raise ValueError(f"seconds and grace must be at least 0, got {seconds} and {grace}")
+        self.seconds = seconds
+        self.grace = grace  # s; a pause this short is the same run: more than a tick, less than a change of mind
+        self._last: tuple[str, int] | None = None
+
+    def allow(self, person_id: str, now_ns: int) -> bool:
+        """Whether the reaction may run now, at a moment when there is a reason for it."""
+        if self._last is not None:
+            last_person, last_ns = self._last
+            same = not person_id or not last_person or person_id == last_person
+            gap = (now_ns - last_ns) / SECOND
+            if same and self.grace < gap < self.seconds:
+                return False
+        self._last = (person_id, now_ns)
+        return True

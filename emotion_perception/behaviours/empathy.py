@@ -1,0 +1,197 @@
+"""A sample tree of a service robot with tact, and the leaves that carry its choice to the robot.
+
+Every tick it chooses one of :data:`ACTIONS`, most urgent first, and publishes the name on a topic when it changes.
+Speech, base and light drivers subscribe to that topic, or your own behaviours go into the tree (``own_actions``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import py_trees
+from py_trees.common import Access, ParallelPolicy, Status
+
+from emotion_perception.behaviours.conditions import (
+    NAMESPACE,
+    HasEvidence,
+    IsEmotion,
+    IsGrowingUnhappy,
+    IsNewcomer,
+    IsUpset,
+    Resting,
+    ToBlackboard,
+    node_from,
+)
+
+# Names on the topic, most urgent first, and what the robot should do.
+ACTIONS: dict[str, str] = {
+    "soften_and_step_back": "Angry or fearful: lower voice and speed, give room, no jokes.",
+    "apologise_and_offer_staff": "The customer grows or stays unhappy: say sorry, offer a human.",
+    "greet": "Somebody arrived: look at them and say hello.",
+    "celebrate": "Happy: share it, with voice, light or a little dance.",
+    "attend": "Somebody is there and nothing special is: listen.",
+    "idle": "Nobody is seen or heard, or nothing is known: do not react to anybody.",
+}
+
+
+class ChooseAction(py_trees.behaviour.Behaviour):
+    """Writes an action's name to the blackboard; SUCCESS always.
+
+    Usage::
+
+        py_trees.composites.Sequence("Celebrate", memory=False, children=[happy, ChooseAction("celebrate")])
+
+    Args:
+        action: name, not empty.
+        namespace: blackboard namespace.
+
+    Blackboard Variables:
+        * /emotion/action: the action (w)
+    """
+
+    def __init__(self, action: str, namespace: str = NAMESPACE) -> None:
+        if not action:
+            raise ValueError("an action needs a name")
+        super().__init__(name=action)
+        self.action = action
+        self.blackboard = self.attach_blackboard_client(name=action, namespace=namespace)
+        self.blackboard.register_key(key="action", access=Access.WRITE)
+
+    def update(self) -> Status:
+        """Write."""
+        self.blackboard.action = self.action
+        return Status.SUCCESS
+
+
+class PublishAction(py_trees.behaviour.Behaviour):
+    """Publishes the chosen action as ``std_msgs/String`` when it changes; latched, so a late subscriber knows it too.
+
+    SUCCESS always. Says ``idle`` when the tree is shut down: nobody chooses any more.
+
+    Usage::
+
+        root.add_children([ToBlackboard(), reactions, PublishAction()])  # last: it sends what this tick chose
+
+    Args:
+        name: name of the behaviour.
+        topic_name: relative, so that namespaces and remappings apply.
+        namespace: blackboard namespace.
+
+    Blackboard Variables:
+        * /emotion/action: the action (r)
+    """
+
+    def __init__(
+        self, name: str = "PublishAction", topic_name: str = "emotion/action", namespace: str = NAMESPACE
+    ) -> None:
+        super().__init__(name=name)
+        self.topic_name = topic_name
+        self.published = ""  # the last action sent
+        self._node: Any = None
+        self._publisher: Any = None
+        self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
+        self.blackboard.register_key(key="action", access=Access.READ)
+
+    def setup(self, **kwargs: Any) -> None:
+        """Make the publisher.
+
+        Raises:
+            KeyError: ``setup`` was called without ``node=``.
+        """
+        self._node = node_from(self, kwargs)
+        from std_msgs.msg import String
+
+        from emotion_perception.nodes import qos
+
+        self._publisher = self._node.create_publisher(String, self.topic_name, qos.profile("state"))
+
+    def update(self) -> Status:
+        """Send the action if it is another than before."""
+        action = self.blackboard.action if self.blackboard.exists("action") else "idle"
+        if action != self.published:
+            self._publish(action)
+        self.feedback_message = self.published
+        return Status.SUCCESS
+
+    def shutdown(self) -> None:
+        """Leave nothing behind that looks like a choice."""
+        if self._publisher is None:
+            return
+        if self.published != "idle" and self._node.context.ok():
+            self._publish("idle")
+        self._node.destroy_publisher(self._publisher)
+        self._publisher = None
+
+    def _publish(self, action: str) -> None:
+        from std_msgs.msg import String
+
+        self._publisher.publish(String(data=action))
+        self.published = action
+
+
+def create_root(
+    max_age: float = 2.0,
+    own_actions: Mapping[str, py_trees.behaviour.Behaviour] | None = None,
+    topic_name: str = "emotion_state",
+    action_topic: str = "emotion/action",
+    namespace: str = NAMESPACE,
+) -> py_trees.behaviour.Behaviour:
+    """The empathetic tree; needs no ROS before its ``setup(node=...)``.
+
+    Args:
+        max_age: s since capture; an older state is not reacted to. 2 s suits a camera. A robot with a microphone alone
+            may take 5 s, which is how long the fusion node lets a voice speak for its utterance.
+        own_actions: by name of :data:`ACTIONS`, a behaviour that is ticked after the action was chosen. It is stopped
+            when something more urgent comes; if it fails, the next less urgent reaction gets its turn.
+        topic_name: topic of ``emotion_msgs/EmotionState``.
+        action_topic: topic of ``std_msgs/String`` with the chosen action.
+        namespace: blackboard namespace, for a tree per person or robot.
+
+    Raises:
+        ValueError: an action that is none.
+    """
+    own = dict(own_actions or {})
+    unknown = set(own) - set(ACTIONS)
+    if unknown:
+        raise ValueError(f"unknown action {', '.join(sorted(unknown))}; there are {', '.join(ACTIONS)}")
+    trust: dict[str, Any] = {"max_age": max_age, "namespace": namespace}
+
+    def reaction(action: str, *conditions: py_trees.behaviour.Behaviour) -> py_trees.behaviour.Behaviour:
+        leaves = [ChooseAction(action, namespace), *([own[action]] if action in own else [])]
+        if len(leaves) == 1 and not conditions:
+            return leaves[0]
+        name = action.replace("_", " ").capitalize()
+        return py_trees.composites.Sequence(name, memory=False, children=[*conditions, *leaves])
+
+    unhappy = py_trees.composites.Selector(
+        "Unhappy?",
+        memory=False,
+        children=[IsUpset("Upset for 3 s?", hold=3.0, **trust), IsGrowingUnhappy(dwell=3.0, **trust)],
+    )
+    happy = IsEmotion("Happy?", "happy", enter=0.6, leave=0.4, hold=0.7, dwell=2.0, **trust)
+    # Stepping back late is worse than stepping back for nothing: a lower threshold, a short hold, no rest.
+    threatened = IsEmotion(
+        "Angry or fearful?", ("angry", "fearful"), enter=0.5, leave=0.35, hold=0.3, dwell=2.0, **trust
+    )
+    react = py_trees.composites.Selector(
+        "React",
+        memory=False,
+        children=[
+            reaction("soften_and_step_back", threatened),
+            reaction("apologise_and_offer_staff", Resting("Not again for 60 s", unhappy, 60.0, namespace)),
+            reaction("greet", IsNewcomer(**trust)),
+            reaction("celebrate", Resting("Not again for 20 s", happy, 20.0, namespace)),
+            reaction("attend", HasEvidence(**trust)),
+            reaction("idle"),
+        ],
+    )
+    return py_trees.composites.Parallel(
+        "Empathy",
+        policy=ParallelPolicy.SuccessOnAll(synchronise=False),
+        children=[
+            ToBlackboard(topic_name=topic_name, max_age=max_age, namespace=namespace),
+            react,
+            PublishAction(topic_name=action_topic, namespace=namespace),
+        ],
+    )
