@@ -148,8 +148,8 @@ def test_another_face_source_for_an_emotion_never_lowers_it(mix, extra: EmotionE
 def test_contradiction_lowers_confidence(drawn: EmotionEstimate, top: int, other: int, weight: float):
     """The same face beside the same voice, once in agreement and once with two emotions swapped."""
     assume(top != other)
-    p = 0.3 * drawn.probabilities
-    p[top] += 0.7
+    p = 0.04 * drawn.probabilities + 0.02  # no third emotion that both could agree on
+    p[top] += 0.8
     voice, swapped = EmotionEstimate.from_probabilities(p), p.copy()
     swapped[[top, other]] = p[[other, top]]
     agreeing = pool([voice, voice], [1.0, weight], [True, False])
