@@ -1,0 +1,71 @@
+"""Pictures and models that the tests of the visual core share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emotion_perception.emotions import VISUAL_EMOTIONS
+from emotion_perception.visual.detector import FaceDetector
+from emotion_perception.visual.perception import VisualConfig, VisualPerception
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "models" / "expression.safetensors"
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A public-domain portrait, uint8 (512, 512, 3) BGR, one smiling frontal face at x 184, y 64, 85 px wide, 111 high."""
+    data = pytest.importorskip("skimage.data", reason="scikit-image, which ships the portrait, is not installed")
+    return cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+
+
+@pytest.fixture(scope="session")
+def detector() -> FaceDetector:
+    return FaceDetector()
+
+
+@pytest.fixture(scope="session")
+def random_net(tmp_path_factory: pytest.TempPathFactory):
+    """An untrained network and its published weights: (torch module, path)."""
+    torch = pytest.importorskip("torch")
+    from emotion_perception.learning.common import publish_weights
+    from emotion_perception.visual.expression_net import ExpressionNet
+
+    torch.manual_seed(0)
+    net = ExpressionNet().train()
+    for parameter in net.parameters():  # residual branches start at zero, which would hide an error in them
+        torch.nn.init.normal_(parameter, 1.0 if parameter.dim() == 1 else 0.0, 0.1)
+    with torch.no_grad():
+        net(torch.rand(32, 1, 48, 48) * 255)  # gives the batch norms statistics other than 0 and 1
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    card = {
+        "model": "face-expression",
+        "labels": list(VISUAL_EMOTIONS),
+        "calibration": {"ferplus_scale": 0.4, "fer2013_scale": 0.2},
+    }
+    publish_weights(path, net.half().float().eval(), card)
+    return net, path
+
+
+@pytest.fixture
+def perception() -> VisualPerception:
+    return VisualPerception(VisualConfig(expression_model=str(PUBLISHED), id_seed=1))
+
+
+@pytest.fixture(scope="session")
+def scene(astronaut):
+    """A function that draws a plain grey image with the astronaut's head, about 150 x 180 px times ``scale``, at x, y."""
+
+    def draw(x: int, y: int, scale: float = 1.0, size: tuple[int, int] = (480, 640)) -> np.ndarray:
+        image = np.full((*size, 3), 90, np.uint8)
+        head = cv2.resize(astronaut[20:200, 150:300], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        left, top = max(x, 0), max(y, 0)
+        part = head[top - y : top - y + size[0] - top, left - x : left - x + size[1] - left]
+        image[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return image
+
+    return draw

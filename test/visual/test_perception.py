@@ -1,0 +1,179 @@
+"""From images to faces with emotions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from emotion_perception.emotions import CALM
+from emotion_perception.errors import ModelError
+from emotion_perception.visual.detector import overlaps
+from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
+
+SECOND = 1_000_000_000
+FRAME = SECOND // 30
+FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "models" / "expression.safetensors"
+CLIP = ROOT.parent / "shared" / "data" / "cremad_clips" / "1001_DFA_HAP_XX.flv"
+
+
+def overlap(box, expected) -> float:
+    return float(overlaps(np.array([[box.x, box.y, box.width, box.height]]), np.array([expected], float))[0, 0])
+
+
+def test_a_single_picture_gives_its_face_at_once(perception, astronaut):
+    for observed in (perception.still(astronaut), perception.process(astronaut, 0)):
+        assert len(observed) == 1
+        assert overlap(observed[0].box, FACE) > 0.7
+        assert observed[0].quality > 0.9
+        assert observed[0].emotion.name == "happy"
+        assert observed[0].emotion.probabilities.sum() == pytest.approx(1, abs=1e-5)
+        assert observed[0].emotion.probabilities[CALM] == 0
+
+
+def test_a_grey_image_gives_what_the_colour_image_does(perception, astronaut):
+    [colour] = perception.still(astronaut)
+    [grey] = perception.still(cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY))
+    assert overlap(grey.box, (colour.box.x, colour.box.y, colour.box.width, colour.box.height)) > 0.8
+    assert grey.emotion.name == colour.emotion.name
+
+
+def test_nobody_there_gives_nothing(perception):
+    blank = np.full((480, 640, 3), 90, np.uint8)
+    assert perception.still(blank) == ()
+    assert [perception.process(blank, i * FRAME) for i in range(10)] == [()] * 10
+
+
+def test_a_face_that_moves_keeps_its_identity_and_is_followed_between_searches(perception, scene):
+    ids = set()
+    for i in range(30):
+        x = 20 + 12 * i
+        [observed] = perception.process(scene(x, 100), i * FRAME)
+        ids.add(observed.face_id)
+        assert overlap(observed.box, (x + FACE[0] - 150, 100 + FACE[1] - 20, FACE[2], FACE[3])) > 0.6
+    assert len(ids) == 1
+
+
+def test_a_face_keeps_its_identity_through_occlusion_and_is_not_reported_meanwhile(perception, scene):
+    seen, blank = scene(200, 100), np.full((480, 640, 3), 90, np.uint8)
+    before = [perception.process(seen, i * FRAME)[0].face_id for i in range(10)]
+    hidden = [perception.process(blank, i * FRAME) for i in range(10, 34)]
+    after = [face.face_id for i in range(34, 44) for face in perception.process(seen, i * FRAME)]
+    assert hidden == [()] * 24
+    assert set(before) == set(after)
+    assert len(after) >= 3  # the next search is at most 0.2 s away
+
+
+def test_a_newcomer_is_found_while_another_face_is_followed(perception, scene):
+    alone = scene(20, 100)
+    both = np.where(scene(400, 250) != 90, scene(400, 250), alone)
+    [first] = perception.process(alone, 0)
+    counts = [len(perception.process(both, i * FRAME)) for i in range(1, 10)]
+    assert counts[-1] == 2
+    assert first.face_id in {face.face_id for face in perception.process(both, 10 * FRAME)}
+
+
+def test_only_the_largest_faces_are_reported_where_there_are_too_many(scene):
+    perception = VisualPerception(VisualConfig(expression_model=str(PUBLISHED), max_faces=1))
+    image = scene(20, 20, scale=0.6)
+    large = scene(300, 150, scale=1.3)
+    image = np.where(large != 90, large, image)
+    for observed in (perception.process(image, 0), perception.still(image)):
+        assert len(observed) == 1
+        assert observed[0].box.x > 250
+
+
+def test_a_repeated_stamp_gives_the_same_answer(perception, astronaut):
+    first = perception.process(astronaut, SECOND)
+    assert perception.process(np.zeros((480, 640, 3), np.uint8), SECOND) is first
+
+
+def test_a_late_image_gives_nothing_and_disturbs_nothing(perception, astronaut):
+    [before] = perception.process(astronaut, SECOND)
+    assert perception.process(astronaut, SECOND - 2 * FRAME) == ()
+    [after] = perception.process(astronaut, SECOND + FRAME)
+    assert after.face_id == before.face_id
+
+
+def test_a_jump_back_in_time_forgets_every_face(perception, astronaut):
+    [before] = perception.process(astronaut, 100 * SECOND)
+    [after] = perception.process(astronaut, SECOND)
+    assert after.face_id != before.face_id
+
+
+def test_reset_forgets_every_face(perception, astronaut):
+    [before] = perception.process(astronaut, SECOND)
+    perception.reset()
+    [after] = perception.process(astronaut, SECOND + FRAME)
+    assert after.face_id != before.face_id
+
+
+def test_a_bad_picture_of_a_face_is_believed_less(perception, astronaut):
+    [good] = perception.still(astronaut)
+    [blurred] = perception.still(cv2.GaussianBlur(astronaut, (0, 0), 6))
+    assert blurred.quality < 0.5
+    assert blurred.emotion.confidence < good.emotion.confidence
+
+
+def test_one_odd_image_does_not_flip_the_expression(perception, astronaut, monkeypatch):
+    for i in range(20):
+        [steady] = perception.process(astronaut, i * FRAME)
+    certain = np.zeros((1, 7), np.float32)
+    certain[0, 3] = 1.0
+    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (certain * 0.9 + 0.1 / 7, certain))
+    [odd] = perception.process(astronaut, 20 * FRAME)
+    assert odd.emotion.name == steady.emotion.name
+    for i in range(21, 60):
+        [changed] = perception.process(astronaut, i * FRAME)
+    assert changed.emotion.name == "angry"
+
+
+def test_a_tiny_picture_is_a_face_by_itself(perception, astronaut):
+    x, y, width, height = FACE
+    tiny = cv2.resize(astronaut[y : y + height, x : x + width], (48, 48), interpolation=cv2.INTER_AREA)
+    assert is_whole_face(tiny)
+    assert not is_whole_face(astronaut)
+    observed = perception.whole_face(tiny)
+    assert (observed.box.width, observed.box.height) == (48, 48)
+    assert observed.emotion.name == "happy"
+
+
+@pytest.mark.parametrize("image", [np.zeros((0, 0, 3), np.uint8), np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4))])
+def test_an_image_it_cannot_take_is_refused_and_the_next_is_taken(perception, astronaut, image):
+    with pytest.raises(ValueError, match="image"):
+        perception.process(image, 0)
+    assert len(perception.process(astronaut, FRAME)) == 1
+
+
+@pytest.mark.parametrize("field", ["expression_model", "face_detector_model"])
+def test_a_missing_model_is_named(tmp_path, field):
+    path = str(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match=path):
+        VisualPerception(VisualConfig(**({"expression_model": str(PUBLISHED)} | {field: path})))
+
+
+@pytest.mark.parametrize("field, value", [("max_faces", 0), ("detection_width", 300), ("smoothing_s", -1.0)])
+def test_a_setting_out_of_range_is_named(field, value):
+    with pytest.raises(ValueError, match=field):
+        VisualConfig(**{field: value})
+
+
+@pytest.mark.skipif(not CLIP.exists(), reason=f"the CREMA-D clip is not there: {CLIP.name}")
+def test_the_happy_clip_has_one_face_that_is_mostly_happy(perception):
+    av = pytest.importorskip("av")
+    ids: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    with av.open(str(CLIP)) as clip:
+        images = [(frame.to_ndarray(format="bgr24"), frame.time) for frame in clip.decode(video=0)]
+    for image, time in images:
+        for observed in perception.process(image, int(time * SECOND)):
+            ids[observed.face_id] += 1
+            names[observed.emotion.name] += 1
+    assert len(ids) == 1
+    assert ids.total() == len(images)
+    assert names.most_common(1)[0][0] == "happy"
