@@ -29,6 +29,8 @@ MAX_AUDIO_BLOCK_S = (
     0.032  # longer codec frames are cut, so that a live consumer gets sound as a microphone would give it
 )
 AUDIO_JITTER_S = 0.02  # stamps this near the sample count are rounding (FLV counts milliseconds), not gaps
+MAX_GAP_S = 600.0  # no stream pauses longer
+DEMUX_ATTEMPTS = 8  # breaks in a container after which the rest is given up
 STREAM_KINDS = ("video", "audio")
 # Demuxers that take any text for a picture, or whose files point at other files.
 REFUSED_FORMATS = {"tty", "hls", "dash", "concat", "sdp", "applehttp"}
@@ -195,9 +197,9 @@ class MediaFile:
     def _count_error(self) -> None:
         self.errors += 1
 
-    def _is_wild(self, time: float) -> bool:
-        """A stamp far past the stated end is damage; believing it would stop the play for hours."""
-        return self.duration is not None and time > self.duration + 10.0
+    def _is_wild(self, time: float, last: float) -> bool:
+        """A stamp far past the stated end or the stamp before is damage; believing it would stop the play for hours."""
+        return (self.duration is not None and time > self.duration + 10.0) or time > last + MAX_GAP_S
 
     def _frames(self) -> Generator[MediaItem, None, None]:
         with _open_container(self.path) as container:
@@ -208,7 +210,7 @@ class MediaFile:
             last, in_row = -period, 0  # in_row: stamps repaired one after the other
             for frame in _decode(container, stream, self._count_error):
                 time = math.nan if frame.pts is None else float(frame.time) - self._origin
-                if time > last and not self._is_wild(time):
+                if time > last and not self._is_wild(time, last):
                     in_row = 0
                 else:
                     # One doubled stamp: half a frame on leaves room for the next. A run of them: count by the rate.
@@ -238,8 +240,8 @@ class MediaFile:
                 rate = frame.sample_rate
                 time = math.nan if frame.pts is None else float(frame.time) - self._origin
                 if clock is None:
-                    clock = 0.0 if math.isnan(time) else time
-                elif math.isnan(time) or self._is_wild(time) or time < clock - 1.0:
+                    clock = 0.0 if math.isnan(time) or self._is_wild(time, 0.0) else time
+                elif math.isnan(time) or self._is_wild(time, clock) or time < clock - 1.0:
                     self.repaired += 1
                 elif time > clock + AUDIO_JITTER_S:
                     clock = time  # samples are missing here; the gap keeps the rest in sync
@@ -372,14 +374,19 @@ def _pick_stream(container: Any, kind: str) -> Any:
 def _decode(container: Any, stream: Any, on_error: Callable[[], None] = lambda: None) -> Iterator[Any]:
     """Decoded frames of one stream; damage is told to ``on_error`` and skipped, not raised."""
     packets = container.demux(stream)
+    broken = 0
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             return
-        except (av.error.FFmpegError, OSError):
+        except (av.error.FFmpegError, OSError, IndexError):  # IndexError: damage that looks like one more stream
             on_error()
-            return
+            broken += 1
+            if broken > DEMUX_ATTEMPTS:
+                return
+            packets = container.demux(stream)  # goes on behind the damage
+            continue
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, ValueError, MemoryError):

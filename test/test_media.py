@@ -36,8 +36,10 @@ def write_clip(
     video_start: float = 0.0,
     audio_start: float = 0.0,
     rotation: int | None = None,
+    frame_times: list[float] | None = None,
+    skip_audio: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """A file with the frames (BGR) at FPS and the mono samples at RATE."""
+    """A file with the frames (BGR) at FPS, or at the times given, and the mono samples at RATE, less a stretch of them."""
     with av.open(str(path), "w") as container:
         video = audio = None
         if frames is not None:
@@ -52,7 +54,8 @@ def write_clip(
             audio = container.add_stream(audio_codec, rate=RATE, layout="mono")
         for index, image in enumerate(frames or []):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pixel_format)
-            frame.pts = round((index / FPS + video_start) * TICKS)
+            seconds = frame_times[index] if frame_times else index / FPS
+            frame.pts = round((seconds + video_start) * TICKS)
             frame.time_base = Fraction(1, TICKS)
             container.mux(video.encode(frame))
         if video is not None:
@@ -67,6 +70,8 @@ def write_clip(
             while (piece := fifo.read(size, partial=True)) is not None:
                 piece.pts, piece.time_base = position + round(audio_start * RATE), Fraction(1, RATE)
                 position += piece.samples
+                if skip_audio[0] <= (position - piece.samples) / RATE < skip_audio[1]:
+                    continue
                 container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
     return path
@@ -384,6 +389,35 @@ def test_stream_without_stamps_is_timed_by_its_rate(tmp_path: Path):
     steps = np.diff(times)
     assert (steps > 0).all()
     assert np.allclose(steps, steps[0], atol=1e-3)
+
+
+def test_gap_in_the_sound_stays_a_gap(tmp_path: Path):
+    path = write_clip(tmp_path / "clip.mkv", flash_frames(), beep(), audio_codec="pcm_s16le", skip_audio=(0.3, 0.7))
+    with open_media(path) as media:
+        items = list(media.read())
+    blocks = [item for item in items if isinstance(item, MediaAudio)]
+    gap = max(after.time - before.end for before, after in itertools.pairwise(blocks))
+    assert gap == pytest.approx(0.4, abs=0.07)
+    ((flash, sound),) = sync_times(items)
+    assert abs(flash - sound) < 0.02
+
+
+def test_stamp_hours_ahead_does_not_stop_the_play(tmp_path: Path):
+    times = [n / FPS if n < 10 else n / FPS + 4 * 3600 for n in range(20)]
+    path = write_clip(tmp_path / "clip.mkv", flash_frames(20 / FPS), frame_times=times)
+    with open_media(path) as media:
+        read = [item.time for item in media.read()]
+        assert media.repaired == 10
+    assert len(read) == 20
+    assert max(np.diff(read)) < 2 / FPS
+    assert min(np.diff(read)) > 0
+
+
+def test_irregular_frame_times_are_kept(tmp_path: Path):
+    times = [0.0, 0.1, 0.15, 0.5, 2.0, 2.04]
+    path = write_clip(tmp_path / "clip.mkv", flash_frames(0.2), frame_times=times)
+    with open_media(path) as media:
+        assert [item.time for item in media.read()] == pytest.approx(times, abs=0.002)
 
 
 def test_file_may_be_read_twice_and_closes_with_the_block(tmp_path: Path):

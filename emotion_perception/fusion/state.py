@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
+from emotion_perception.fusion.pooling import estimate_row, half_life_decay, pool, pool_rows, ramp
 from emotion_perception.types import (
     EmotionEstimate,
     EmotionModality,
@@ -118,6 +118,7 @@ class FusionConfig:
 class _Picture:
     stamp_ns: int
     face: FaceObservation = field(compare=False)
+    row: np.ndarray = field(compare=False)  # (17,) its emotion, ready to be pooled
     size: float = field(compare=False)  # rank among faces: area, px^2, less when off-centre
     weight: float = field(compare=False)  # base * reliability * quality, without staleness
 
@@ -149,21 +150,14 @@ class _FaceTrack:
     def average(self, half_life: float) -> EmotionEstimate:
         """Log-linear mean over the pictures, weighted by their own weight and their distance to the newest."""
         if self._average is None:
-            newest = self.newest
+            used = self.pictures if half_life else self.pictures[-1:]
+            ages = [_seconds(self.newest.stamp_ns - picture.stamp_ns) for picture in used]
             weights = [
-                picture.weight
-                * (
-                    0.5 ** (_seconds(newest.stamp_ns - picture.stamp_ns) / half_life)
-                    if half_life
-                    else picture is newest
-                )
-                for picture in self.pictures
+                picture.weight * 0.5 ** (age / (half_life or 1)) for picture, age in zip(used, ages, strict=True)
             ]
             total = sum(weights)
-            used = [
-                (picture.face.emotion, w / total) for picture, w in zip(self.pictures, weights, strict=True) if w > 0
-            ]
-            self._average = pool([e for e, _ in used], [w for _, w in used], [False] * len(used))
+            shares = [weight / total for weight in weights]
+            self._average = pool_rows([picture.row for picture in used], shares, [False] * len(used))
         return self._average
 
 
@@ -215,9 +209,9 @@ class EmotionFusion:
             track = self._tracks.get(face.face_id)
             if track is None:
                 track = self._tracks[face.face_id] = _FaceTrack(self._person_of(face.face_id))
-            track.add(_Picture(stamp_ns, face, _size(face, image_size), weight))
+            track.add(_Picture(stamp_ns, face, estimate_row(face.emotion), _size(face, image_size), weight))
         # An average reaches back through a few half-lives; older pictures cannot matter any more.
-        reach = self.config.visual_max_age_s + 5 * self.config.visual_smoothing_s + self.config.future_limit_s
+        reach = self.config.visual_max_age_s + 3 * self.config.visual_smoothing_s + self.config.future_limit_s
         self._keep_faces(self._newest[EmotionModality.VISUAL] - _ns(reach))
 
     def add_voice(self, voice: VoiceObservation) -> None:
