@@ -39,7 +39,7 @@ def write_clip(
     frame_times: list[float] | None = None,
     skip_audio: tuple[float, float] = (0.0, 0.0),
 ) -> Path:
-    """A file with the frames (BGR) at FPS, or at the times given, and the mono samples at RATE, less a stretch of them."""
+    """A file with the frames (BGR) at FPS or the times given, and the mono samples at RATE less a stretch of them."""
     with av.open(str(path), "w") as container:
         video = audio = None
         if frames is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from dataclasses import fields, replace
 
 import numpy as np
@@ -387,3 +388,17 @@ def test_weight_zero_switches_a_sense_off():
 def test_fusion_imports_neither_torch_nor_ros():
     code = "import sys, emotion_perception.fusion.state; print({'torch', 'rclpy', 'cv2'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_ten_people_cost_less_than_a_millisecond(fusion: EmotionFusion):
+    costs = []
+    for step in range(120):
+        faces = [face(f"face_{n}", top=2 + n % 6, size=100 + n) for n in range(10)]
+        if step % 10 == 0:
+            fusion.add_voice(voice(step / 30))
+        start = time.thread_time()
+        fusion.add_faces(at(step / 30), faces)
+        assert len(fusion.states(at(step / 30))) == 10
+        costs.append(time.thread_time() - start)
+    # Half of them, as a busy machine may disturb any single one.
+    assert np.median(costs[40:]) < 1e-3
