@@ -99,8 +99,8 @@ def decode_centerface(
 ) -> np.ndarray:
     """CenterFace's maps -> ``(N, 15)`` rows of x, y, width, height, score and landmarks, in pixels of its input.
 
-    A face is the mean of the cells around its best, weighted by squared score (Bazarevsky et al. 2019 do so for BlazeFace).
-    From image to image of a resting face the centre then trembles by 0.3 px instead of 1.2 to 3 px in a box of 135 px.
+    A face is the mean of the cells around its best, weighted by squared score (so does BlazeFace, Bazarevsky et al.
+    2019). The centre of a resting face then trembles by 0.3 px instead of 1.2 to 3 px in a box of 135 px.
 
     Args:
         heat: ``(h, w)`` probability that a face is centred in the cell.
@@ -135,7 +135,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, max_overlap: float = 0.3) ->
 
 
 def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box of ``(N, 4)`` with every one of ``(M, 4)`` (x, y, width, height): ``(N, M)``."""
+    """Intersection over union ``(N, M)`` of boxes ``(N, 4)`` with boxes ``(M, 4)``, each x, y, width, height."""
     corner = np.maximum(a[:, np.newaxis, :2], b[np.newaxis, :, :2])
     opposite = np.minimum((a[:, :2] + a[:, 2:])[:, np.newaxis], (b[:, :2] + b[:, 2:])[np.newaxis])
     shared = np.clip(opposite - corner, 0, None).prod(-1)
@@ -144,7 +144,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def check_image(image: np.ndarray, channels: Sequence[int] = (3,)) -> None:
-    """Raise ValueError, naming shape and type, unless ``image`` is uint8, not empty, ``(H, W, channels)`` (0: ``(H, W)``)."""
+    """Raise ValueError, naming the shape, unless ``image`` is uint8, not empty, of ``channels`` (0: ``(H, W)``)."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image))
     if shape is None or len(shape) not in (2, 3) or 0 in shape or dtype != np.uint8:
         raise ValueError(f"an image must be uint8 and not empty, got shape {shape} of {dtype}")
@@ -158,7 +158,8 @@ class FaceDetector:
     Args:
         model: ONNX file of CenterFace or of YuNet (told apart by their outputs); None takes the bundled CenterFace.
         min_score: faces scored lower are left out, 0..1.
-        input_width: px, longer side of the copy that is searched; a multiple of 32. A face must be some 10 px wide in it.
+        input_width: px, longer side of the copy that is searched; a multiple of 32. Faces from some 10 px in it are
+            found.
 
     Raises:
         ModelError: the file is missing, corrupt or neither of the two networks; names the path.

