@@ -1,11 +1,11 @@
-"""One state from all evidence: ``faces/emotions`` and ``voices/emotions`` to ``emotion_state`` and ``emotion_states``."""
+"""One state from all evidence: ``faces/emotions``, ``voices/emotions`` to ``emotion_state``, ``emotion_states``."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, VoiceEmotion
-
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.conversions import ConversionError
@@ -16,8 +16,8 @@ from emotion_perception.nodes.parameters import fusion_parameters
 class FusionNode(PerceptionNode):
     """Publishes at a steady rate, and at once when there is new evidence."""
 
-    def __init__(self) -> None:
-        super().__init__("fusion_node", fusion_parameters())
+    def __init__(self, **options: Any) -> None:
+        super().__init__("fusion_node", fusion_parameters(), **options)
         self._fusion = None
         self._state = None
         self._states = None
@@ -74,7 +74,8 @@ class FusionNode(PerceptionNode):
             self._fusion.reset()
             self._published_ns = 0
         self._clock_ns = now
-        if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:  # else evidence has just done it
+        # Less than half a period after new evidence was published there is nothing to add.
+        if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:
             self._publish(now)
         self._states.publish(conversions.states_to_message(self._fusion.states(now), now, self._frame_id))
 
