@@ -235,6 +235,11 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
             return Status[self.on_stale.value]
         return Status.SUCCESS if verdict.answer else Status.FAILURE
 
+    def terminate(self, new_status: Status) -> None:
+        """Words of a tick in which it was asked do not stand beside one in which it was not."""
+        if new_status is Status.INVALID:
+            self.feedback_message = ""
+
 
 class IsEmotion(EmotionCondition):
     """The person shows one of some emotions: the sum of their probabilities against the thresholds.
@@ -390,7 +395,7 @@ class IsGrowingUnhappy(EmotionCondition):
         enter: float = 0.4,
         leave: float = 0.2,
         window: float = 30.0,
-        below: float = 0.0,
+        below: float = -0.15,
         hold: float = 1.0,
         dwell: float = 0.0,
         max_age: float = 2.0,

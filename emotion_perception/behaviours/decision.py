@@ -204,12 +204,13 @@ class EvidenceOf:
 class ValenceDrop:
     """How far valence, smoothed over about a second, has fallen from its highest in the last ``window`` s, 0..2.
 
-    0 while valence is not under ``below``: from delighted to content is no reason to worry.
+    0 while valence is not under ``below``: from delighted to content is no reason to worry, and a face without any
+    expression is seldom estimated at 0 exactly.
     """
 
     SMOOTHING = 1.0  # s, time constant; also how long a person is watched before a peak counts
 
-    def __init__(self, window: float = 30.0, below: float = 0.0) -> None:
+    def __init__(self, window: float = 30.0, below: float = -0.15) -> None:
         if not window > self.SMOOTHING:
             raise ValueError(f"window must be more than {self.SMOOTHING:g} s, got {window:g}")
         self.window = window

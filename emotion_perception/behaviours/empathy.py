@@ -118,8 +118,11 @@ class PublishAction(py_trees.behaviour.Behaviour):
         """Leave nothing behind that looks like a choice."""
         if self._publisher is None:
             return
+        from rclpy.duration import Duration
+
         if self.published != "idle" and self._node.context.ok():
             self._publish("idle")
+            self._publisher.wait_for_all_acked(Duration(seconds=0.5))
         self._node.destroy_publisher(self._publisher)
         self._publisher = None
 
