@@ -1,19 +1,23 @@
 """The emotional arc of a conversation: valence and arousal over time, with uncertainty, gaps, turning points and shape.
 
-- **Sampling.** Each sample of the emotion state holds until the next one, at most ``hold`` seconds; time after that, and
-  time with status NO_EVIDENCE, is a gap. Gaps are never filled: a bin without evidence has NaN for its values.
-- **Bins.** Time is cut into bins of ``step`` seconds. A bin's value is the mean over its samples, weighted by how long each
-  held and by its evidence weight (at most 1: one fully trusted source). When there are too many bins, pairs are merged and
-  the step doubles, so memory is bounded however long the conversation lasts.
-- **Uncertainty.** A bin's standard deviation has the spread of the distributions and the differences between samples in it
-  (law of total variance), widened by the square root of the evidence where that is less than one trusted source all the time.
-- **Smoothing**, for turning points and shape only: Gaussian with sigma ``smoothing`` seconds, weighted by evidence, computed
-  for bins with evidence only. Its standard deviation shrinks with the number of independent pieces of evidence under the kernel:
-  one each ``INDEPENDENT_S``, as a voice decision counts that long and neighbouring pictures of a face say the same.
-- **Turning points**: extremes of the smoothed valence from which it went away, on both sides, by more than noise explains.
-- **Shape**: which of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of stories are
-  dominated by six basic shapes") it follows, by weighted correlation with cosine templates. These are orthogonal, so the squared
-  correlations add up to at most about 1 and at most one shape can explain more than half of the variance.
+- **Sampling.** Each sample of the emotion state holds until the next one, at most ``hold`` seconds; time after that,
+  and time with status NO_EVIDENCE, is a gap. Gaps are never filled: a bin without evidence has NaN for its values.
+- **Bins.** Time is cut into bins of ``step`` seconds. A bin's value is the mean over its samples, weighted by how
+  long each held and by its evidence weight (at most 1: one fully trusted source). When there are too many bins, pairs
+  are merged and the step doubles, so memory is bounded however long the conversation lasts.
+- **Uncertainty.** A bin's standard deviation has the spread of the distributions and the differences between samples
+  in it (law of total variance), widened by the square root of the evidence where that is less than one trusted source
+  all the time.
+- **Smoothing**, for turning points and shape only: Gaussian with sigma ``smoothing`` seconds, weighted by evidence,
+  computed for bins with evidence only. Its standard deviation shrinks with the number of independent pieces of
+  evidence under the kernel: one each ``INDEPENDENT_S``, as a voice decision counts that long and neighbouring
+  pictures of a face say the same.
+- **Turning points**: extremes of the smoothed valence from which it went away, on both sides, by more than noise
+  explains.
+- **Shape**: which of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of
+  stories are dominated by six basic shapes") it follows, by weighted correlation with cosine templates. These are
+  orthogonal, so the squared correlations add up to at most about 1 and at most one shape can explain more than half
+  of the variance.
 """
 
 from __future__ import annotations
@@ -81,10 +85,10 @@ def template(shape: ArcShape, x: np.ndarray) -> np.ndarray:
     """
     if shape < ArcShape.RAGS_TO_RICHES:
         raise ValueError(f"{shape.name} has no template")
-    turns, falls = divmod(shape - ArcShape.RAGS_TO_RICHES, 2)
+    half_waves = 1 + (shape - ArcShape.RAGS_TO_RICHES) // 2
     # Man in a hole falls first although it comes before Icarus.
     sign = 1.0 if shape in (ArcShape.RICHES_TO_RAGS, ArcShape.MAN_IN_A_HOLE, ArcShape.OEDIPUS) else -1.0
-    return sign * np.cos((turns + 1) * np.pi * x)
+    return sign * np.cos(half_waves * np.pi * x)
 
 
 @dataclass(frozen=True)
@@ -409,12 +413,10 @@ def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) 
             low = i
         if rising is not False and valence[i] < valence[high] and differs(i, high):
             extremes.append(high)
-            rising, low = False, i
-            high = i
+            rising, high, low = False, i, i
         elif rising is not True and valence[i] > valence[low] and differs(i, low):
             extremes.append(low)
-            rising, high = True, i
-            low = i
+            rising, high, low = True, i, i
     if not extremes:
         return ()
     last = high if rising else low  # the extreme reached since the last confirmed one
