@@ -40,6 +40,7 @@ setup(
         "console_scripts": [
             "emotion-bringup = emotion_perception.nodes.bringup:main",
             "emotion-demo = emotion_perception.nodes.demo:main",
+            "emotion-tree = emotion_perception.nodes.emotion_tree:main",
             "emotion-recognize = emotion_perception.cli.recognize:main",
             "emotion-train = emotion_perception.cli.train:main",
             "emotion-eval = emotion_perception.cli.evaluate:main",
