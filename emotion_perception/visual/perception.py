@@ -119,7 +119,7 @@ class VisualPerception:
             if self._stamp - stamp_ns <= self.tracker.config.max_lateness * SECOND:
                 return ()
             self.reset()
-        tracks = self.tracker.update(self._find(bgr, stamp_ns), stamp_ns, image)
+        tracks = self.tracker.update(self._find(bgr, stamp_ns), stamp_ns, bgr)
         self._stamp = stamp_ns
         self._visible = {track.face_id for track in tracks if track.seen}
         alive = {track.face_id for track in tracks}
