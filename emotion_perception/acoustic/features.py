@@ -13,6 +13,9 @@ HOP = 160  # samples, 10 ms
 N_FFT = 512
 N_MELS = 64
 LOW_HZ, HIGH_HZ = 50.0, 7_600.0  # hum below; the corpora's and most codecs' own filters above
+RANGE_DB = 70.0  # anything further below the loudest cell is noise floor, which differs by microphone
+BAND_DB = 12.0  # typical deviation of one mel band over an utterance: brings the band-normalised channels near 1
+DELTA_DB = 4.0  # the same for the slope over four frames
 FLOOR = 1e-10  # power of a full-scale signal is about 1e4 in these units: -100 dB is far below any microphone
 
 
@@ -59,3 +62,18 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     spectrum = np.fft.rfft(frames * _HANN, N_FFT, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     return (10 * np.log10(power @ _FILTERS + FLOOR)).astype(np.float32)
+
+
+def normalise(mel: np.ndarray) -> np.ndarray:
+    """``(F, 64)`` log-mel in dB -> ``(3, F, 64)`` float32 without level: what the network sees.
+
+    The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out the
+    microphone; and the slope of the bands over time. :func:`emotion_perception.acoustic.voice_net.normalise` is its masked twin.
+    """
+    mel = np.maximum(mel, mel.max() - RANGE_DB)
+    bands = mel.mean(axis=0)
+    centred = mel - bands.mean()
+    band = mel - bands
+    slope = np.zeros_like(band)
+    slope[1:-1] = band[2:] - band[:-2]
+    return np.stack([centred / (centred.std() + 1.0), band / BAND_DB, slope / DELTA_DB]).astype(np.float32)

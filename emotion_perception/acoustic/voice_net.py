@@ -1,6 +1,6 @@
 """The voice-emotion network: a residual CNN on a log-mel spectrogram, temporal convolutions, attentive statistics pooling.
 
-Imports torch, so only training does; the robot runs the same graph from :mod:`emotion_perception.acoustic.voice_graph`.
+Imports torch, so only training does; the robot runs the same graph in :mod:`emotion_perception.acoustic.emotion_classifier`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emotion_perception.acoustic.features import N_MELS
+from emotion_perception.acoustic.features import BAND_DB, DELTA_DB, N_MELS, RANGE_DB
 from emotion_perception.emotions import EMOTIONS
-
-RANGE_DB = 70.0  # anything further below the loudest cell is noise floor, which differs by microphone
-BAND_DB = 12.0  # typical deviation of one mel band over an utterance: brings the band-normalised channels near 1
-DELTA_DB = 4.0  # the same for the slope over four frames
 
 
 @dataclass(frozen=True)

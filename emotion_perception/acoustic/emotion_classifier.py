@@ -1,0 +1,155 @@
+"""Classify a stretch of speech at run time: the network's published weights as an OpenVINO graph, without torch.
+
+The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
+:class:`emotion_perception.acoustic.voice_net.VoiceNet`, which is what was trained.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+
+from emotion_perception.acoustic.features import N_MELS, log_mel, normalise
+from emotion_perception.emotions import EMOTIONS, NEUTRAL
+from emotion_perception.errors import ModelError
+from emotion_perception.types import EmotionEstimate
+from emotion_perception.visual.expression import read_weights
+
+EPSILON = 1e-5  # torch's batch norm
+SHORTEST = 1600  # samples: a tenth of a second has no emotion in it, but it must not break anything
+# One thread: the vision needs the others. fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
+COMPILE = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+
+
+class _Graph:
+    """Builds the network's layers from its weights; each method takes and returns a graph node."""
+
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        self.weights = weights
+
+    def conv(self, x: ov.Node, conv: str, norm: str, stride: tuple[int, ...], dilation: int = 1) -> ov.Node:
+        """Convolution and the batch norm behind it as one convolution and an addition; 1-D or 2-D by its kernel."""
+        gain, bias = self._affine(norm)
+        kernel = self.weights[f"{conv}.weight"]
+        spatial = kernel.ndim - 2
+        kernel = kernel * gain.reshape(-1, *[1] * (spatial + 1))
+        pad = [dilation * (size // 2) for size in kernel.shape[2:]]
+        y = ops.convolution(x, ops.constant(kernel), list(stride), pad, pad, [dilation] * spatial)
+        return ops.add(y, ops.constant(bias.reshape(1, -1, *[1] * spatial)))
+
+    def biased(self, x: ov.Node, name: str) -> ov.Node:
+        """A 1x1 convolution over time with its own bias."""
+        y = ops.convolution(x, ops.constant(self.weights[f"{name}.weight"]), [1], [0], [0], [1])
+        return ops.add(y, ops.constant(self.weights[f"{name}.bias"][None, :, None]))
+
+    def block(self, x: ov.Node, name: str, stride_time: int) -> ov.Node:
+        """A ResidualBlock."""
+        stride = (stride_time, 2)
+        shortcut = self.conv(x, f"{name}.shortcut", f"{name}.shortcut_norm", stride)
+        y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.norm1", stride))
+        return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2", (1, 1)), shortcut))
+
+    def model(self) -> ov.Model:
+        """float32 ``(1, 3, F, 64)`` normalised log-mel -> ``(1, 16)`` logits: emotion, intensity."""
+        mel = ops.parameter([1, 3, -1, N_MELS], ov.Type.f32)
+        x = ops.relu(self.conv(mel, "stem", "stem_norm", (2, 2)))
+        index = 0
+        while f"stages.{index}.conv1.weight" in self.weights:
+            x, index = self.block(x, f"stages.{index}", 1 if index == 0 else 2), index + 1
+        x = ops.transpose(x, ops.constant([0, 1, 3, 2], ov.Type.i64))  # (1, channels, mels, steps)
+        channels = self.weights["project.weight"].shape[1]
+        x = ops.reshape(x, ops.constant([1, channels, -1], ov.Type.i64), False)
+        x = ops.relu(self.conv(x, "project", "project_norm", (1,)))
+        index = 0
+        while f"temporal.{index}.conv.weight" in self.weights:
+            branch = self.conv(x, f"temporal.{index}.conv", f"temporal.{index}.norm", (1,), dilation=2**index)
+            x, index = ops.relu(ops.add(x, branch)), index + 1
+        gain, bias = self._affine("pooled_norm")
+        pooled = ops.add(ops.multiply(self._pool(x), ops.constant(gain[None])), ops.constant(bias[None]))
+        weight = np.concatenate([self.weights[f"{head}.weight"] for head in ("emotion", "intensity")])
+        offset = np.concatenate([self.weights[f"{head}.bias"] for head in ("emotion", "intensity")])
+        logits = ops.add(ops.matmul(pooled, ops.constant(weight), False, True), ops.constant(offset[None]))
+        return ov.Model([logits], [mel], "voice-emotion")
+
+    def _pool(self, x: ov.Node) -> ov.Node:
+        """Attentive statistics: weighted mean and deviation over time."""
+        time = ops.constant([2], ov.Type.i64)
+        weight = ops.softmax(self.biased(ops.tanh(self.biased(x, "attention_in")), "attention_out"), 2)
+        mean = ops.reduce_sum(ops.multiply(weight, x), time, False)
+        power = ops.reduce_sum(ops.multiply(weight, ops.multiply(x, x)), time, False)
+        variance = ops.maximum(ops.subtract(power, ops.multiply(mean, mean)), ops.constant(np.float32(1e-5)))
+        return ops.concat([mean, ops.sqrt(variance)], 1)
+
+    def _affine(self, norm: str) -> tuple[np.ndarray, np.ndarray]:
+        w = self.weights
+        gain = w[f"{norm}.weight"] / np.sqrt(w[f"{norm}.running_var"] + EPSILON)
+        return gain, w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
+
+
+class VoiceClassifier:
+    """Calibrated emotion of speech.
+
+    Args:
+        weights: safetensors file that ``emotion-train acoustic`` wrote.
+
+    Attributes:
+        card: what the training wrote about the model.
+        labels: the eight of the vocabulary.
+        name: of the model, for logs.
+
+    Raises:
+        ModelError: the weights are missing, corrupt, or of another network; names the path.
+    """
+
+    def __init__(self, weights: Path) -> None:
+        self.path = Path(weights)
+        tensors, self.card = read_weights(self.path)
+        try:
+            self.labels: tuple[str, ...] = tuple(self.card["labels"])
+            if self.labels != EMOTIONS:
+                raise ValueError(f"labels are {self.labels}, expected {EMOTIONS}")
+            self._scale = float(self.card["calibration"]["scale"])
+            self._request: Any = ov.Core().compile_model(_Graph(tensors).model(), "CPU", COMPILE).create_infer_request()
+            self.classify(np.zeros(16_000, np.float32))
+        except Exception as error:  # OpenVINO, numpy and the card each fail in their own way
+            raise ModelError(f"not a voice-emotion model: {self.path} ({type(error).__name__}: {error})") from error
+        self.name = f"{self.card.get('model', 'voice-emotion')} ({self.path.name})"
+
+    def logits(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Emotion and intensity logits, each ``(8,)``, of ``(T,)`` float 16 kHz.
+
+        Raises:
+            ValueError: not a vector, empty, or not finite.
+        """
+        x = np.asarray(samples, dtype=np.float32)
+        if not np.isfinite(x).all():
+            raise ValueError("samples must be finite")
+        if x.ndim == 1 and 0 < len(x) < SHORTEST:
+            x = np.pad(x, (0, SHORTEST - len(x)))
+        features = normalise(log_mel(x))[None]
+        out = np.array(self._request.infer([features])[0])[0]
+        return out[: len(EMOTIONS)], out[len(EMOTIONS) :]
+
+    def classify(self, samples: np.ndarray) -> EmotionEstimate:
+        """The emotion in ``(T,)`` float samples, -1..1, 16 kHz, cut to speech; loudness does not matter.
+
+        The intensity of neutral is NaN: it has none.
+
+        Raises:
+            ValueError: not a vector, empty, or not finite.
+        """
+        emotion, strength = self.logits(samples)
+        scaled = self._scale * emotion
+        weight = np.exp(scaled - scaled.max())
+        intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
+        intensities[NEUTRAL] = np.nan
+        return EmotionEstimate.from_probabilities(weight / weight.sum(), intensities)

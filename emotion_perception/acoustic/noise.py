@@ -1,0 +1,121 @@
+"""Noise: learn it from what is heard between utterances, measure speech against it, take it out.
+
+The reduction is noisereduce's stationary spectral gating (Sainburg et al. 2020).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.acoustic.features import SAMPLE_RATE
+
+LEARNT_FROM = 0.25  # s of non-speech needed before the noise is known
+SILENCE = 1e-10  # power of digital silence; a 16-bit sample's rounding alone has 8e-11
+SNR_LIMITS_DB = (-20.0, 60.0)
+N_FFT = 512  # of the gate: 32 ms
+
+
+class NoiseProfile:
+    """The newest ``memory`` seconds of non-speech."""
+
+    def __init__(self, memory: float = 2.0) -> None:
+        self._limit = int(memory * SAMPLE_RATE)
+        self._chunks: deque[np.ndarray] = deque()
+        self._held = 0
+
+    def add(self, samples: np.ndarray) -> None:
+        """Take in ``(T,)`` float32 of non-speech."""
+        self._chunks.append(samples.astype(np.float32))
+        self._held += len(samples)
+        while self._chunks and self._held - len(self._chunks[0]) >= self._limit:
+            self._held -= len(self._chunks.popleft())
+
+    def clear(self) -> None:
+        """Forget the noise: another source, another place."""
+        self._chunks.clear()
+        self._held = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether enough non-speech was heard to judge by."""
+        return self._held >= LEARNT_FROM * SAMPLE_RATE
+
+    @property
+    def samples(self) -> np.ndarray:
+        """``(T,)`` float32, oldest first."""
+        return np.concatenate(self._chunks) if self._chunks else np.zeros(0, np.float32)
+
+    def snr_db(self, speech: np.ndarray) -> float:
+        """Signal-to-noise ratio of ``(T,)`` noisy speech, dB in -20..60; NaN while the noise is not known.
+
+        The noise's power is taken off the speech's, for what is heard as speech is speech and noise.
+        """
+        if not self.known or not len(speech):
+            return float("nan")
+        noise = max(float(np.mean(self.samples.astype(np.float64) ** 2)), SILENCE)
+        power = float(np.mean(speech.astype(np.float64) ** 2))
+        ratio = max(power - noise, 0.0) / noise
+        low, high = SNR_LIMITS_DB
+        return float(np.clip(10 * np.log10(max(ratio, 1e-9)), low, high))
+
+
+class NoiseReducer:
+    """Spectral gating with a known noise.
+
+    Args:
+        strength: share 0..1 by which cells at noise level are lowered; 1 leaves musical noise.
+    """
+
+    def __init__(self, strength: float = 0.8) -> None:
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must lie in 0..1, got {strength}")
+        self.strength = strength
+        self._reduce = _noisereduce()
+
+    def __call__(self, samples: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """``(T,)`` float32 16 kHz without ``noise`` (``(M,)``, the same noise alone, at least 0.25 s); same length."""
+        if len(samples) < N_FFT:
+            return samples
+        # Padding is cut off again and costs time; noisereduce's own 30,000 samples are meant for hour-long files.
+        clean = self._reduce(
+            y=samples,
+            sr=SAMPLE_RATE,
+            y_noise=noise,
+            stationary=True,
+            prop_decrease=self.strength,
+            n_fft=N_FFT,
+            padding=N_FFT,
+        )
+        return np.nan_to_num(np.asarray(clean, dtype=np.float32))
+
+
+def _noisereduce() -> Callable[..., Any]:
+    with _without_torch():
+        from noisereduce import reduce_noise
+    return reduce_noise
+
+
+class _NoTorch(MetaPathFinder):
+    """Says that there is no torch."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "torch":
+            raise ModuleNotFoundError("torch is not wanted here", name=name)
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """noisereduce imports torch where it is installed, for a method not used here: two seconds and 200 MB on a robot."""
+    finder = _NoTorch()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)

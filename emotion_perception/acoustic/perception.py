@@ -1,0 +1,302 @@
+"""From chunks of sound to decisions about voices: conversion, voice activity, utterances, noise reduction, emotion.
+
+Noise is learnt between utterances, speech is measured against it and, where it is noisy, cleaned. Without speech there is no
+observation at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer
+from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
+from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
+from emotion_perception.acoustic.voice_activity import (
+    CHUNK,
+    POST_ROLL,
+    PRE_ROLL,
+    SAMPLE_RATE,
+    THRESHOLD,
+    VoiceActivityDetector,
+)
+from emotion_perception.errors import ModelError
+from emotion_perception.resources import model_path
+from emotion_perception.types import EmotionEstimate, VoiceObservation
+
+NOISE_BELOW = 0.2  # probability of a voice under which a chunk outside utterances counts as noise
+
+
+def _setting(
+    default: Any, description: str, unit: str = "", low: float | None = None, high: float | None = None
+) -> Any:
+    return field(default=default, metadata={"description": description, "unit": unit, "min": low, "max": high})
+
+
+@dataclass(frozen=True)
+class AcousticConfig:
+    """Everything that can be set; each is a ROS parameter of ``acoustic_node`` by the same name."""
+
+    model: str = _setting(
+        "voice.safetensors", "Weights of the voice-emotion classifier; a path, or a name in the package's models folder."
+    )
+    voice_activity_model: str = _setting(
+        "", "Silero VAD weights (ONNX, 16 kHz); empty takes those of the silero-vad package."
+    )
+    voice_id: str = _setting(
+        "anonymous_speaker", "Identity reported for every voice, as long as nothing tells voices apart."
+    )
+    speech_threshold: float = _setting(
+        THRESHOLD, "Voice probability from which sound is speech. Lower hears quieter speech, and more noise as speech.",
+        "", 0.05, 0.95,
+    )  # fmt: skip
+    min_utterance: float = _setting(
+        0.4, "Speech shorter than this is not judged. Larger ignores coughs and short yes or no.", "s", 0.1, 2.0
+    )
+    max_utterance: float = _setting(
+        8.0, "An utterance is closed after this long and the next begins at once.", "s", 2.0, 30.0
+    )
+    hang_over: float = _setting(
+        0.4, "Silence that ends an utterance. Larger joins hesitant speech, and the last decision comes later.",
+        "s", 0.15, 3.0,
+    )  # fmt: skip
+    decision_interval: float = _setting(0.5, "Speech between two decisions about one utterance.", "s", 0.1, 5.0)
+    decision_window: float = _setting(
+        4.0, "Decisions during an utterance look back this far; the one at its end looks at all of it.", "s", 1.0, 30.0
+    )
+    noise_reduction: bool = _setting(True, "Clean noisy speech by spectral gating before it is judged.")
+    noise_reduction_below_db: float = _setting(
+        15.0, "Speech with a better signal-to-noise ratio is left as it is: cleaning has its own artefacts.",
+        "dB", -20.0, 60.0,
+    )  # fmt: skip
+    noise_reduction_strength: float = _setting(
+        0.8, "How far what is at noise level is lowered; 1 removes it and leaves musical noise.", "", 0.0, 1.0
+    )
+    stamp_tolerance: float = _setting(
+        0.05, "Deviation of a chunk's stamp from the end of the chunk before that is jitter; more is a gap.",
+        "s", 0.005, 1.0,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, described in self.__dataclass_fields__.items():
+            low, high, value = described.metadata["min"], described.metadata["max"], getattr(self, name)
+            if low is not None and not low <= value <= high:
+                raise ValueError(f"{name} must be {low:g} to {high:g} {described.metadata['unit']}".strip() + f", got {value}")
+
+
+@dataclass(frozen=True)
+class VoiceClip:
+    """One decision about a whole recording."""
+
+    emotion: EmotionEstimate
+    speech_found: bool  # False: the whole recording was judged for want of speech
+    duration: float  # s judged
+    snr_db: float  # NaN where it could not be estimated
+
+
+class AcousticPerception:
+    """Decisions about the voices in one stream of sound. One instance per microphone; not thread-safe.
+
+    Attributes:
+        classifier: the voice-emotion model.
+        detector, segmenter, noise: the stages before it.
+
+    Raises:
+        ModelError: a model is missing or not usable; names the path.
+        ValueError: a field of the configuration is out of range; names it.
+    """
+
+    def __init__(self, config: AcousticConfig | None = None) -> None:
+        self.config = config = config or AcousticConfig()
+        self.classifier = VoiceClassifier(_find_model(config.model))
+        self.detector = VoiceActivityDetector(
+            Path(config.voice_activity_model) if config.voice_activity_model else None
+        )
+        self.segmenter = UtteranceSegmenter(
+            config.speech_threshold,
+            config.min_utterance,
+            config.max_utterance,
+            config.hang_over,
+            config.decision_interval,
+        )
+        self.noise = NoiseProfile()
+        self._reduce = NoiseReducer(config.noise_reduction_strength) if config.noise_reduction else None
+        self._input = StreamInput(config.stamp_tolerance)
+        self._ring = RingBuffer(int((config.max_utterance + 2.0) * SAMPLE_RATE))
+        self._muted = False
+        self._restart()
+
+    @property
+    def name(self) -> str:
+        """Of the voice-emotion model."""
+        return self.classifier.name
+
+    @property
+    def muted(self) -> bool:
+        """Whether sound is thrown away."""
+        return self._muted
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is under way."""
+        return self.segmenter.speaking
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How often the input was wrong, by kind (see :class:`~emotion_perception.acoustic.ring_buffer.StreamInput`)."""
+        return self._input.counts
+
+    def take_warnings(self) -> list[str]:
+        """What was wrong with the input since the last call, oldest first, for the log."""
+        return self._input.take_warnings()
+
+    def set_muted(self, muted: bool) -> None:
+        """While muted (the robot itself speaks) sound is thrown away, and so is the utterance under way."""
+        if muted and not self._muted:
+            self._input.reset()
+            self._restart()
+        self._muted = muted
+
+    def reset(self) -> None:
+        """Forget stream, utterance and noise: another source. Muting and counters stay."""
+        self._input.reset()
+        self.noise.clear()
+        self._restart()
+
+    def push(self, samples: np.ndarray, sample_rate: int, stamp_ns: int) -> list[VoiceObservation]:
+        """Take in a chunk; the decisions that it brought, oldest first.
+
+        A gap, a stamp that jumps back or another sample rate ends the utterance under way, which is then decided about.
+
+        Args:
+            samples: ``(T,)`` or ``(T, channels)``, integers of full scale or floats -1..1; any T, 0 too.
+            sample_rate: Hz.
+            stamp_ns: when the first sample was captured, ns on the source's clock.
+
+        Raises:
+            ValueError: shape, type or rate make no sense; the stream goes on with the next chunk.
+        """
+        samples = np.asarray(samples)
+        if samples.dtype.kind not in "iuf" or samples.ndim not in (1, 2) or (samples.ndim == 2 and not samples.shape[1]):
+            raise ValueError(f"samples must be numbers, (T,) or (T, channels), got {samples.dtype} {samples.shape}")
+        if self._muted or len(samples) == 0:
+            return []
+        observations: list[VoiceObservation] = []
+        stamp_of = self._input.stamps()
+        if self._input.place(len(samples), sample_rate, stamp_ns) is Continuity.RESTARTED:
+            if last := self.segmenter.flush(self._ring.end):
+                observations.append(self._decide(last, stamp_of))
+            self._restart()
+        self._ring.append(self._input.convert(samples))
+        return observations + self._listen()
+
+    def flush(self) -> list[VoiceObservation]:
+        """The stream has ended: decide about what is left of it. The next chunk begins a new one; the noise stays known."""
+        stamp_of = self._input.stamps()
+        self._ring.append(self._input.finish())
+        observations = self._listen(stamp_of)
+        if last := self.segmenter.flush(self._ring.end):
+            observations.append(self._decide(last, stamp_of))
+        self._restart()
+        return observations
+
+    def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
+        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. The stream is not touched.
+
+        More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged.
+
+        Raises:
+            ValueError: shape, type or rate make no sense, or there is no sample.
+        """
+        x = resample(samples, sample_rate)
+        if not len(x):
+            raise ValueError("there is no sound in an empty recording")
+        self.detector.reset()
+        whole = len(x) // CHUNK
+        voice = np.array([self.detector(x[i * CHUNK : (i + 1) * CHUNK]) for i in range(whole)])
+        self._restart()  # the detector's state belongs to the stream
+        chunks = x[: whole * CHUNK].reshape(whole, CHUNK)
+        speech = np.flatnonzero(voice >= self.config.speech_threshold)
+        profile = NoiseProfile()
+        profile.add(chunks[voice < NOISE_BELOW].ravel())
+        snr = profile.snr_db(chunks[speech].ravel())
+        start, stop = 0, len(x)
+        if len(speech):
+            start = max(0, int(speech[0]) * CHUNK - int(PRE_ROLL * SAMPLE_RATE))
+            stop = min(len(x), (int(speech[-1]) + 1) * CHUNK + int(POST_ROLL * SAMPLE_RATE))
+        parts = np.array_split(x[start:stop], -(-(stop - start) // int(self.config.max_utterance * SAMPLE_RATE)))
+        estimates = [self.classifier.classify(self._clean(part, profile, snr)) for part in parts]
+        emotion = estimates[0] if len(estimates) == 1 else _mean(estimates)
+        return VoiceClip(emotion, bool(len(speech)), (stop - start) / SAMPLE_RATE, snr)
+
+    def _restart(self) -> None:
+        """Begin a new stream at sample 0."""
+        self._ring.clear()
+        self.segmenter.reset()
+        self.detector.reset()
+        self._heard = 0  # samples the detector has seen
+        self._spoken: list[tuple[int, int]] = []  # chunks of speech of the utterance under way, for its level
+
+    def _listen(self, stamp_of: Callable[[int], int] | None = None) -> list[VoiceObservation]:
+        """Let the detector hear what is new, 512 samples at a time however they came."""
+        observations = []
+        while self._heard + CHUNK <= self._ring.end:
+            chunk = self._ring.read(self._heard, self._heard + CHUNK)
+            self._heard += CHUNK
+            probability = self.detector(chunk)
+            stretch = self.segmenter.update(probability)
+            if probability >= self.config.speech_threshold:
+                self._spoken.append((self._heard - CHUNK, self._heard))
+            elif probability < NOISE_BELOW and not self.segmenter.speaking and stretch is None:
+                self.noise.add(chunk)
+            if stretch is not None:
+                observations.append(self._decide(stretch, stamp_of or self._input.stamps()))
+            if not self.segmenter.speaking:
+                self._spoken.clear()
+        return observations
+
+    def _decide(self, stretch: Stretch, stamp_of: Callable[[int], int]) -> VoiceObservation:
+        start = stretch.start
+        if not stretch.final:
+            start = max(start, stretch.stop - round(self.config.decision_window * SAMPLE_RATE))
+        heard = self._ring.read(start, stretch.stop)
+        level = [self._ring.read(a, b) for a, b in self._spoken if start <= a and b <= stretch.stop]
+        snr = self.noise.snr_db(np.concatenate(level)) if level else float("nan")
+        return VoiceObservation(
+            stamp_ns=stamp_of(stretch.stop),
+            duration=(stretch.stop - start) / SAMPLE_RATE,
+            voice_id=self.config.voice_id,
+            snr_db=snr,
+            overlapped_speech=False,
+            final=stretch.final,
+            emotion=self.classifier.classify(self._clean(heard, self.noise, snr)),
+        )
+
+    def _clean(self, samples: np.ndarray, noise: NoiseProfile, snr_db: float) -> np.ndarray:
+        # A comparison with NaN is False: where the noise is not known, nothing is taken out.
+        if self._reduce is not None and snr_db < self.config.noise_reduction_below_db:
+            return self._reduce(samples, noise.samples)
+        return samples
+
+
+def _find_model(model: str) -> Path:
+    """A path that exists, else a name in the package's models folder."""
+    if Path(model).is_file():
+        return Path(model)
+    try:
+        return model_path(model or "voice.safetensors")
+    except FileNotFoundError as error:
+        raise ModelError(f"voice-emotion model not found: {error}") from None
+
+
+def _mean(estimates: list[EmotionEstimate]) -> EmotionEstimate:
+    """The mean distribution and intensities of parts of equal length."""
+    return EmotionEstimate.from_probabilities(
+        np.mean([e.probabilities for e in estimates], axis=0), np.mean([e.intensities for e in estimates], axis=0)
+    )

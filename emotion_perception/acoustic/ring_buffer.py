@@ -1,0 +1,207 @@
+"""Sound of any rate, width and chunk size in; one continuous 16 kHz mono stream with exact stamps out.
+
+:class:`StreamInput` converts and resamples, :class:`RingBuffer` keeps the newest seconds addressable by sample number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+
+import numpy as np
+import soxr
+
+from emotion_perception.acoustic.features import SAMPLE_RATE
+
+SECOND = 1_000_000_000  # ns
+MAX_RATE = 384_000  # Hz; more than any microphone, and a sign of a wrong field
+MAX_WARNINGS = 32  # kept until somebody reads them
+CLIPPED_SHARE = 0.01  # of a chunk's samples at full scale, from which it is reported
+DRIFT_SHARE = 0.02  # of a chunk's clock deviation that is followed: a sound card's drift, not its jitter
+
+
+class Continuity(Enum):
+    """How a chunk follows the one before."""
+
+    CONTINUOUS = "continuous"
+    RESTARTED = "restarted"  # first chunk, gap, jump back or another rate: what came before is over
+
+
+class RingBuffer:
+    """The newest ``capacity`` samples of a stream, addressed by their number since the stream began."""
+
+    def __init__(self, capacity: int) -> None:
+        self._data = np.zeros(capacity, np.float32)
+        self.end = 0  # number of the next sample
+
+    @property
+    def start(self) -> int:
+        """Number of the oldest sample still held."""
+        return max(0, self.end - len(self._data))
+
+    def append(self, samples: np.ndarray) -> None:
+        """Add ``(T,)`` float32; the oldest samples go."""
+        kept = samples[-len(self._data) :]
+        first = (self.end + len(samples) - len(kept)) % len(self._data)
+        head = min(len(kept), len(self._data) - first)
+        self._data[first : first + head] = kept[:head]
+        self._data[: len(kept) - head] = kept[head:]
+        self.end += len(samples)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """A copy of samples ``start`` to ``stop`` (exclusive), ``(stop - start,)`` float32.
+
+        Raises:
+            IndexError: some of them are gone or not there yet.
+        """
+        if not self.start <= start <= stop <= self.end:
+            raise IndexError(f"samples {start} to {stop} are not within {self.start} to {self.end}")
+        return self._data.take(np.arange(start, stop), mode="wrap")
+
+    def clear(self) -> None:
+        """Begin a new stream at sample 0."""
+        self.end = 0
+
+
+class StreamInput:
+    """Converts chunks to 16 kHz mono float32 and knows when each sample was captured.
+
+    Stamps are believed: a chunk that comes later than the one before it ended is a gap, one that comes earlier a jump back;
+    both restart the stream and are said. Deviations up to ``tolerance`` are jitter of the stamping; their trend, the drift of the
+    sound card against the clock, is followed slowly, so that a stream of hours stays in step and none of its samples is lost.
+
+    Args:
+        tolerance: s between a chunk's stamp and the end of the one before that is still one stream.
+
+    Attributes:
+        warnings: what was wrong with the input since the last :meth:`take_warnings`.
+        counts: the same as numbers since the start, by kind: gap, jump_back, rate_change, not_finite, clipped, out_of_range.
+    """
+
+    def __init__(self, tolerance: float = 0.05) -> None:
+        if not tolerance > 0:
+            raise ValueError(f"tolerance must be positive, got {tolerance}")
+        self.tolerance_ns = round(tolerance * SECOND)
+        self.warnings: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; the counters stay."""
+        self.rate = 0
+        self._resampler: soxr.ResampleStream | None = None
+        self._anchor_ns = 0.0  # when sample 0 of the stream was captured; whole ns but for followed drift
+        self._taken = 0  # samples of the source since the stream began
+
+    def stamps(self) -> Callable[[int], int]:
+        """Tells when a 16 kHz sample was captured (ns on the source's clock) by its number in the stream as it is now."""
+        anchor = round(self._anchor_ns)
+        return lambda index: anchor + index * SECOND // SAMPLE_RATE
+
+    def take_warnings(self) -> list[str]:
+        """The warnings since the last call, oldest first."""
+        taken, self.warnings = self.warnings, []
+        return taken
+
+    def place(self, n_samples: int, rate: int, stamp_ns: int) -> Continuity:
+        """Take note of a chunk of ``n_samples`` (per channel) that is about to be converted; says whether it restarts the stream.
+
+        Raises:
+            ValueError: no microphone has this rate.
+        """
+        if not 0 < rate <= MAX_RATE:
+            raise ValueError(f"sample rate must be 1 to {MAX_RATE} Hz, got {rate}")
+        restarted = self.rate == 0
+        if self.rate not in (0, rate):
+            self._warn("rate_change", f"sample rate changed from {self.rate} to {rate} Hz")
+            restarted = True
+        elif self.rate:
+            deviation = stamp_ns - (self._anchor_ns + self._taken * SECOND / rate)
+            if deviation > self.tolerance_ns:
+                self._warn("gap", f"gap of {deviation / SECOND:.3f} s in the sound")
+                restarted = True
+            elif deviation < -self.tolerance_ns:
+                self._warn("jump_back", f"stamp jumped back by {-deviation / SECOND:.3f} s")
+                restarted = True
+            elif abs(deviation) > SECOND / rate:  # less is the rounding of stamps
+                self._anchor_ns += DRIFT_SHARE * deviation
+        if restarted:
+            self.rate = rate
+            self._anchor_ns, self._taken = float(stamp_ns), 0
+            self._resampler = None
+            if rate != SAMPLE_RATE:
+                self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
+        self._taken += n_samples
+        return Continuity.RESTARTED if restarted else Continuity.CONTINUOUS
+
+    def convert(self, samples: np.ndarray) -> np.ndarray:
+        """The next stretch of the 16 kHz stream, ``(T,)`` float32; the resampler keeps back some milliseconds.
+
+        Args:
+            samples: ``(T,)`` or ``(T, channels)``; integers full scale, floats -1..1.
+
+        Raises:
+            ValueError: another shape or a type that is not a number.
+        """
+        mono = self._mono(samples)
+        return mono if self._resampler is None else self._resampler.resample_chunk(mono)
+
+    def finish(self) -> np.ndarray:
+        """What the resampler kept back at the end of a stream, ``(T,)`` float32. The next chunk begins a new one."""
+        tail = np.zeros(0, np.float32)
+        if self._resampler is not None:
+            tail = self._resampler.resample_chunk(tail, last=True)
+        self.rate = 0
+        self._resampler = None
+        return tail
+
+    def _mono(self, samples: np.ndarray) -> np.ndarray:
+        x = to_float(samples)
+        finite = np.isfinite(x)
+        if not finite.all():
+            self._warn("not_finite", f"{int((~finite).sum())} samples are not finite; they count as silence")
+            x = np.where(finite, x, np.float32(0))
+        loud = np.abs(x)
+        if (loud > 1).any():
+            self._warn("out_of_range", f"samples up to {loud.max():.3g}, floats must lie in -1..1; cut there")
+            x = np.clip(x, -1, 1)
+        elif x.size and float((loud >= 0.999).mean()) > CLIPPED_SHARE:
+            self._warn("clipped", f"{100 * float((loud >= 0.999).mean()):.0f} % of the samples are at full scale: too loud")
+        return x if x.ndim == 1 else np.ascontiguousarray(x.mean(axis=1, dtype=np.float32))
+
+    def _warn(self, kind: str, text: str) -> None:
+        self.counts[kind] += 1
+        if len(self.warnings) < MAX_WARNINGS:
+            self.warnings.append(text)
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """Samples as float32 in -1..1: integers by their full scale, floats as they are; shape ``(T,)`` or ``(T, channels)``.
+
+    Raises:
+        ValueError: another shape, no channel, or a type that is not a number.
+    """
+    x = np.asarray(samples)
+    if x.ndim not in (1, 2) or (x.ndim == 2 and x.shape[1] == 0):
+        raise ValueError(f"samples must be (T,) or (T, channels), got shape {x.shape}")
+    if x.dtype.kind == "i":
+        return x.astype(np.float32) / np.float32(-float(np.iinfo(x.dtype).min))
+    if x.dtype.kind == "u":
+        half = np.float32((float(np.iinfo(x.dtype).max) + 1) / 2)  # unsigned sound has its zero in the middle
+        return (x.astype(np.float32) - half) / half
+    if x.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return x.astype(np.float32)
+    raise ValueError(f"samples must be integers or floats, got {x.dtype}")
+
+
+def resample(samples: np.ndarray, rate: int) -> np.ndarray:
+    """A whole recording, ``(T,)`` or ``(T, channels)`` at ``rate`` Hz, as ``(T,)`` float32 mono at 16 kHz.
+
+    Raises:
+        ValueError: shape, type or rate make no sense.
+    """
+    stream = StreamInput()
+    stream.place(len(samples), rate, 0)
+    return np.concatenate([stream.convert(samples), stream.finish()])
