@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
-from emotion_msgs.msg import AudioChunk, VoiceEmotion
 from std_msgs.msg import Bool
 
+from emotion_msgs.msg import AudioChunk, VoiceEmotion
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
@@ -19,8 +20,8 @@ CHUNKS_WAITING = 500  # 10 s of 20 ms chunks: a decision takes a fraction of a s
 class AcousticNode(PerceptionNode):
     """Listens to every chunk in order; deaf while the robot itself speaks."""
 
-    def __init__(self) -> None:
-        super().__init__("acoustic_node", acoustic_parameters())
+    def __init__(self, **options: Any) -> None:
+        super().__init__("acoustic_node", acoustic_parameters(), **options)
         self._perception = None
         self._voices = None
         self._deaf_until = 0.0  # monotonic s
@@ -31,7 +32,7 @@ class AcousticNode(PerceptionNode):
 
         self._perception = AcousticPerception(self.parameters.config(AcousticConfig))
         one_thread_each()  # again: the libraries are loaded only now
-        self.model_name = self._perception.name
+        self.model_name = self._perception.classifier.name
         self._voices = self.publish_to(VoiceEmotion, "voices/emotions", "estimates")
 
     def activate(self) -> None:

@@ -149,7 +149,9 @@ def test_the_newest_image_wins_and_the_lost_ones_are_counted(ros: World):
     node.take = 0.3
     node.trigger_configure()
     node.trigger_activate()
-    camera = ros.node.create_publisher(Image, "image_raw", qos.profile("audio_out"))  # a long queue: nothing is lost on the way
+    camera = ros.node.create_publisher(
+        Image, "image_raw", qos.profile("audio_out")
+    )  # a long queue: nothing is lost on the way
     assert ros.until(lambda: camera.get_subscription_count() == 1)
     camera.publish(image("0"))
     ros.spin(0.1)

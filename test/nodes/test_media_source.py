@@ -88,7 +88,9 @@ def test_a_loop_goes_on_in_time_and_stays_in_sync(ros: World, film: Path):
     for messages in (images, chunks):
         assert (np.diff(stamps(messages)) > 0).all()
         assert 2.2 < np.ptp(stamps(messages)) < 2.45
-    onsets = [s for s, (_, m) in zip(stamps(images), images, strict=True) if conversions.image_from_message(m).mean() > 128]
+    onsets = [
+        s for s, (_, m) in zip(stamps(images), images, strict=True) if conversions.image_from_message(m).mean() > 128
+    ]
     assert any(abs(s - onsets[0] - 1.0) < 0.05 for s in onsets), "the flash comes again one film later"
     node.trigger_deactivate()
     before = len(images)

@@ -128,9 +128,7 @@ def test_compressed_images_are_looked_at(ros: World, portrait: np.ndarray):
 
 
 @pytest.mark.parametrize("kind", ["missing", "corrupt"])
-@pytest.mark.parametrize(
-    ("node_class", "parameter"), [(VisualNode, "expression_model"), (AcousticNode, "voice_model")]
-)
+@pytest.mark.parametrize(("node_class", "parameter"), [(VisualNode, "expression_model"), (AcousticNode, "voice_model")])
 def test_a_model_that_cannot_be_used_fails_the_configure_and_names_the_path(
     ros: World, tmp_path: Path, node_class: type, parameter: str, kind: str
 ):

@@ -1,0 +1,288 @@
+"""Several processes: the graph's table, messages between processes, restarts, and ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from node_world import World, a_face, now_header
+
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.graph import ARGUMENTS, graph_nodes
+from emotion_perception.nodes.supervisor import Supervisor, describe_exit
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """An image file without a face in it."""
+    path = tmp_path / "grey.png"
+    cv2.imwrite(str(path), np.full((48, 64, 3), 127, np.uint8))
+    return path
+
+
+@pytest.fixture
+def bringup(picture: Path) -> Iterator[subprocess.Popen]:
+    """``emotion-bringup`` on an image."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(picture), "--overlay", "false"],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    yield process
+    if process.poll() is None:
+        process.kill()
+    process.wait(5)
+
+
+def children(process: subprocess.Popen) -> dict[str, int]:
+    """Process ids of the nodes that a bringup has started, by executable."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (entry / "cmdline").read_text().split("\0")
+        except (OSError, IndexError):
+            continue
+        if parent == process.pid and "-m" in command:
+            found[command[command.index("-m") + 1].rsplit(".", 1)[1]] = int(entry.name)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def in_time(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+# --- the table
+
+
+def test_the_source_node_runs_only_where_there_is_a_source():
+    assert [node.name for node in graph_nodes()] == ["visual_node", "acoustic_node", "fusion_node", "overlay_node"]
+    assert graph_nodes({"source": "webcam"})[0].name == "media_source_node"
+    assert "overlay_node" not in [node.name for node in graph_nodes({"overlay": "false"})]
+
+
+def test_topics_namespace_and_clock_reach_the_command_line():
+    arguments = {
+        "source": "/films/a b.mp4",
+        "image_topic": "/camera/image",
+        "audio_topic": "/mic",
+        "namespace": "robot1",
+        "use_sim_time": "true",
+        "config": "/my.yaml",
+    }
+    source, visual, acoustic, fusion, _ = graph_nodes(arguments, {"loop": True})
+    assert source.remappings == (("image_raw", "/camera/image"), ("audio", "/mic"))
+    assert visual.remappings == (("image_raw", "/camera/image"),)
+    assert acoustic.remappings == (("audio", "/mic"),)
+    assert fusion.remappings == ()
+    command = source.command()
+    for words in ('source:="/films/a b.mp4"', "loop:=true", "use_sim_time:=true", "__ns:=/robot1", "/my.yaml"):
+        assert words in command
+    assert command[-1] == "robot1.media_source_node:=info"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"overlay": "maybe"}, "one of true, false"), ({"sauce": "x"}, "unknown argument 'sauce'")]
+)
+def test_a_bad_argument_is_refused_with_a_reason(arguments: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        graph_nodes(arguments)
+
+
+def test_the_launch_file_starts_what_the_table_says():
+    pytest.importorskip("launch_ros", reason="needs launch and launch_ros, which no package index has")
+    from launch.utilities import perform_substitutions
+
+    from launch import LaunchContext
+
+    spec = importlib.util.spec_from_file_location("robot_launch", ROOT / "launch" / "robot.launch.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    context = LaunchContext()
+    given = {"source": "webcam", "image_topic": "/camera/image", "namespace": "robot1"}
+    declared = {argument.name: argument for argument in module.generate_launch_description().get_launch_arguments()}
+    assert set(declared) == set(ARGUMENTS)
+    assert all(argument.description for argument in declared.values())
+    for name, argument in ARGUMENTS.items():
+        context.launch_configurations[name] = given.get(name, argument.default)
+    started = module.start_nodes(context)
+    wanted = graph_nodes(given)
+    assert [perform_substitutions(context, action.process_description.executable[:0]) for action in started]
+    for action, node in zip(started, wanted, strict=True):
+        assert action.node_package == "emotion_perception"
+        assert action.node_executable == node.executable
+        assert len(action.process_description.cmd) > 0
+
+
+# --- processes
+
+
+def test_two_processes_exchange_faces_and_states(ros: World):
+    fusion = graph_nodes()[2].command()
+    process = subprocess.Popen(fusion, cwd=ROOT)
+    try:
+        states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
+        faces = ros.node.create_publisher(FaceEmotionArray, "/faces/emotions", qos.profile("estimates"))
+        assert ros.until(lambda: states and faces.get_subscription_count() == 1, 20.0)
+        header = now_header()
+        faces.publish(conversions.faces_to_message([a_face()], header, 640, 480))
+        assert ros.until(lambda: states[-1].status == EmotionState.VISUAL_ONLY, 5.0)
+        assert states[-1].header.stamp == header.stamp and states[-1].face_id == "f1"
+        assert 0 < conversions.duration_to_seconds(states[-1].latency) < 1.0
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(3.0) == 0
+
+
+def test_fusion_needs_no_torch_and_no_opencv():
+    code = (
+        "import sys, emotion_perception.nodes.fusion_node; "
+        "sys.exit(str(sorted({'torch', 'cv2', 'av'} & set(sys.modules))) if {'torch', 'cv2'} & set(sys.modules) else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_killed_node_comes_back_and_ctrl_c_ends_all_within_three_seconds(ros: World, bringup: subprocess.Popen):
+    states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
+    assert ros.until(lambda: bool(states), 30.0)
+    first = children(bringup)
+    assert set(first) == {"media_source_node", "visual_node", "acoustic_node", "fusion_node"}
+    os.kill(first["fusion_node"], signal.SIGKILL)
+    assert in_time(lambda: children(bringup).get("fusion_node") not in (None, first["fusion_node"]), 5.0)
+    ros.spin(0.5)
+    before = len(states)
+    assert ros.until(lambda: len(states) > before, 15.0), "the new one publishes"
+
+    pids = children(bringup).values()
+    began = time.monotonic()
+    bringup.send_signal(signal.SIGINT)
+    assert bringup.wait(3.0) == 0
+    assert in_time(lambda: not any(map(alive, pids)), 3.0 - (time.monotonic() - began))
+    log = bringup.stderr.read()
+    assert "[fusion_node] died (signal SIGKILL); starting again in 0.5 s" in log
+
+
+def test_the_nodes_end_with_a_bringup_that_is_killed(bringup: subprocess.Popen):
+    assert in_time(lambda: len(children(bringup)) == 4, 10.0)
+    pids = list(children(bringup).values())
+    time.sleep(1.0)
+    bringup.kill()
+    assert in_time(lambda: not any(map(alive, pids)), 5.0)
+
+
+def test_bringup_says_in_one_line_that_the_source_cannot_be_read(tmp_path: Path):
+    result = subprocess.run(
+        [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(tmp_path / "no.mp4")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert result.returncode == 66
+    assert result.stderr.strip() == f"emotion-bringup: {tmp_path / 'no.mp4'}: no such file"
+
+
+def test_a_dying_process_is_restarted_later_and_later():
+    log = io.StringIO()
+    supervisor = Supervisor(log)
+    supervisor.add("brief", [sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    end = time.monotonic() + 4.0
+    while time.monotonic() < end and "in 2 s" not in log.getvalue():
+        supervisor.watch()
+        time.sleep(0.02)
+    supervisor.stop()
+    died = [line for line in log.getvalue().splitlines() if "died" in line]
+    assert died == [f"[brief] died (exit code 3); starting again in {wait} s" for wait in ("0.5", "1", "2")]
+
+
+def test_an_expected_exit_is_final_and_a_deaf_process_is_killed():
+    log = io.StringIO()
+    supervisor = Supervisor(log)
+    supervisor.add("done", [sys.executable, "-S", "-c", "print('bye')"], restart=lambda code: code != 0)
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    supervisor.add("deaf", [sys.executable, "-S", "-c", deaf])
+    assert in_time(lambda: supervisor.watch() or supervisor.processes["done"].exit_code == 0, 5.0)
+    assert in_time(lambda: "[deaf] deaf" in log.getvalue(), 5.0)
+    began = time.monotonic()
+    supervisor.stop()
+    assert time.monotonic() - began < 3.0
+    assert supervisor.processes["deaf"].pid is None
+    assert "[done] bye" in log.getvalue() and "[deaf] does not end; killed" in log.getvalue()
+
+
+def test_exits_are_told_in_words():
+    assert (describe_exit(3), describe_exit(-9)) == ("exit code 3", "signal SIGKILL")
+
+
+# --- the demo
+
+
+def run_demo(*arguments: str, timeout: float = 90) -> subprocess.CompletedProcess:
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.run(
+        [sys.executable, "-m", "emotion_perception.nodes.demo", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=environment,
+    )
+
+
+def test_the_demo_prints_one_json_line_a_state_and_nothing_else(picture: Path):
+    result = run_demo(str(picture), "--headless", "--duration", "1")
+    assert result.returncode == 0, result.stderr
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(records) > 10
+    for record in records:
+        assert set(record) == {
+            *("stamp", "status", "label", "confidence", "probabilities"),
+            *("valence", "arousal", "latency_ms", "face_id"),
+        }
+    assert {record["status"] for record in records} == {"NO_EVIDENCE"}, "there is no face in the picture"
+
+
+@pytest.mark.parametrize("name", ["missing.mp4", "text.mp4", "."])
+def test_the_demo_says_in_one_line_that_the_source_cannot_be_read(tmp_path: Path, name: str):
+    (tmp_path / "text.mp4").write_text("no film")
+    result = run_demo(str(tmp_path / name), "--headless")
+    assert result.returncode == 66
+    assert result.stdout == "" and len(result.stderr.strip().splitlines()) == 1
+    assert result.stderr.startswith(f"demo: {tmp_path / name}")
+
+
+def test_the_demo_says_that_there_is_no_display(picture: Path):
+    result = run_demo(str(picture))
+    assert result.returncode == 3
+    assert "no display" in result.stderr and "--headless" in result.stderr
