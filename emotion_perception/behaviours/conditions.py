@@ -76,7 +76,7 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
 
         both = py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False)
         root = py_trees.composites.Parallel("Root", policy=both)
-        root.add_children([ToBlackboard(), my_reactions])
+        root.add_children([ToBlackboard(), my_reactions])  # a selector that ends in something that never fails
         tree = py_trees.trees.BehaviourTree(root)
         tree.setup(node=node)
 

@@ -131,9 +131,11 @@ def test_the_tree_reacts_to_what_is_and_not_to_what_was(
 def plain_tree(
     node: Any, *conditions: py_trees.behaviour.Behaviour
 ) -> tuple[py_trees.trees.BehaviourTree, ToBlackboard]:
+    """A tree of the subscriber and conditions; one that fails does not stop the others."""
     source = ToBlackboard()
+    asked = [py_trees.decorators.FailureIsSuccess(condition.name, condition) for condition in conditions]
     root = py_trees.composites.Parallel(
-        "root", py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False), [source, *conditions]
+        "root", py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False), [source, *asked]
     )
     tree = py_trees.trees.BehaviourTree(root)
     tree.setup(node=node)
