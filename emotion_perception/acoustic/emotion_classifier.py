@@ -21,7 +21,8 @@ from emotion_perception.visual.expression import read_weights
 
 EPSILON = 1e-5  # torch's batch norm
 SHORTEST = 1600  # samples: a tenth of a second has no emotion in it, but it must not break anything
-# One thread: the vision needs the others. fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
+# One thread: the vision needs the others. fp32: bfloat16, the default where the CPU has it, moves probabilities by a
+# percent.
 COMPILE = {
     "PERFORMANCE_HINT": "LATENCY",
     "INFERENCE_NUM_THREADS": 1,

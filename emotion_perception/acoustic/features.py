@@ -67,8 +67,9 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 def normalise(mel: np.ndarray) -> np.ndarray:
     """``(F, 64)`` log-mel in dB -> ``(3, F, 64)`` float32 without level: what the network sees.
 
-    The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out the
-    microphone; and the slope of the bands over time. :func:`emotion_perception.acoustic.voice_net.normalise` is its masked twin.
+    The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out
+    the microphone; and the slope of the bands over time. :func:`emotion_perception.acoustic.voice_net.normalise` is its
+    masked twin.
     """
     mel = np.maximum(mel, mel.max() - RANGE_DB)
     bands = mel.mean(axis=0)

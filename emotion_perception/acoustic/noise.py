@@ -112,7 +112,7 @@ class _NoTorch(MetaPathFinder):
 
 @contextmanager
 def _without_torch() -> Iterator[None]:
-    """noisereduce imports torch where it is installed, for a method not used here: two seconds and 200 MB on a robot."""
+    """noisereduce imports torch where it can, for a method not used here: two seconds and 200 MB on a robot."""
     finder = _NoTorch()
     sys.meta_path.insert(0, finder)
     try:

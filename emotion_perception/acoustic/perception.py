@@ -1,7 +1,7 @@
 """From chunks of sound to decisions about voices: conversion, voice activity, utterances, noise reduction, emotion.
 
-Noise is learnt between utterances, speech is measured against it and, where it is noisy, cleaned. Without speech there is no
-observation at all.
+Noise is learnt between utterances, speech is measured against it and, where it is noisy, cleaned. Without speech there
+is no observation at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer
-from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
+from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
     CHUNK,
@@ -44,7 +44,7 @@ class AcousticConfig:
     """Everything that can be set; each is a ROS parameter of ``acoustic_node`` by the same name."""
 
     model: str = _setting(
-        "voice.safetensors", "Weights of the voice-emotion classifier; a path, or a name in the package's models folder."
+        "voice.safetensors", "Weights of the voice-emotion classifier; a path, or a name in the package."
     )
     voice_activity_model: str = _setting(
         "", "Silero VAD weights (ONNX, 16 kHz); empty takes those of the silero-vad package."
@@ -53,7 +53,8 @@ class AcousticConfig:
         "anonymous_speaker", "Identity reported for every voice, as long as nothing tells voices apart."
     )
     speech_threshold: float = _setting(
-        THRESHOLD, "Voice probability from which sound is speech. Lower hears quieter speech, and more noise as speech.",
+        THRESHOLD,
+        "Voice probability from which sound is speech. Lower hears quieter speech, and takes more noise for speech.",
         "", 0.05, 0.95,
     )  # fmt: skip
     min_utterance: float = _setting(
@@ -87,7 +88,8 @@ class AcousticConfig:
         for name, described in self.__dataclass_fields__.items():
             low, high, value = described.metadata["min"], described.metadata["max"], getattr(self, name)
             if low is not None and not low <= value <= high:
-                raise ValueError(f"{name} must be {low:g} to {high:g} {described.metadata['unit']}".strip() + f", got {value}")
+                unit = f" {described.metadata['unit']}" if described.metadata["unit"] else ""
+                raise ValueError(f"{name} must be {low:g} to {high:g}{unit}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class AcousticPerception:
 
     @property
     def counts(self) -> Counter[str]:
-        """How often the input was wrong, by kind (see :class:`~emotion_perception.acoustic.ring_buffer.StreamInput`)."""
+        """How often the input was wrong, by kind (see :class:`StreamInput`)."""
         return self._input.counts
 
     def take_warnings(self) -> list[str]:
@@ -183,8 +185,7 @@ class AcousticPerception:
             ValueError: shape, type or rate make no sense; the stream goes on with the next chunk.
         """
         samples = np.asarray(samples)
-        if samples.dtype.kind not in "iuf" or samples.ndim not in (1, 2) or (samples.ndim == 2 and not samples.shape[1]):
-            raise ValueError(f"samples must be numbers, (T,) or (T, channels), got {samples.dtype} {samples.shape}")
+        check_samples(samples)
         if self._muted or len(samples) == 0:
             return []
         observations: list[VoiceObservation] = []
@@ -197,7 +198,7 @@ class AcousticPerception:
         return observations + self._listen()
 
     def flush(self) -> list[VoiceObservation]:
-        """The stream has ended: decide about what is left of it. The next chunk begins a new one; the noise stays known."""
+        """The stream has ended: decide about what is left. The next chunk begins a new one; the noise stays known."""
         stamp_of = self._input.stamps()
         self._ring.append(self._input.finish())
         observations = self._listen(stamp_of)
@@ -207,7 +208,7 @@ class AcousticPerception:
         return observations
 
     def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
-        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. The stream is not touched.
+        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. It ends the stream.
 
         More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged.
 
@@ -220,7 +221,8 @@ class AcousticPerception:
         self.detector.reset()
         whole = len(x) // CHUNK
         voice = np.array([self.detector(x[i * CHUNK : (i + 1) * CHUNK]) for i in range(whole)])
-        self._restart()  # the detector's state belongs to the stream
+        self._input.reset()
+        self._restart()  # the detector heard something else than the stream
         chunks = x[: whole * CHUNK].reshape(whole, CHUNK)
         speech = np.flatnonzero(voice >= self.config.speech_threshold)
         profile = NoiseProfile()

@@ -67,16 +67,18 @@ class RingBuffer:
 class StreamInput:
     """Converts chunks to 16 kHz mono float32 and knows when each sample was captured.
 
-    Stamps are believed: a chunk that comes later than the one before it ended is a gap, one that comes earlier a jump back;
-    both restart the stream and are said. Deviations up to ``tolerance`` are jitter of the stamping; their trend, the drift of the
-    sound card against the clock, is followed slowly, so that a stream of hours stays in step and none of its samples is lost.
+    Stamps are believed: a chunk that comes later than the one before it ended is a gap, one that comes earlier a jump
+    back; both restart the stream and are said. Deviations up to ``tolerance`` are jitter of the stamping; their trend,
+    the drift of the sound card against the clock, is followed slowly, so that a stream of hours stays in step and none
+    of its samples is lost.
 
     Args:
         tolerance: s between a chunk's stamp and the end of the one before that is still one stream.
 
     Attributes:
         warnings: what was wrong with the input since the last :meth:`take_warnings`.
-        counts: the same as numbers since the start, by kind: gap, jump_back, rate_change, not_finite, clipped, out_of_range.
+        counts: the same as numbers since the start, by kind: gap, jump_back, rate_change, not_finite, clipped,
+            out_of_range.
     """
 
     def __init__(self, tolerance: float = 0.05) -> None:
@@ -95,7 +97,7 @@ class StreamInput:
         self._taken = 0  # samples of the source since the stream began
 
     def stamps(self) -> Callable[[int], int]:
-        """Tells when a 16 kHz sample was captured (ns on the source's clock) by its number in the stream as it is now."""
+        """Tells when a 16 kHz sample was captured, ns on the source's clock, by its number in the present stream."""
         anchor = round(self._anchor_ns)
         return lambda index: anchor + index * SECOND // SAMPLE_RATE
 
@@ -105,7 +107,7 @@ class StreamInput:
         return taken
 
     def place(self, n_samples: int, rate: int, stamp_ns: int) -> Continuity:
-        """Take note of a chunk of ``n_samples`` (per channel) that is about to be converted; says whether it restarts the stream.
+        """Take note of a chunk of ``n_samples`` per channel before it is converted; whether it restarts the stream.
 
         Raises:
             ValueError: no microphone has this rate.
@@ -167,7 +169,8 @@ class StreamInput:
             self._warn("out_of_range", f"samples up to {loud.max():.3g}, floats must lie in -1..1; cut there")
             x = np.clip(x, -1, 1)
         elif x.size and float((loud >= 0.999).mean()) > CLIPPED_SHARE:
-            self._warn("clipped", f"{100 * float((loud >= 0.999).mean()):.0f} % of the samples are at full scale: too loud")
+            share = 100 * float((loud >= 0.999).mean())
+            self._warn("clipped", f"{share:.0f} % of the samples are at full scale: the microphone is too loud")
         return x if x.ndim == 1 else np.ascontiguousarray(x.mean(axis=1, dtype=np.float32))
 
     def _warn(self, kind: str, text: str) -> None:
@@ -176,24 +179,33 @@ class StreamInput:
             self.warnings.append(text)
 
 
+def check_samples(samples: np.ndarray) -> None:
+    """Whether this is sound at all.
+
+    Raises:
+        ValueError: not ``(T,)`` or ``(T, channels)``, no channel, or neither integers nor floats.
+    """
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not samples.shape[1]):
+        raise ValueError(f"samples must be (T,) or (T, channels), got shape {samples.shape}")
+    if samples.dtype.kind not in "iuf":
+        raise ValueError(f"samples must be integers or floats, got {samples.dtype}")
+
+
 def to_float(samples: np.ndarray) -> np.ndarray:
-    """Samples as float32 in -1..1: integers by their full scale, floats as they are; shape ``(T,)`` or ``(T, channels)``.
+    """Samples ``(T,)`` or ``(T, channels)`` as float32 in -1..1: integers by their full scale, floats as they are.
 
     Raises:
         ValueError: another shape, no channel, or a type that is not a number.
     """
     x = np.asarray(samples)
-    if x.ndim not in (1, 2) or (x.ndim == 2 and x.shape[1] == 0):
-        raise ValueError(f"samples must be (T,) or (T, channels), got shape {x.shape}")
+    check_samples(x)
     if x.dtype.kind == "i":
         return x.astype(np.float32) / np.float32(-float(np.iinfo(x.dtype).min))
     if x.dtype.kind == "u":
         half = np.float32((float(np.iinfo(x.dtype).max) + 1) / 2)  # unsigned sound has its zero in the middle
         return (x.astype(np.float32) - half) / half
-    if x.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return x.astype(np.float32)
-    raise ValueError(f"samples must be integers or floats, got {x.dtype}")
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is reported as that
+        return x.astype(np.float32)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

@@ -19,10 +19,11 @@ class Stretch:
 class UtteranceSegmenter:
     """Hysteresis over voice probabilities with a hang-over, after the scheme of Silero VAD's own ``VADIterator``.
 
-    Speech begins with a chunk at ``threshold`` and ends when ``hang_over`` seconds stayed under ``threshold - 0.15``. An utterance
-    reaches from 0.15 s before its first chunk of speech to 0.15 s after its last. It is decided about every ``interval`` seconds
-    while it lasts and once at its end; one with less than ``min_speech`` seconds from its first to its last chunk of speech never.
-    After ``max_utterance`` seconds an utterance is closed and the next begins at once.
+    Speech begins with a chunk at ``threshold`` and ends when ``hang_over`` seconds stayed under ``threshold - 0.15``.
+    An utterance reaches from 0.15 s before its first chunk of speech to 0.15 s after its last. It is decided about
+    every ``interval`` seconds while it lasts and once at its end; one with less than ``min_speech`` seconds from its
+    first to its last chunk of speech never. After ``max_utterance`` seconds an utterance is closed and the next begins
+    at once.
 
     Args:
         threshold: probability 0..1.

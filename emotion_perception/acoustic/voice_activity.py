@@ -1,7 +1,8 @@
 """Voice activity detection with Silero VAD (Silero Team 2021-2025), whose weights lie in the ``silero-vad`` wheel.
 
-ONNX Runtime on one thread takes 0.10 ms per 32 ms chunk on the development machine, the TorchScript twin 0.19 ms and OpenVINO 0.17 ms;
-it also starts in 0.1 s where TorchScript first needs torch. The wheel's own Python package is not imported (it imports torch).
+ONNX Runtime on one thread takes 0.10 ms per 32 ms chunk on the development machine, the TorchScript twin 0.19 ms and
+OpenVINO 0.17 ms; it also starts in 0.1 s where TorchScript first needs torch. The wheel's own Python package is not
+imported (it imports torch).
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ class VoiceActivityDetector:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises one of a dozen own types, all straight from Exception
             raise ModelError(f"voice activity model {path} cannot be read: {error}") from error
         inputs = {i.name for i in self._session.get_inputs()}
@@ -82,9 +81,7 @@ class VoiceActivityDetector:
         if chunk.shape != (CHUNK,):
             raise ValueError(f"a chunk has {CHUNK} samples, got shape {chunk.shape}")
         x = np.concatenate([self._context, chunk[None].astype(np.float32, copy=False)], axis=1)
-        probability, self._state = self._session.run(
-            None, {"input": x, "state": self._state, "sr": self._rate}
-        )
+        probability, self._state = self._session.run(None, {"input": x, "state": self._state, "sr": self._rate})
         self._context = x[:, -CONTEXT:]
         return float(probability[0, 0])
 
@@ -92,8 +89,8 @@ class VoiceActivityDetector:
 def cut_to_speech(samples: np.ndarray, detector: VoiceActivityDetector, threshold: float = THRESHOLD) -> np.ndarray:
     """``(T,)`` 16 kHz samples from just before their first speech to just after their last; all where none is found.
 
-    What a clip must go through before :class:`~emotion_perception.acoustic.emotion_classifier.VoiceClassifier` sees it, for
-    the classifier was trained on speech cut like this.
+    What a clip must go through before :class:`~emotion_perception.acoustic.emotion_classifier.VoiceClassifier` sees it,
+    for the classifier was trained on speech cut like this.
     """
     detector.reset()
     n = len(samples) // CHUNK

@@ -1,6 +1,7 @@
-"""The voice-emotion network: a residual CNN on a log-mel spectrogram, temporal convolutions, attentive statistics pooling.
+"""The voice-emotion network: a residual CNN on a log-mel spectrogram, then attentive statistics pooling over time.
 
-Imports torch, so only training does; the robot runs the same graph in :mod:`emotion_perception.acoustic.emotion_classifier`.
+Imports torch, so only training does; the robot runs the same graph in
+:mod:`emotion_perception.acoustic.emotion_classifier`.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ class TemporalBlock(nn.Module):
 class VoiceNet(nn.Module):
     """``(N, F, 64)`` log-mel in dB -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
 
-    The level is taken out inside the network: it sees (1) the spectrogram standardised as a whole, which keeps the spectral
-    tilt, (2) each mel band less its own mean, which takes out the microphone, (3) the slope of the bands over time.
+    The level is taken out inside the network: it sees (1) the spectrogram standardised as a whole, which keeps the
+    spectral tilt, (2) each mel band less its own mean, which takes out the microphone, (3) the slope of the bands over
+    time.
 
     Args of ``forward``:
         mel: ``(N, F, 64)`` float32, dB.
@@ -108,7 +110,7 @@ class VoiceNet(nn.Module):
         return self.emotion(pooled), self.intensity(pooled)
 
     def _pool(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attentive statistics pooling (Okabe et al. 2018): weighted mean and deviation per channel, ``(N, 2 channels)``."""
+        """Attentive statistics pooling (Okabe et al. 2018): weighted mean and deviation, ``(N, 2 channels)``."""
         score = self.attention_out(torch.tanh(self.attention_in(x))).float()
         weight = score.masked_fill(~mask[:, None], -1e4).softmax(-1)
         mean = (weight * x).sum(-1)

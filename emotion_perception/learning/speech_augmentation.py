@@ -1,4 +1,4 @@
-"""Make one clip into many: other speeds, rooms, microphones and noises (on samples); other bands and cuts (on spectrograms)."""
+"""Make one clip into many: other speeds, rooms and noises (samples); other cuts and microphones (spectrograms)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def perturb(samples: np.ndarray, rng: np.random.Generator, voices: list[np.ndarr
 
 
 def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) -> np.ndarray:
-    """A random stretch of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, pitch unchanged; all where F is shorter."""
+    """A random stretch of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, the pitch unchanged.
+
+    It is shorter where the clip is.
+    """
     span = min(len(mel), int(frames * tempo))
     start = rng.integers(len(mel) - span + 1)
     n = max(1, min(frames, int(span / tempo)))
@@ -133,7 +136,7 @@ def colour(mel: Tensor, deviation_db: float, generator: torch.Generator) -> Tens
 
 
 def mask_spectrogram(mel: Tensor, frames: Tensor, bands: int, share: float, generator: torch.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019): two bands of up to ``bands`` mels and two stretches of up to ``share`` of the frames.
+    """SpecAugment (Park et al. 2019): two bands up to ``bands`` wide, two stretches up to ``share`` of the frames.
 
     Masked cells of ``(N, F, mels)`` take the clip's mean, which the network's normalisation brings near zero.
     """

@@ -1,6 +1,8 @@
-"""The speech corpora, split by speaker: RAVDESS (Livingstone & Russo 2018), EmoDB (Burkhardt et al. 2005), nEMO (Christop 2024).
+"""The speech corpora, split by speaker.
 
-File names carry the labels; :mod:`emotion_perception.emotions` maps them onto the vocabulary. No speaker is in two splits.
+RAVDESS (Livingstone & Russo 2018), EmoDB (Burkhardt et al. 2005), nEMO (Christop 2024).
+File names carry the labels; :mod:`emotion_perception.emotions` maps them onto the vocabulary. No speaker is in two
+splits.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from emotion_perception.emotions import EMODB_CODES, EMOTIONS, NEUTRAL, RAVDESS_
 SPLITS = ("train", "validation", "test", "all")
 CORPORA = ("ravdess_speech", "emodb", "nemo")
 
-# Speakers held out, by corpus and split; everybody else trains. One woman and one man each where the corpus has the voices
-# to spare; nEMO has three of each and gives one woman and one man in all.
+# Speakers held out, by corpus and split; everybody else trains. One woman and one man each where the corpus has the
+# voices to spare; nEMO has three of each and gives one woman and one man in all.
 HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "ravdess_speech": {"validation": ("19", "20"), "test": ("21", "22", "23", "24")},
     "emodb": {"validation": ("09", "12"), "test": ("15", "16")},

@@ -1,8 +1,8 @@
 """Train the voice-emotion network on RAVDESS, EmoDB and nEMO together; read it from top to bottom.
 
-One vocabulary for the three: a label that a corpus lacks is masked out of its clips' softmax, so that nEMO's silence about
-disgust teaches nothing about disgust. The intensity head learns from RAVDESS alone. The published weights are the moving
-average; their temperature is fitted on the validation speakers.
+One vocabulary for the three: a label that a corpus lacks is masked out of its clips' softmax, so that nEMO's silence
+about disgust teaches nothing about disgust. The intensity head learns from RAVDESS alone. The published weights are the
+moving average; their temperature is fitted on the validation speakers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -133,7 +134,8 @@ def fit(
     ``validation`` is only watched: nothing is chosen by it, so that a fold of a cross-validation may be passed.
     """
     seed_everything(config.seed)
-    net = VoiceNet(config.net).to(memory_format=torch.channels_last)
+    net = VoiceNet(config.net)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     plain = [p for p in net.parameters() if p.dim() <= 1]
@@ -156,7 +158,8 @@ def fit(
     for epoch in range(first, config.epochs):
         net.train()
         started, losses = time.monotonic(), []
-        generator = torch.Generator().manual_seed(config.seed * 1000 + epoch)  # a resumed run draws what the first would
+        # Seeded by the epoch: a resumed run draws what an uninterrupted one would.
+        generator = torch.Generator().manual_seed(config.seed * 1000 + epoch)
         rng = np.random.default_rng((config.seed, epoch))
         order = torch.multinomial(targets.draw, steps * config.batch, replacement=True, generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
@@ -190,7 +193,7 @@ def fit(
             losses.append(loss.item())
         scores: dict = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
         if held is not None:
-            scores |= evaluate(average.module, validation, held)
+            scores |= evaluate(cast(VoiceNet, average.module), validation, held)
         history.append(scores)
         tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
         if checkpoint is not None:
@@ -205,7 +208,7 @@ def fit(
                     "history": history,
                 },
             )
-    return average.module, history
+    return cast(VoiceNet, average.module), history
 
 
 def draw_batch(
@@ -229,7 +232,7 @@ def draw_batch(
 
 
 def _mixup_shares(n: int, config: AcousticTraining, rng: np.random.Generator) -> Tensor:
-    """``(n,)`` the share of the row itself in the mixture, 0.5..1; 1 in the rows that are not mixed (Zhang et al. 2018)."""
+    """``(n,)`` the row's own share in its mixture (Zhang et al. 2018), 0.5..1; 1 where it is not mixed."""
     share = rng.beta(config.mixup_alpha, config.mixup_alpha, n)
     share = np.where(rng.random(n) < config.mixup_share, np.maximum(share, 1 - share), 1.0)
     return torch.from_numpy(share.astype(np.float32))
@@ -270,7 +273,7 @@ def predict(net: VoiceNet, bank: FeatureBank, batch: int = 32) -> tuple[np.ndarr
 
 
 def evaluate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -> dict[str, float]:
-    """Accuracy, accuracy among the corpus' own labels, and unweighted average recall of each split, before calibration."""
+    """Accuracy, accuracy among the corpus' own labels, and unweighted average recall of each split."""
     emotion, _ = predict(net, bank)
     found: dict[str, float] = {}
     start = 0
@@ -284,8 +287,16 @@ def evaluate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) ->
 
 
 def calibrate(logits: np.ndarray, splits: Sequence[SpeechSplit]) -> float:
-    """The inverse temperature (Guo et al. 2017) that suits ``(N, 8)`` logits of the splits, among each corpus' own labels."""
+    """The inverse temperature (Guo et al. 2017) for ``(N, 8)`` logits of the splits, among each corpus' own labels.
+
+    Each corpus counts alike, however many clips it has: its clips are repeated to the size of the largest.
+    """
     present = np.concatenate([np.tile(split.present, (len(split), 1)) for split in splits])
     labels = np.concatenate([split.labels for split in splits])
-    scale, _ = metrics.fit_temperature(np.where(present, logits, NEVER), labels)
+    starts = np.cumsum([0, *(len(split) for split in splits)])
+    largest = max(len(split) for split in splits)
+    rows = np.concatenate(
+        [start + np.arange(largest) % len(split) for start, split in zip(starts, splits, strict=False)]
+    )
+    scale, _ = metrics.fit_temperature(np.where(present, logits, NEVER)[rows], labels[rows])
     return scale
