@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Source me (bash or zsh): `. scripts/env.sh` makes rclpy, emotion_msgs and this package's commands usable in this shell.
+# Source me (bash): `. scripts/env.sh` makes rclpy, emotion_msgs and this package's commands usable in this shell.
 # Everything that scripts/setup.sh made is found from here; nothing is built, nothing is fetched.
 
-_emotion_root="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
+_emotion_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 _emotion_venv="${EMOTION_VENV:-$_emotion_root/.venv}"
 
 if [ ! -x "$_emotion_venv/bin/python" ] || [ ! -d "$_emotion_root/install/emotion_msgs" ]; then
@@ -20,6 +20,16 @@ _emotion_prepend() {
         *) export "$1=$2${_emotion_old:+:$_emotion_old}" ;;
     esac
 }
+
+# Next to a ROS 2 distribution: the one that was sourced for the set-up, unless one is sourced now.
+_emotion_ros="$(cat "$_emotion_venv/.emotion_perception/ros_prefix" 2>/dev/null || true)"
+if [ -n "$_emotion_ros" ] && [ -z "${AMENT_PREFIX_PATH:-}" ]; then
+    case $- in *u*) _emotion_strict=true ;; *) _emotion_strict=false ;; esac
+    set +u # ROS' own scripts read unset variables
+    # shellcheck disable=SC1091
+    . "$_emotion_ros/setup.bash"
+    if $_emotion_strict; then set -u; fi
+fi
 
 export VIRTUAL_ENV="$_emotion_venv"
 _emotion_prepend PATH "$_emotion_venv/bin"
@@ -44,9 +54,11 @@ _emotion_prepend PYTHONPATH "$_emotion_root/build/emotion_perception"
 
 export COLCON_DEFAULTS_FILE="$_emotion_root/colcon_defaults.yaml"
 # A camera image does not fit Fast DDS' default shared-memory segment; see the comment in the profile.
+# (The second name is that of Fast DDS 3, ROS 2 Kilted and newer.)
 export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_emotion_root/config/fastdds.xml}"
+export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
 # Nothing leaves the machine unless it is asked to.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
 unset -f _emotion_prepend
-unset _emotion_root _emotion_venv _emotion_site _emotion_libs _emotion_old
+unset _emotion_root _emotion_venv _emotion_ros _emotion_strict _emotion_site _emotion_libs _emotion_old
