@@ -1,7 +1,7 @@
 """Sources by name, and playing a file as if it were live: what ``media_source_node`` and the demo are fed by.
 
-A source is a path to a video, audio or image file, or ``webcam``, ``webcam:1``, ``webcam:/dev/video2`` (with the default
-microphone where there is one), or ``microphone``, ``microphone:NAME``.
+A source is a path to a video, audio or image file, or ``webcam``, ``webcam:1``, ``webcam:/dev/video2`` (with the
+default microphone where there is one), or ``microphone``, ``microphone:NAME``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+
+import cv2
 
 from emotion_perception.live import Microphone, Webcam
 from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem, open_media
@@ -38,9 +40,7 @@ class Source:
             device.close()
 
 
-def open_source(
-    name: str, width: int = 640, height: int = 480, fps: float = 30.0, webcam_sound: bool = True
-) -> Source:
+def open_source(name: str, width: int = 640, height: int = 480, fps: float = 30.0, webcam_sound: bool = True) -> Source:
     """Open a source by its name; size and rate are wishes to a webcam.
 
     Raises:
@@ -52,6 +52,7 @@ def open_source(
     if kind == "microphone":
         return Source(name, (Microphone(device or None),), live=True, has_video=False, has_audio=True)
     if kind == "webcam" or name.startswith("/dev/video"):
+        cv2.setLogLevel(0)  # OpenCV tells of a missing camera in ten lines; MediaError does in one
         camera = Webcam(name if kind != "webcam" else device or 0, width, height, fps)
         if not webcam_sound:
             return Source(name, (camera,), live=True, has_video=True, has_audio=False)
@@ -85,8 +86,8 @@ def paced(
 ) -> Iterator[MediaItem]:
     """The items of a file, each when it is due.
 
-    Deadlines are absolute, so that waiting adds up no error. A frame more than ``too_late`` seconds late is skipped (sound
-    never is), so that a slow machine loses pictures and not the pace.
+    Deadlines are absolute, so that waiting adds up no error. A frame more than ``too_late`` seconds late is skipped
+    (sound never is), so that a slow machine loses pictures and not the pace.
 
     Args:
         items: in the order of their ``time``.

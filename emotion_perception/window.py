@@ -29,7 +29,7 @@ class Window:
             self._open_tk()
 
     def show(self, image: np.ndarray | None) -> bool:
-        """Show ``image`` (uint8 ``(H, W, 3)`` bgr; None keeps the last one); False once the user has closed the window."""
+        """Show ``image``, uint8 ``(H, W, 3)`` bgr (None keeps the last one); False once the user has closed it."""
         if self._root is not None:
             return self._show_tk(image)
         if image is not None:
@@ -48,7 +48,9 @@ class Window:
         try:
             import tkinter
         except ImportError as error:
-            raise RuntimeError("OpenCV has no windows in this build and Tk is missing (apt install python3-tk)") from error
+            raise RuntimeError(
+                "OpenCV has no windows in this build and Tk is missing (apt install python3-tk)"
+            ) from error
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:

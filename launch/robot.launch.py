@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from emotion_perception.nodes.graph import ARGUMENTS, GraphNode, graph_nodes
-from emotion_perception.resources import config_path
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode
+
+from emotion_perception.nodes.graph import ARGUMENTS, GraphNode, graph_nodes
+from emotion_perception.resources import config_path
 
 RESPAWN_DELAY = 2.0  # s
 

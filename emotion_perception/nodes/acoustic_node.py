@@ -32,7 +32,7 @@ class AcousticNode(PerceptionNode):
 
         self._perception = AcousticPerception(self.parameters.config(AcousticConfig))
         one_thread_each()  # again: the libraries are loaded only now
-        self.model_name = self._perception.classifier.name
+        self.model_name = self._perception.name
         self._voices = self.publish_to(VoiceEmotion, "voices/emotions", "estimates")
 
     def activate(self) -> None:
@@ -48,8 +48,9 @@ class AcousticNode(PerceptionNode):
         self._perception = self._voices = None
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Whether the robot's own voice keeps it from listening."""
-        return {"muted": str(time.monotonic() < self._deaf_until).lower()}
+        """Whether the robot's own voice keeps it from listening, and what was wrong with the sound so far."""
+        counts = self._perception.counts if self._perception is not None else {}
+        return {"muted": str(self._muted).lower(), **{kind: str(count) for kind, count in counts.items()}}
 
     def _on_robot_speaking(self, message: Bool) -> None:
         if self.parameters["mute_while_robot_speaks"]:
@@ -62,17 +63,18 @@ class AcousticNode(PerceptionNode):
         except ConversionError as error:
             self.reject(str(error))
             return
-        order = self.check_stamp(stamp_ns, "audio")
-        if order == "old":
-            return
-        if order == "jump" or time.monotonic() < self._deaf_until:
-            self._perception.reset()
-            if order != "jump":
-                return
+        self._perception.set_muted(self._muted)
         for voice in self._perception.push(samples, sample_rate, stamp_ns):
             self._voices.publish(conversions.voice_to_message(voice, message.header.frame_id))
-        end_ns = stamp_ns + len(samples) * conversions.SECOND // sample_rate
-        self.meter.done((self.now_ns - end_ns) / conversions.SECOND)
+        for warning in self._perception.take_warnings():  # gaps, jumps, clipping: told, but not a reason to stop
+            self.reporter.report(warning)
+        if not self._muted:
+            end_ns = stamp_ns + len(samples) * conversions.SECOND // sample_rate
+            self.meter.done((self.now_ns - end_ns) / conversions.SECOND)
+
+    @property
+    def _muted(self) -> bool:
+        return time.monotonic() < self._deaf_until
 
 
 def main() -> int:

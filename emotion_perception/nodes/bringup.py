@@ -64,7 +64,7 @@ def wait_for_signal(stop: threading.Event) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Console script ``emotion-bringup``; the exit code is 0 when it was told to end, 66 for a source that can't be read."""
+    """Console script ``emotion-bringup``: 0 when it was told to end, 66 for a source that can't be read."""
     parser = argparse.ArgumentParser(
         "emotion-bringup",
         description="Start emotion perception: one process a node, restarted when it dies; Ctrl-C ends all.",

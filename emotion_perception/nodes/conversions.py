@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+
 from emotion_msgs.msg import (
     AudioChunk,
     EmotionStateArray,
@@ -21,9 +24,6 @@ from emotion_msgs.msg import (
 )
 from emotion_msgs.msg import EmotionEstimate as EmotionEstimateMessage
 from emotion_msgs.msg import EmotionState as EmotionStateMessage
-from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
-from std_msgs.msg import Header
-
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import (
     Box,
@@ -100,7 +100,8 @@ def _recolour(code: str) -> _Converter:
     return convert
 
 
-# encoding: channels, and how to make bgr8 or mono8 of it. OpenCV names a Bayer pattern by its second row, ROS by its first: rggb is OpenCV's "BG".
+# encoding: channels, and how to make bgr8 or mono8 of it. OpenCV names a Bayer pattern by its second row, ROS by its
+# first: rggb is OpenCV's "BG".
 _EIGHT_BIT: dict[str, tuple[int, _Converter]] = {
     "bgr8": (3, _keep),
     "8UC3": (3, _keep),
@@ -139,7 +140,7 @@ def image_from_message(message: Image) -> np.ndarray:
     Raises:
         ConversionError: unknown encoding, no pixels, a step shorter than a row, or fewer bytes than the header says.
     """
-    encoding, height, width, step = message.encoding, message.height, message.width, message.step
+    encoding, height, width = message.encoding, message.height, message.width
     if height == 0 or width == 0:
         raise ConversionError(f"image has no pixels ({width}x{height})")
     if height * width > MAX_PIXELS:
@@ -439,7 +440,8 @@ def state_from_message(message: EmotionStateMessage) -> EmotionState:
 def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
     """A state as a JSON-ready record, numbers rounded to what they are worth.
 
-    Keys: ``stamp`` (s), ``status`` ("AUDIO_VISUAL" ...), ``label`` (lower-case name), ``confidence``,
+    Keys: ``stamp`` (s), ``status`` ("AUDIO_VISUAL" ...), ``label`` (lower-case name; empty with
+    NO_EVIDENCE), ``confidence``,
     ``probabilities`` (8 numbers in the order of :data:`emotion_perception.emotions.EMOTIONS`), ``valence``,
     ``arousal``, ``latency_ms``, ``face_id``.
     """
@@ -447,7 +449,7 @@ def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
     return {
         "stamp": round(message.header.stamp.sec + message.header.stamp.nanosec / SECOND, 6),
         "status": EmotionStatus(message.status).name,
-        "label": EMOTIONS[emotion.label],
+        "label": EMOTIONS[emotion.label] if message.status != EmotionStateMessage.NO_EVIDENCE else "",
         "confidence": round(float(emotion.confidence), 4),
         "probabilities": [round(float(p), 4) for p in emotion.probabilities],
         "valence": round(float(emotion.valence), 4),

@@ -29,9 +29,10 @@ WINDOW = "emotion_perception"
 EXIT_NO_WINDOW = 3
 EXIT_BROKEN = 1
 
-EPILOG = """Each line: stamp (s, the source's), status (NO_EVIDENCE, VISUAL_ONLY, ACOUSTIC_ONLY or AUDIO_VISUAL), label, confidence,
-probabilities (neutral, calm, happy, sad, angry, fearful, disgusted, surprised), valence, arousal (-1..1), latency_ms
-(from capture to publication), face_id.
+EPILOG = """each line of JSON:
+  stamp (s, the source's), status (NO_EVIDENCE, VISUAL_ONLY, ACOUSTIC_ONLY or AUDIO_VISUAL), label (empty with
+  NO_EVIDENCE), confidence (0..1), probabilities (neutral, calm, happy, sad, angry, fearful, disgusted, surprised),
+  valence, arousal (-1..1), latency_ms (from capture to publication), face_id
 
 examples:
   scripts/demo.sh                                        the built-in clip, with a window
@@ -107,11 +108,11 @@ class States:
 
     def __init__(self, pictures: bool) -> None:
         import rclpy
-        from emotion_msgs.msg import EmotionState
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
         from sensor_msgs.msg import Image
 
+        from emotion_msgs.msg import EmotionState
         from emotion_perception.nodes import qos
 
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -121,9 +122,7 @@ class States:
         self._node.create_subscription(EmotionState, "emotion_state", self._print, qos.profile("state"))
         self._picture: Any = None
         if pictures:
-            self._node.create_subscription(
-                Image, "emotion/image_annotated", self._keep, qos.profile("annotated_image")
-            )
+            self._node.create_subscription(Image, "emotion/image_annotated", self._keep, qos.profile("annotated_image"))
         self.printed = 0
 
     def __enter__(self) -> States:

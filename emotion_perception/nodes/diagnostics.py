@@ -6,6 +6,7 @@ pairs); the package itself has no wheel, so the array is made here.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -106,8 +107,8 @@ class BurstReporter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def report(self, problem: str, kind: str | None = None) -> None:
-        """Note ``problem``; ``kind`` groups problems whose texts differ in a figure only."""
-        key = problem if kind is None else kind
+        """Note ``problem``. Texts that differ in their figures only are one problem; ``kind`` groups others."""
+        key = re.sub(r"[\d.]+", "#", problem) if kind is None else kind
         with self._lock:
             now = self.clock()
             burst = self._bursts.get(key)

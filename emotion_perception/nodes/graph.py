@@ -97,9 +97,7 @@ def graph_nodes(
 
     def node(executable: str, *topics: str, **parameters: Any) -> GraphNode:
         remappings = tuple(
-            (default, chosen)
-            for topic in topics
-            if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
+            (default, chosen) for topic in topics if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
         )
         return GraphNode(
             executable, values["namespace"], remappings, config, {**clock, **parameters}, values["log_level"]

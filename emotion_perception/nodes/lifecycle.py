@@ -41,7 +41,7 @@ class PerceptionNode(LifecycleNode):
     shutdown     both of the above, from any state         -
     ============ ========================================= ================================================
 
-    Any other exception than ``expected_problems`` leads to ERROR: everything is freed and the node is unconfigured again.
+    Any other exception than ``expected_problems`` leads to ERROR: all is freed and the node is unconfigured again.
     """
 
     # What is wrong with the set-up, not with the program.
@@ -128,7 +128,7 @@ class PerceptionNode(LifecycleNode):
         self.reporter.report(problem, kind)
 
     def check_stamp(self, stamp_ns: int, stream: str) -> str:
-        """How a stamp follows the one before in its stream: ``"new"``, ``"old"`` (drop it) or ``"jump"`` (start afresh).
+        """How a stamp follows its stream's one before: ``"new"``, ``"old"`` (drop it) or ``"jump"`` (start afresh).
 
         Both other cases are counted and reported here.
         """
@@ -235,6 +235,8 @@ class PerceptionNode(LifecycleNode):
             self.trigger_activate()
 
     def _on_work_error(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # the process is ending and the publishers are gone
         self.reject(f"unexpected {type(error).__name__} while working: {error}", type(error).__name__)
 
     def _publish_diagnostics(self) -> None:

@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
-from emotion_msgs.msg import AudioChunk
 from sensor_msgs.msg import Image
 
+from emotion_msgs.msg import AudioChunk
 from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
@@ -25,14 +26,14 @@ RETRY = 2.0  # s before a live device that stopped is opened again
 class MediaSourceNode(PerceptionNode):
     """Plays one source.
 
-    Stamps are capture times: a live device's own, or media time counted from the ROS time at which the file began; sound
-    and picture share that one beginning, so they are as far apart as in the file.
+    Stamps are capture times: a live device's own, or media time counted from the ROS time at which the file began;
+    sound and picture share that one beginning, so they are as far apart as in the file.
     """
 
     expected_problems = (*PerceptionNode.expected_problems, MediaError)
 
-    def __init__(self) -> None:
-        super().__init__("media_source_node", MEDIA_SOURCE)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("media_source_node", MEDIA_SOURCE, **options)
         self._source: Source | None = None
         self._images = None
         self._audio = None
@@ -50,7 +51,7 @@ class MediaSourceNode(PerceptionNode):
             raise
         if self._source.note:
             self.get_logger().warning(self._source.note)
-        # Both, whatever the source holds: who listens learns from silence that there is nothing, not from a missing topic.
+        # Both, whatever the source holds: a topic that stays silent is easier to understand than one that is missing.
         self._images = self.publish_to(Image, "image_raw", "image_out")
         self._audio = self.publish_to(AudioChunk, "audio", "audio_out")
         self.model_name = self._source.description
@@ -150,8 +151,13 @@ class MediaSourceNode(PerceptionNode):
             for publisher, there in ((self._images, self._source.has_video), (self._audio, self._source.has_audio))
             if there
         ]
-        give_up = time.monotonic() + self.parameters["wait_for_listeners"]
-        while time.monotonic() < give_up and not all(publisher.get_subscription_count() for publisher in needed):
+        patience = self.parameters["wait_for_listeners"]
+        give_up = time.monotonic() + patience
+        while unheard := [publisher.topic_name for publisher in needed if not publisher.get_subscription_count()]:
+            if time.monotonic() >= give_up:
+                if patience > 0:
+                    self.get_logger().warning(f"nobody listens to {', '.join(unheard)}; playing all the same")
+                return
             if self._stop_playing.wait(0.02):
                 return
 
@@ -165,10 +171,10 @@ class MediaSourceNode(PerceptionNode):
                 if not self._source.live:
                     self._end("the source can no longer be read", EXIT_NO_INPUT)
                     return
-            except Exception as error:
+            except Exception:
                 if self._stop_playing.is_set() or not self.context.ok():
                     return  # publishers and devices are gone: the process is ending
-                raise error
+                raise
             if not self._stop_playing.wait(RETRY):
                 self._reopen()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from sensor_msgs.msg import Image
 
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.conversions import SECOND, ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
@@ -21,12 +22,12 @@ STATE_HOLD = 2 * SECOND
 class OverlayNode(PerceptionNode):
     """Draws only while someone watches; without watchers it does not even receive pictures.
 
-    A picture waits for its own faces, at most until the next picture comes: boxes then sit where the face is, and a slow or
-    missing visual node stops nothing.
+    A picture waits for its own faces, at most until the next picture comes: boxes then sit where the face is, and a
+    slow or missing visual node stops nothing.
     """
 
-    def __init__(self) -> None:
-        super().__init__("overlay_node", OVERLAY)
+    def __init__(self, **options: Any) -> None:
+        super().__init__("overlay_node", OVERLAY, **options)
         self._annotated = None
         self._image_subscription = None
         self._drawer: Worker | None = None

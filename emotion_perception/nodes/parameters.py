@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-Value = Union[bool, int, float, str]
+from emotion_perception.resources import find_resource
+
+Value = bool | int | float | str
 Config = TypeVar("Config")
 
 
@@ -76,9 +78,7 @@ class Parameter:
             if isinstance(self.default, float):
                 descriptor.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
             else:
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)
-                ]
+                descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
         return descriptor
 
     @property
@@ -116,17 +116,20 @@ class NodeParameters:
     def config(self, config_class: type[Config], **changes: Any) -> Config:
         """A core configuration from the parameters that bear its fields' names; the others keep their defaults.
 
-        A path that is left empty also keeps the core's default (the model in the package).
+        An empty text also keeps the core's default. A model's name is looked up: as a path, then in the package.
 
         Raises:
+            FileNotFoundError: no such model; the message names every path tried.
             ValueError: the core refuses the values together.
         """
         values: dict[str, Any] = {}
         for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
             if field.name in self._table and self[field.name] != "":
                 value = self[field.name]
-                # A path's default is no string in the core, so a string here is a path there.
-                values[field.name] = value if isinstance(field.default, type(value)) else Path(value)
+                if field.name.endswith("_model"):
+                    path = Path(value) if Path(value).is_file() else find_resource(value)
+                    value = str(path) if isinstance(field.default, str) else path
+                values[field.name] = value
         return config_class(**(values | changes))
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
@@ -146,9 +149,7 @@ class NodeParameters:
 
 COMMON = (
     Parameter("autostart", True, "Configure and activate the node by itself; false leaves that to a manager."),
-    Parameter(
-        "diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", low=0.1, high=60.0
-    ),
+    Parameter("diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", low=0.1, high=60.0),
 )
 
 
@@ -219,23 +220,65 @@ _FUSION = (
 )
 
 
-def config_parameters(config_class: type) -> tuple[Parameter, ...]:
-    """Parameters from a core configuration, whose fields tell range and description in their metadata.
+# What the fields of a configuration mean, where they do not tell it themselves: description, unit, least, greatest.
+_Rows = dict[str, tuple[str, str, float | None, float | None]]
+_VISUAL_FIELDS: _Rows = {
+    "expression_model": (
+        "Weights of the face-expression classifier; a path, or a name in the package.",
+        "",
+        None,
+        None,
+    ),
+    "face_detector_model": (
+        "Another face detector (CenterFace or YuNet, ONNX); empty: the bundled one.",
+        "",
+        None,
+        None,
+    ),
+    "min_detection_score": ("Least score of a face; lower finds more faces, and more that are none.", "", 0.01, 0.99),
+    "detection_width": (
+        "Longer side of the copy that is searched, a multiple of 32; larger finds farther faces, and takes longer.",
+        "px",
+        32,
+        4096,
+    ),
+    "still_detection_width": ("The same for single pictures, where time matters less.", "px", 32, 4096),
+    "detection_interval": (
+        "Time between searches of the whole image; between them faces are followed. 0 searches every image.",
+        "s",
+        0.0,
+        10.0,
+    ),
+    "max_faces": ("Only so many faces are classified, the nearest first; bounds the time an image takes.", "", 1, 100),
+    "min_face_size": ("Smaller faces are not reported.", "px", 1, 4096),
+    "track_timeout": ("A face out of sight for longer gets a new id when it comes back.", "s", 0.01, 60.0),
+    "smoothing_s": (
+        "Time constant of the filter over a face's expressions; larger is steadier and slower; 0: none.",
+        "s",
+        0.0,
+        60.0,
+    ),
+    "full_quality": (
+        "A face of this quality or better is believed as it is; below, its distribution is flattened.",
+        "",
+        0.01,
+        1.0,
+    ),
+    "id_seed": ("-1: face ids are drawn at random; from 0 on: they are the same in every run.", "", -1, 2**31 - 1),
+}
 
-    A path whose default is the package's own file is shown as an empty string.
-    """
+
+def config_parameters(config_class: type, rows: _Rows | None = None) -> tuple[Parameter, ...]:
+    """Parameters from a core configuration: defaults are its own, the rest is in its metadata or in ``rows``."""
     table = []
     for field in dataclasses.fields(config_class):
-        default = field.default
+        told = field.metadata
+        description, unit, low, high = (rows or {}).get(
+            field.name, (told.get("description", ""), told.get("unit", ""), told.get("min"), told.get("max"))
+        )
+        default = field.default if isinstance(field.default, (bool, int, float, str)) else ""
         table.append(
-            Parameter(
-                field.name,
-                default if isinstance(default, (bool, int, float, str)) else "",
-                field.metadata.get("description", ""),
-                low=field.metadata.get("min"),
-                high=field.metadata.get("max"),
-                choices=tuple(field.metadata.get("choices", ())),
-            )
+            Parameter(field.name, default, description, unit, low, high, choices=tuple(told.get("choices", ())))
         )
     return tuple(table)
 
@@ -244,7 +287,7 @@ def visual_parameters() -> tuple[Parameter, ...]:
     """Those of ``visual_node``."""
     from emotion_perception.visual.perception import VisualConfig
 
-    return _VISUAL + config_parameters(VisualConfig)
+    return _VISUAL + config_parameters(VisualConfig, _VISUAL_FIELDS)
 
 
 def acoustic_parameters() -> tuple[Parameter, ...]:
@@ -280,9 +323,9 @@ def reference_page() -> str:
         "Made by `python -m emotion_perception.nodes.parameters > docs/parameters.md`; do not edit by hand.",
         "",
         "Set them in the parameter file of your robot (`config/robot.yaml` is the commented example) or with",
-        "`--ros-args -p name:=value`. *At once*: a change takes effect in the running node. Otherwise it is read when the",
-        "node is configured, and a change is refused, with this reason, while the node is configured. Quality of service:",
-        "`qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability|durability>`.",
+        "`--ros-args -p name:=value`. *At once*: a change takes effect in the running node. Otherwise it is read when",
+        "the node is configured, and a change is refused, with this reason, while the node is configured. Quality of",
+        "service: `qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability|durability>`.",
     ]
     for node, table in {"All nodes": COMMON, **tables()}.items():
         lines += ["", f"## {node}", "", "| name | type | default | allowed | unit | at once | what it does |"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -84,10 +85,8 @@ class Supervised:
     def send(self, number: int) -> None:
         """Send a signal to it and to what it started."""
         if self.pid is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
-            except ProcessLookupError:
-                pass
 
     def wait(self, until: float) -> bool:
         """Whether it has ended by then (monotonic s)."""
@@ -118,6 +117,7 @@ class Supervisor:
     def __init__(self, log: TextIO = sys.stderr) -> None:
         self._log = log
         self.processes: dict[str, Supervised] = {}
+        self._stopped = False
         # One thread each: the processes share few cores, and idle helper threads only steal from each other.
         self._environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **os.environ}
 
@@ -129,11 +129,14 @@ class Supervisor:
 
     def watch(self) -> None:
         """Look after all of them; call it a few times a second."""
+        if self._stopped:
+            return
         for process in self.processes.values():
             process.watch(self._environment)
 
     def stop(self) -> None:
         """End all of them: SIGTERM, and SIGKILL for what is left after 1.5 s."""
+        self._stopped = True
         for process in self.processes.values():
             process.send(signal.SIGTERM)
         until = time.monotonic() + POLITE

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from emotion_msgs.msg import FaceEmotionArray
 from sensor_msgs.msg import CompressedImage, Image
 
+from emotion_msgs.msg import FaceEmotionArray
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
@@ -16,8 +17,8 @@ from emotion_perception.nodes.parameters import visual_parameters
 class VisualNode(PerceptionNode):
     """Looks at the newest image; publishes one :class:`FaceEmotionArray` an image, empty where no face is in it."""
 
-    def __init__(self) -> None:
-        super().__init__("visual_node", visual_parameters())
+    def __init__(self, **options: Any) -> None:
+        super().__init__("visual_node", visual_parameters(), **options)
         self._perception = None
         self._faces = None
 
@@ -27,7 +28,7 @@ class VisualNode(PerceptionNode):
 
         self._perception = VisualPerception(self.parameters.config(VisualConfig))
         one_thread_each()  # again: the libraries are loaded only now
-        self.model_name = self._perception.name
+        self.model_name = self._perception.classifier.name
         self._faces = self.publish_to(FaceEmotionArray, "faces/emotions", "estimates")
 
     def activate(self) -> None:

@@ -65,5 +65,5 @@ class Worker(Generic[Item]):
                 item = self._waiting.popleft()
             try:
                 self._process(item)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next item still has to be worked on
+            except Exception as error:
                 self._on_error(error)

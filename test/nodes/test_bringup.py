@@ -119,9 +119,8 @@ def test_a_bad_argument_is_refused_with_a_reason(arguments: dict, words: str):
 
 def test_the_launch_file_starts_what_the_table_says():
     pytest.importorskip("launch_ros", reason="needs launch and launch_ros, which no package index has")
-    from launch.utilities import perform_substitutions
-
     from launch import LaunchContext
+    from launch.utilities import perform_substitutions
 
     spec = importlib.util.spec_from_file_location("robot_launch", ROOT / "launch" / "robot.launch.py")
     module = importlib.util.module_from_spec(spec)

@@ -128,7 +128,7 @@ def test_compressed_images_are_looked_at(ros: World, portrait: np.ndarray):
 
 
 @pytest.mark.parametrize("kind", ["missing", "corrupt"])
-@pytest.mark.parametrize(("node_class", "parameter"), [(VisualNode, "expression_model"), (AcousticNode, "voice_model")])
+@pytest.mark.parametrize(("node_class", "parameter"), [(VisualNode, "expression_model"), (AcousticNode, "model")])
 def test_a_model_that_cannot_be_used_fails_the_configure_and_names_the_path(
     ros: World, tmp_path: Path, node_class: type, parameter: str, kind: str
 ):
@@ -171,11 +171,14 @@ def test_any_rate_and_stereo_are_listened_to(ros: World, rate: int, channels: in
 
 def test_the_sample_rate_may_change_in_mid_stream(ros: World):
     node, microphone = start(ros, AcousticNode, AudioChunk, "audio", "audio_out")
+    told: list[str] = []
+    node.reporter.tell = told.append
     began = node.now_ns
     say(ros, microphone, speech_like(1.0, 16_000, 1), 16_000, began)
     say(ros, microphone, speech_like(1.0, 48_000, 2), 48_000, began + conversions.SECOND)
     assert ros.until(lambda: node.meter.total >= 90, 20.0)
     assert node.meter.rejected == 0
+    assert told == ["sample rate changed from 16000 to 48000 Hz"]
 
 
 def test_broken_sound_is_reported_counted_and_survived(ros: World):
