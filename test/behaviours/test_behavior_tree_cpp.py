@@ -1,0 +1,220 @@
+"""The BehaviorTree.CPP files: every node and port is declared, and they say the same as the py_trees side."""
+
+from __future__ import annotations
+
+import inspect
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import emotion_perception.behaviours as behaviours
+from emotion_perception.behaviours import ACTIONS, EmotionCondition, Resting, create_root
+from emotion_perception.behaviours.decision import Judge, Newcomer, OnStale, Rest, Snapshot, Verdict
+from emotion_perception.emotions import emotion_index
+from emotion_perception.resources import config_path
+
+from .states import START, ns, snapshot
+
+TREE = config_path("behaviour_trees/empathetic.xml")
+MODEL = config_path("behaviour_trees/emotion_nodes.xml")
+BUILT_IN = {"ReactiveFallback", "ReactiveSequence"}  # BehaviorTree.CPP's own that the tree uses
+CONDITIONS = ("IsEmotion", "IsUpset", "IsSatisfied", "HasEvidence", "IsGrowingUnhappy", "IsNewcomer")
+
+
+def used(path: Path = TREE) -> list[ElementTree.Element]:
+    """Every node of the trees in a file."""
+    trees = ElementTree.parse(path).getroot().findall("BehaviorTree")
+    return [node for tree in trees for node in tree.iter() if node is not tree]
+
+
+def models() -> dict[str, ElementTree.Element]:
+    """Declared nodes by id."""
+    found = ElementTree.parse(MODEL).getroot().find("TreeNodesModel")
+    assert found is not None
+    return {str(model.get("ID")): model for model in found}
+
+
+def ports(model: ElementTree.Element) -> dict[str, ElementTree.Element]:
+    """Declared ports by name."""
+    return {str(port.get("name")): port for port in model.findall("input_port")}
+
+
+def arguments(node: ElementTree.Element) -> dict[str, Any]:
+    """What a node of the tree is given, with the model's defaults, of the model's types."""
+    given: dict[str, Any] = {}
+    for name, port in ports(models()[node.tag]).items():
+        text = node.get(name, port.get("default"))
+        assert text is not None, f"{node.tag} needs {name}"
+        given[name] = float(text) if port.get("type") == "double" else text
+    return given
+
+
+def test_every_node_of_the_tree_is_declared_with_its_ports() -> None:
+    declared = models()
+    for node in used():
+        if node.tag in BUILT_IN:
+            assert set(node.attrib) <= {"name"}
+            continue
+        assert node.tag in declared, f"{node.tag} is in no model"
+        unknown = set(node.attrib) - {"name"} - set(ports(declared[node.tag]))
+        assert not unknown, f"{node.tag} {node.get('name')!r} is given {unknown}"
+        arguments(node)  # no port is missing, every number reads as one
+
+
+def test_names_are_unique_so_that_a_log_can_be_read() -> None:
+    names = [node.get("name") for node in used()]
+    assert len(names) == len(set(names))
+
+
+def test_every_model_and_port_is_described() -> None:
+    for name, model in models().items():
+        words = model.find("MetadataFields/Metadata")
+        assert words is not None, name
+        assert words.get("description"), name
+        for port in ports(model).values():
+            assert (port.text or "").strip(), f"{name} {port.get('name')}"
+            assert port.get("type") in {"double", "std::string"}
+
+
+@pytest.mark.parametrize("name", [*CONDITIONS, "Resting"])
+def test_ports_and_defaults_are_those_of_the_py_trees_class(name: str) -> None:
+    taken = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(getattr(behaviours, name).__init__).parameters.values()
+        if parameter.name not in ("self", "name", "namespace", "child")
+    }
+    declared = ports(models()[name])
+    # The topic is the subscriber's in py_trees (ToBlackboard), each node's own in BehaviorTree.CPP.
+    assert declared.pop("topic_name").get("default") == "emotion_state"
+    assert list(declared) == list(taken)
+    for argument, default in taken.items():
+        text = declared[argument].get("default")
+        if default is inspect.Parameter.empty:
+            assert text is None
+        elif isinstance(default, float):
+            assert text is not None
+            assert float(text) == default
+        else:
+            assert text == default
+
+
+def test_both_trees_have_the_same_conditions_with_the_same_limits_in_the_same_order() -> None:
+    # Composites count too, so that the nesting is compared; the subscriber's place in py_trees has no twin.
+    react = next(b for b in create_root().iterate() if b.name == "React")
+    ours = sorted(b.name for b in react.iterate())
+    assert ours == sorted(str(node.get("name")) for node in used())
+    by_name = {str(node.get("name")): node for node in used()}
+    in_order = [str(node.get("name")) for node in used() if node.tag == "PublishAction"]
+    assert in_order == list(ACTIONS)
+    for behaviour in react.iterate():
+        node = by_name[behaviour.name]
+        assert [child.name for child in behaviour.children] == [child.get("name") for child in node]
+        if isinstance(behaviour, Resting):
+            assert arguments(node)["seconds"] == behaviour._rest.seconds
+        elif isinstance(behaviour, EmotionCondition):
+            twin = make_judge(node)
+            assert node.tag == type(behaviour).__name__
+            assert settings(twin) == settings(behaviour.judge), behaviour.name
+            assert OnStale(arguments(node)["on_stale"]) is behaviour.on_stale
+
+
+def make_judge(node: ElementTree.Element) -> Any:
+    """The decision core for a condition of the XML tree."""
+    given = arguments(node)
+    given.pop("topic_name")
+    return getattr(behaviours, node.tag)(str(node.get("name")), **given).judge
+
+
+def settings(judge: Any) -> dict[str, Any]:
+    """Everything that was set about a judge."""
+    if isinstance(judge, Newcomer):
+        return {key: value for key, value in vars(judge).items() if not key.startswith("_")}
+    assert isinstance(judge, Judge)
+    scorer = {key: value for key, value in vars(judge.scorer).items() if not key.startswith("_")}
+    return {"limits": judge.limits, "scorer": type(judge.scorer), **scorer}
+
+
+def test_emotions_and_choices_in_the_tree_exist() -> None:
+    emotional = [node for node in used() if node.tag == "IsEmotion"]
+    assert emotional
+    for node in emotional:
+        for name in node.attrib["emotions"].split(";"):
+            emotion_index(name)
+    assert {node.attrib["action"] for node in used() if node.tag == "PublishAction"} == set(ACTIONS)
+
+
+# --- with the real BehaviorTree.CPP -------------------------------------------------------------------------------
+
+
+class CppStage:
+    """The XML tree in BehaviorTree.CPP itself, with this package's decisions behind its conditions.
+
+    The binding cannot declare ports for its nodes, so they are taken out of the text that it loads and given to the
+    decisions from here; control flow, loading and ticking are BehaviorTree.CPP's.
+    """
+
+    def __init__(self, binding: Any) -> None:
+        self.status = binding.NodeStatus
+        self.now, self.held, self.action = START, None, ""
+        nodes = {str(node.get("name")): node for node in used()}
+        judges = {name: make_judge(node) for name, node in nodes.items() if node.tag in CONDITIONS}
+        rests = {name: Rest(arguments(n)["seconds"]) for name, n in nodes.items() if n.tag == "Resting"}
+
+        def condition(node: Any) -> Any:
+            verdict: Verdict = judges[node.name()].judge(self.held, ns(self.now))
+            return self.status.SUCCESS if verdict.answer else self.status.FAILURE
+
+        def resting(child: Any, node: Any) -> Any:
+            if child != self.status.SUCCESS:
+                return child
+            person = self.held.state.person_id if self.held else ""
+            return child if rests[node.name()].allow(person, ns(self.now)) else self.status.FAILURE
+
+        def publish(node: Any) -> Any:
+            self.action = arguments(nodes[node.name()])["action"]
+            return self.status.SUCCESS
+
+        factory = binding.BehaviorTreeFactory()
+        for name in CONDITIONS:
+            factory.register_simple_condition(name, condition)
+        factory.register_simple_decorator("Resting", resting)
+        factory.register_simple_action("PublishAction", publish)
+        self._callbacks = (condition, resting, publish)
+        tree = ElementTree.parse(TREE)
+        for node in tree.getroot().iter():
+            if node.tag not in ("root", "BehaviorTree"):
+                for port in set(node.attrib) - {"name"}:
+                    del node.attrib[port]
+        self.tree = factory.create_tree_from_text(ElementTree.tostring(tree.getroot(), encoding="unicode"))
+
+    def tick(self) -> str:
+        assert self.tree.tick_once() == self.status.SUCCESS
+        return self.action
+
+    def play(self, emotion: str, seconds: float) -> Iterator[str]:
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            self.held: Snapshot | None = snapshot(emotion, self.now)
+            yield self.tick()
+
+
+def test_behavior_tree_cpp_loads_the_tree_and_chooses_as_py_trees_does() -> None:
+    binding = pytest.importorskip("behaviortreepy", reason="BehaviorTree.CPP's binding: pip install behaviortreepy")
+    from .test_conditions import Stage
+
+    cpp, ours = CppStage(binding), Stage()
+    assert cpp.tick() == ours.tick() == "idle"  # before any message
+    seen = set()
+    visit = [("", 2), ("neutral", 6), ("happy", 1), ("neutral", 4), ("happy", 2), ("angry", 3), ("neutral", 4)]
+    for emotion, seconds in [*visit, ("sad", 8), ("fearful", 2), ("sad", 5), ("", 7), ("happy", 9)]:
+        for cpp_action in cpp.play(emotion, seconds):
+            (our_action,) = ours.play(emotion, 0.1)
+            assert cpp_action == our_action
+            seen.add(cpp_action)
+    assert seen == set(ACTIONS)
+    # A latched old state.
+    cpp.held = snapshot("angry", cpp.now - 60, received=cpp.now)
+    assert cpp.tick() == "idle"
