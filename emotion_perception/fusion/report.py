@@ -367,7 +367,8 @@ def arc_svg(arc: Arc) -> str:
     runs = _runs(arc.known)
     label = (
         f"Valence and arousal over {clock(arc.duration)}. Shape: {arc.shape.text}. "
-        f"{len(arc.turning_points)} turning points. Evidence for {arc.evidence_s.sum():.0f} s. All values are in the table below."
+        f"{len(arc.turning_points)} turning points. Evidence for {arc.evidence_s.sum():.0f} s. "
+        "All values are in the table below."
     )
     parts = [
         f'<svg viewBox="0 0 {_WIDTH:.0f} 400" role="img" aria-labelledby="arc-title arc-desc" '
