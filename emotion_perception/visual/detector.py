@@ -28,7 +28,13 @@ NEIGHBOUR_SCORE = 0.6  # cells of at least this share of the least score help to
 SAME_FACE = 0.5  # ... if their box overlaps the best cell's by this much
 CACHED_SHAPES = 6  # compiled networks kept; a robot has a camera or two, each one shape, and the window
 # One thread: the robot has other work, and on two cores a second thread gained less than it took from the audio path.
-COMPILE = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+# Not pinned: every process would pin its thread to the same core, and wait there for the others.
+COMPILE = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "INFERENCE_NUM_THREADS": 1,
+    "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,
+}
 
 
 def bundled_model() -> Path:

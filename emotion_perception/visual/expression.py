@@ -18,18 +18,14 @@ from safetensors import safe_open
 from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_to_vocabulary
 from emotion_perception.errors import ModelError
 from emotion_perception.types import EmotionEstimate
+from emotion_perception.visual import detector
 
 FACE_SIZE = 48  # px
 HEADS = ("ferplus", "fer2013", "intensity")
 SPLITS = (8, 15)  # where the three heads' 8 + 7 + 7 outputs are cut
 EPSILON = 1e-5  # torch's batch norm
-# One thread: see detector.COMPILE. fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
-COMPILE = {
-    "PERFORMANCE_HINT": "LATENCY",
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-    "INFERENCE_PRECISION_HINT": "f32",
-}
+# fp32: bfloat16, the default where the CPU has it, would make a face's probabilities depend on the machine.
+COMPILE = detector.COMPILE | {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

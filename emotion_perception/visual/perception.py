@@ -42,7 +42,7 @@ class VisualConfig:
     min_face_size: int = 16  # px, mean side; smaller faces are not reported
     track_timeout: float = 1.5  # s out of sight after which a face's identity is given up
     smoothing_s: float = 0.25  # s, time constant of the expression's exponential filter; 0 turns it off
-    full_quality: float = 0.5  # a face of this quality or better is believed as it is; below, its distribution flattens
+    full_quality: float = 0.9  # a face of this quality or better is believed as it is; below, its distribution flattens
     id_seed: int = -1  # -1 draws face identities at random; from 0 on they are the same in every run
 
     def __post_init__(self) -> None:
@@ -205,10 +205,8 @@ class VisualPerception:
         observations = []
         for i, (name, face) in enumerate(zip(names, faces, strict=True)):
             quality = face_quality(crops[i], face)
-            weight = min(1.0, quality / self.config.full_quality)
-            # Below full quality the distribution is raised to a power under one: what the picture says, said with
-            # less weight. At quality 0 it is uniform over what a face can show.
-            log_p = weight * np.log(np.maximum(probabilities[i], 1e-9))
+            trust = trust_in(quality / self.config.full_quality)
+            log_p = trust * np.log(np.maximum(probabilities[i], 1e-9))
             strength = intensities[i]
             if stamp_ns is not None:
                 log_p, strength = self._smooth(name, log_p, strength, stamp_ns)
@@ -226,6 +224,16 @@ class VisualPerception:
             strength = keep * before.intensities + (1 - keep) * strength
         self._expressions[name] = _Expression(stamp_ns, log_p, strength)
         return log_p, strength
+
+
+def trust_in(quality: float) -> float:
+    """The power to which a distribution is raised for a picture of ``quality`` (1 is full): what it says, said softer.
+
+    On FER+ PublicTest faces blurred, shrunk, darkened and overexposed to all degrees the least log loss is at 0.6 for
+    qualities under 0.05, 0.8 from there to 0.5, 0.85 to 0.7, 0.95 above. This curve is a little more careful with the
+    worst: at quality 0, a black picture say, the distribution is uniform over what a face can show.
+    """
+    return float(np.interp(quality, (0.0, 0.1, 1.0), (0.0, 0.7, 1.0)))
 
 
 def is_whole_face(image: np.ndarray) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -88,6 +90,19 @@ def test_changing_image_sizes_do_not_pile_up_compiled_networks(detector, astrona
     for height in range(64, 640, 40):
         detector.detect(cv2.resize(astronaut, (640, height)))
     assert len(detector._network._requests) <= CACHED_SHAPES
+
+
+def test_a_yunet_file_is_run_as_yunet():
+    # A network with YuNet's twelve outputs and no training: it takes every white cell of 32 px for a face. It was
+    # exported from averages and constants, since YuNet's own weights are in no package.
+    yunet = FaceDetector(Path(__file__).parent / "data" / "bright_square_yunet.onnx", input_width=320)
+    image = np.zeros((480, 640, 3), np.uint8)
+    image[128:192, 256:320] = 255
+    [face] = yunet.detect(image)
+    assert yunet.name == "YuNet"
+    assert (face.box.x, face.box.y, face.box.width, face.box.height) == pytest.approx((256, 128, 64, 64))
+    np.testing.assert_allclose(face.landmarks[:3], [(272, 147.2), (304, 147.2), (288, 160)], atol=0.1)
+    assert face.score == pytest.approx(1)
 
 
 def test_a_missing_model_is_named(tmp_path):
