@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import py_trees
 import pytest
@@ -256,3 +257,12 @@ def test_the_subscriber_starts_with_an_honest_blackboard() -> None:
     assert get("/emotion/age") == float("inf")
     assert get("/emotion/freshness") == "nothing received yet"
     assert get("/emotion/label") == ""
+
+
+def test_the_drawing_in_the_manual_is_the_tree() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "behaviour_trees.md").read_text(encoding="utf-8")
+    assert py_trees.display.ascii_tree(create_root()) in page
+    rows = [
+        line.split("`")[1] for line in page.splitlines() if line.startswith("| `") and line.split("`")[1] in ACTIONS
+    ]
+    assert rows == list(ACTIONS)
