@@ -69,22 +69,32 @@ if [ -n "$distribution" ]; then
 else
     requirements=(requirements.lock)
 fi
+place="$root|$venv|$distribution|$python_identity"
 packages_hash="$({
-    echo "$venv|$distribution|$python_identity"
-    cat "${requirements[@]}" scripts/setup_helpers.py
+    echo "$place"
+    cat "${requirements[@]}"
 } | hash_of)"
-place_hash="$(echo "$root|$packages_hash" | hash_of)" # a build made for another place or environment is of no use
-build_hash="$({
+# A build made for another place, or against other ROS wheels, is of no use.
+place_hash="$({
+    echo "$place"
+    grep -E '^(ros-|numpy|setuptools)' requirements.lock
+} | hash_of)"
+messages_hash="$({
+    echo "$place_hash"
+    find emotion_msgs -type f | LC_ALL=C sort | xargs sha256sum
+} | hash_of)"
+package_hash="$({
     echo "$place_hash"
     cat setup.py setup.cfg package.xml colcon_defaults.yaml
-    find emotion_msgs -type f | LC_ALL=C sort | xargs sha256sum
     { find launch config models -type f 2>/dev/null || true; } | LC_ALL=C sort # linked one by one: only names matter
 } | hash_of)"
 clip="$venv/share/emotion_perception/demo_clip.mp4"
 
 is_done() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 packages_done() { is_done "$state/packages" "$packages_hash" && [ -x "$venv/bin/python" ]; }
-build_done() { is_done install/.emotion_perception "$build_hash" && [ -d install/emotion_msgs/lib ]; }
+messages_done() { is_done install/.messages "$messages_hash" && is_done install/.place "$place_hash"; }
+package_done() { is_done install/.package "$package_hash" && is_done install/.place "$place_hash"; }
+build_done() { messages_done && package_done; }
 clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/demo_clip.py ]; }
 finished() { packages_done && build_done && clip_done; }
 
@@ -323,24 +333,25 @@ if ! packages_done; then
 fi
 
 # ---------------------------------------------------------------------------------------------- colcon build
-build() {
-    if ! is_done install/.emotion_perception_place "$place_hash"; then
+build() { # package, its stamp, its hash
+    if ! is_done install/.place "$place_hash"; then
         rm -rf build install log
+        mkdir install
+        write_state install/.place "$place_hash"
     fi
-    rm -f install/.emotion_perception
+    rm -f "$2"
     export PATH="$venv/bin:$PATH" COLCON_DEFAULTS_FILE="$root/colcon_defaults.yaml"
     if [ -z "$distribution" ]; then
         export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
         unset COLCON_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
     fi
-    mkdir -p install
-    write_state install/.emotion_perception_place "$place_hash"
-    "$venv/bin/python" -m colcon build --cmake-args \
+    "$venv/bin/python" -m colcon build --packages-select "$1" --cmake-args \
         "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release
-    write_state install/.emotion_perception "$build_hash"
+    write_state "$2" "$3"
 }
 
-build_done || step "messages and package (colcon)" build
+messages_done || step "emotion_msgs (colcon)" build emotion_msgs install/.messages "$messages_hash"
+package_done || step "emotion_perception (colcon)" build emotion_perception install/.package "$package_hash"
 
 make_clip() {
     unset AMENT_PREFIX_PATH
