@@ -93,12 +93,13 @@ class StreamInput:
         """Forget the stream; the counters stay."""
         self.rate = 0
         self._resampler: soxr.ResampleStream | None = None
-        self._anchor_ns = 0.0  # when sample 0 of the stream was captured; whole ns but for followed drift
+        self._anchor_ns = 0  # stamp of the stream's first chunk; an int, for a float has no ns left at today's dates
+        self._drift_ns = 0.0  # by how much sample 0 seems later by now
         self._taken = 0  # samples of the source since the stream began
 
     def stamps(self) -> Callable[[int], int]:
         """Tells when a 16 kHz sample was captured, ns on the source's clock, by its number in the present stream."""
-        anchor = round(self._anchor_ns)
+        anchor = self._anchor_ns + round(self._drift_ns)
         return lambda index: anchor + index * SECOND // SAMPLE_RATE
 
     def take_warnings(self) -> list[str]:
@@ -119,7 +120,7 @@ class StreamInput:
             self._warn("rate_change", f"sample rate changed from {self.rate} to {rate} Hz")
             restarted = True
         elif self.rate:
-            deviation = stamp_ns - (self._anchor_ns + self._taken * SECOND / rate)
+            deviation = stamp_ns - self._anchor_ns - self._taken * SECOND / rate - self._drift_ns
             if deviation > self.tolerance_ns:
                 self._warn("gap", f"gap of {deviation / SECOND:.3f} s in the sound")
                 restarted = True
@@ -127,10 +128,10 @@ class StreamInput:
                 self._warn("jump_back", f"stamp jumped back by {-deviation / SECOND:.3f} s")
                 restarted = True
             elif abs(deviation) > SECOND / rate:  # less is the rounding of stamps
-                self._anchor_ns += DRIFT_SHARE * deviation
+                self._drift_ns += DRIFT_SHARE * deviation
         if restarted:
             self.rate = rate
-            self._anchor_ns, self._taken = float(stamp_ns), 0
+            self._anchor_ns, self._drift_ns, self._taken = int(stamp_ns), 0.0, 0
             self._resampler = None
             if rate != SAMPLE_RATE:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")

@@ -1,0 +1,63 @@
+"""Models and speech for the acoustic tests; lets them share ``sounds``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sounds import DATA, PUBLISHED, RATE, LoudnessDetector
+
+from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.emotions import EMOTIONS
+
+
+@pytest.fixture
+def perception() -> AcousticPerception:
+    """The published model behind a detector that takes loud for speech."""
+    made = AcousticPerception(AcousticConfig(model=str(PUBLISHED)))
+    made.detector = LoudnessDetector()  # type: ignore[assignment]
+    return made
+
+
+@pytest.fixture
+def listener() -> AcousticPerception:
+    """The acoustic path as a robot has it."""
+    return AcousticPerception(AcousticConfig(model=str(PUBLISHED)))
+
+
+@pytest.fixture(scope="session")
+def speech() -> np.ndarray:
+    """2 s quiet, a RAVDESS sentence of a test actor (3 s, quiet at both ends), 1 s quiet; (T,) float32 at 16 kHz."""
+    path = DATA / "ravdess_speech" / "Actor_21" / "03-01-05-02-01-01-21.flac"
+    if not path.is_file():
+        pytest.skip("RAVDESS is not in ../shared/data")
+    from emotion_perception.learning.speech_features import read_speech
+
+    quiet = 1e-4 * np.random.default_rng(3).standard_normal(2 * RATE).astype(np.float32)
+    return np.concatenate([quiet, read_speech(path), quiet[:RATE]])
+
+
+@pytest.fixture(scope="session")
+def random_net(tmp_path_factory: pytest.TempPathFactory):
+    """An untrained network and its published weights: (torch module, path)."""
+    torch = pytest.importorskip("torch")
+    from emotion_perception.acoustic.voice_net import VoiceNet
+    from emotion_perception.learning.common import publish_weights
+
+    torch.manual_seed(0)
+    net = VoiceNet().train()
+    for name, parameter in net.named_parameters():  # norms that do nothing would hide an error in them
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.2, 0.8)
+    with torch.no_grad():
+        for _ in range(10):
+            net(torch.randn(8, 100, 64) * 15 - 20)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    card = {"model": "voice-emotion", "labels": list(EMOTIONS), "calibration": {"scale": 0.7}}
+    publish_weights(path, net.half().float().eval(), card)
+    return net, path

@@ -1,0 +1,92 @@
+"""The voice classifier: equal to what was trained, indifferent to loudness, clear about broken files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import PUBLISHED, tone
+
+from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.features import log_mel
+from emotion_perception.emotions import NEUTRAL
+from emotion_perception.errors import ModelError
+
+
+@pytest.fixture(scope="module")
+def classifier() -> VoiceClassifier:
+    return VoiceClassifier(PUBLISHED)
+
+
+@pytest.mark.parametrize("n", [1600, 6400, 16_001, 50_123])
+def test_the_graph_computes_what_the_trained_network_computes(random_net, n: int) -> None:
+    torch = pytest.importorskip("torch")
+    net, path = random_net
+    samples = tone(n / 16_000) + 0.01 * np.random.default_rng(n).standard_normal(n).astype(np.float32)
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(log_mel(samples))[None])
+    got = VoiceClassifier(path).logits(samples)
+    for a, b in zip(expected, got, strict=True):
+        np.testing.assert_allclose(b, a[0].numpy(), atol=1e-4)
+
+
+def test_padding_in_a_batch_hardly_changes_a_clip(random_net) -> None:
+    torch = pytest.importorskip("torch")
+    net, _ = random_net
+    mel = torch.from_numpy(log_mel(tone(1.5)))[None]
+    with torch.inference_mode():
+        alone, _ = net(mel)
+        padded, _ = net(torch.nn.functional.pad(mel, (0, 0, 0, 80)), torch.tensor([mel.shape[1]]))
+    np.testing.assert_allclose(padded.numpy(), alone.numpy(), atol=0.1 * float(alone.std()))
+
+
+def test_an_estimate_is_a_distribution_with_strengths(classifier: VoiceClassifier) -> None:
+    estimate = classifier.classify(tone(1))
+    assert estimate.probabilities.shape == (8,)
+    assert estimate.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert estimate.confidence == pytest.approx(float(estimate.probabilities.max()))
+    assert np.isnan(estimate.intensities[NEUTRAL])
+    assert ((estimate.intensities[1:] >= 0) & (estimate.intensities[1:] <= 1)).all()
+
+
+def test_loudness_does_not_matter(classifier: VoiceClassifier) -> None:
+    sound = tone(1.5) + 0.01 * np.random.default_rng(1).standard_normal(24_000).astype(np.float32)
+    quiet = classifier.classify(0.05 * sound).probabilities
+    np.testing.assert_allclose(quiet, classifier.classify(sound).probabilities, atol=0.02)
+
+
+@pytest.mark.parametrize("n", [1, 399, 128_000])
+def test_any_length_gets_an_answer(classifier: VoiceClassifier, n: int) -> None:
+    assert np.isfinite(classifier.classify(np.full(n, 0.1, np.float32)).probabilities).all()
+
+
+@pytest.mark.parametrize("samples", [np.zeros(0), np.zeros((100, 2)), np.full(1000, np.nan)])
+def test_what_is_no_sound_is_refused(classifier: VoiceClassifier, samples: np.ndarray) -> None:
+    with pytest.raises(ValueError):
+        classifier.classify(samples)
+
+
+def test_an_angry_voice_is_heard_as_angry(classifier: VoiceClassifier, speech: np.ndarray) -> None:
+    from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+
+    assert classifier.classify(cut_to_speech(speech, VoiceActivityDetector())).name == "angry"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere.safetensors"):
+        VoiceClassifier(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", "cut"])
+def test_a_corrupt_file_is_named(tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(PUBLISHED.read_bytes()[:50_000] if isinstance(content, str) else content)
+    with pytest.raises(ModelError, match="broken.safetensors"):
+        VoiceClassifier(path)
+
+
+def test_the_model_of_another_sense_is_refused() -> None:
+    faces = PUBLISHED.with_name("expression.safetensors")
+    with pytest.raises(ModelError, match="expression.safetensors"):
+        VoiceClassifier(faces)

@@ -1,0 +1,84 @@
+"""Noise is learnt, measured and taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sounds import tone
+
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer
+
+
+def white(seconds: float, level: float, seed: int) -> np.ndarray:
+    return (level * np.random.default_rng(seed).standard_normal(round(seconds * 16_000))).astype(np.float32)
+
+
+def snr(clean: np.ndarray, heard: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(clean**2) / np.mean((heard - clean) ** 2)))
+
+
+@pytest.mark.parametrize("db", [0, 10, 20])
+def test_the_ratio_of_speech_to_noise_is_estimated(db: float) -> None:
+    voice = tone(2)
+    level = float(np.sqrt(np.mean(voice**2) / 10 ** (db / 10)))
+    profile = NoiseProfile()
+    profile.add(white(1, level, 1))
+    assert profile.snr_db(voice + white(2, level, 2)) == pytest.approx(db, abs=1)
+
+
+def test_without_a_pause_there_is_no_estimate() -> None:
+    profile = NoiseProfile()
+    profile.add(white(0.2, 0.1, 0))
+    assert not profile.known
+    assert np.isnan(profile.snr_db(tone(1)))
+
+
+def test_digital_silence_between_words_is_a_very_good_ratio_not_infinite() -> None:
+    profile = NoiseProfile()
+    profile.add(np.zeros(16_000, np.float32))
+    assert profile.snr_db(tone(1)) == 60
+
+
+def test_only_the_newest_noise_is_remembered() -> None:
+    profile = NoiseProfile(memory=1.0)
+    for _ in range(100):
+        profile.add(white(0.032, 0.5, 0))
+    for _ in range(40):
+        profile.add(white(0.032, 0.01, 1))
+    assert len(profile.samples) < 1.1 * 16_000
+    assert np.abs(profile.samples).max() < 0.1
+
+
+@pytest.mark.parametrize("db", [0, 10])
+def test_noise_reduction_raises_the_ratio(db: float) -> None:
+    voice = tone(2)
+    level = float(np.sqrt(np.mean(voice**2) / 10 ** (db / 10)))
+    noisy = voice + white(2, level, 1)
+    cleaned = NoiseReducer(0.8)(noisy, white(1, level, 2))
+    assert cleaned.shape == noisy.shape
+    assert cleaned.dtype == np.float32
+    assert snr(voice, cleaned) > snr(voice, noisy) + 3
+
+
+def test_strength_zero_changes_nothing_but_the_very_ends() -> None:
+    noisy = tone(1) + white(1, 0.05, 1)
+    cleaned = NoiseReducer(0.0)(noisy, white(1, 0.05, 2))
+    assert snr(noisy[1000:-1000], cleaned[1000:-1000]) > 25
+
+
+def test_a_noisy_sentence_comes_out_nearer_to_the_clean_one(speech: np.ndarray) -> None:
+    level = float(np.sqrt(np.mean(speech[40_000:70_000] ** 2) / 10))
+    noisy = speech + white(len(speech) / 16_000, level, 5)
+    cleaned = NoiseReducer(0.8)(noisy, noisy[:16_000])
+    assert snr(speech, cleaned) > snr(speech, noisy) + 2
+
+
+def test_it_is_loaded_without_torch(tmp_path) -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from emotion_perception.acoustic.noise import NoiseReducer; NoiseReducer(); "
+    code += "assert 'torch' not in sys.modules; import torch; assert torch.ones(1).item() == 1"
+    pytest.importorskip("torch")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,252 @@
+"""The acoustic path from chunks to decisions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import DATA, RATE, play, silence, tone
+
+from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.errors import ModelError
+
+SECOND = 1_000_000_000
+
+
+def sentence() -> np.ndarray:
+    """1 s silence, 1.6 s loud, 1 s silence; speech begins and ends on a multiple of 512 samples."""
+    return np.concatenate([silence(1.024), tone(1.6), silence(1.024)])
+
+
+def test_an_utterance_gives_running_decisions_and_a_final_one(perception: AcousticPerception) -> None:
+    found = play(perception, sentence())
+    assert [o.final for o in found] == [False, False, False, True]
+    assert {o.voice_id for o in found} == {"anonymous_speaker"}
+    assert not any(o.overlapped_speech for o in found)
+
+
+def test_stamps_are_the_end_of_the_stretch_to_the_sample(perception: AcousticPerception) -> None:
+    start = 1_700_000_000 * SECOND + 123
+    found = play(perception, sentence(), chunk=333, start_ns=start)
+    speech_end = round(2.624 * RATE)
+    assert found[-1].stamp_ns == start + (speech_end + round(0.15 * RATE)) * SECOND // RATE
+    assert found[-1].duration == pytest.approx(1.6 + 0.3)
+    first_heard = (round(1.024 * RATE) + 16 * 512) * SECOND // RATE  # half a second of speech, in whole chunks
+    assert found[0].stamp_ns == start + first_heard
+
+
+@pytest.mark.parametrize("chunk", [160, 512, 1000, 4096, 60_000])
+def test_chunk_size_does_not_change_decisions(perception: AcousticPerception, chunk: int) -> None:
+    sound = sentence() + 0.001 * np.random.default_rng(0).standard_normal(len(sentence())).astype(np.float32)
+    expected = play(perception, sound, chunk=320)
+    perception.reset()
+    found = play(perception, sound, chunk=chunk)
+    assert [(o.stamp_ns, o.final, o.duration, o.snr_db) for o in found] == [
+        (o.stamp_ns, o.final, o.duration, o.snr_db) for o in expected
+    ]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a.emotion.probabilities, b.emotion.probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [160, 512, 1000, 4096])
+def test_chunk_size_does_not_change_what_is_heard_in_real_speech(
+    listener: AcousticPerception, speech: np.ndarray, chunk: int
+) -> None:
+    expected = listener.classifier  # one model for both runs
+    first = play(listener, speech, chunk=320)
+    listener.reset()
+    second = play(listener, speech, chunk=chunk)
+    assert first[-1].final
+    assert [(o.stamp_ns, o.duration) for o in first] == [(o.stamp_ns, o.duration) for o in second]
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a.emotion.probabilities, b.emotion.probabilities, atol=1e-5)
+    assert listener.classifier is expected
+
+
+def test_stereo_at_44100_hz_sounds_like_mono_at_16000(listener: AcousticPerception, speech: np.ndarray) -> None:
+    import soxr
+
+    mono = play(listener, speech)
+    listener.reset()
+    high = soxr.resample(speech, RATE, 44_100)
+    stereo = np.round(np.stack([high, high], axis=1) * 32767).astype(np.int16)
+    found = play(listener, stereo, chunk=882, rate=44_100)
+    assert len(found) == len(mono)
+    for a, b in zip(found, mono, strict=True):
+        assert abs(a.stamp_ns - b.stamp_ns) <= 0.033 * SECOND
+        np.testing.assert_allclose(a.emotion.probabilities, b.emotion.probabilities, atol=0.12)
+    assert found[-1].emotion.name == mono[-1].emotion.name
+
+
+def test_silence_gives_nothing(listener: AcousticPerception) -> None:
+    assert play(listener, silence(10)) == []
+
+
+@pytest.mark.parametrize("level", [0.001, 0.05, 0.3])
+def test_white_noise_gives_nothing(listener: AcousticPerception, level: float) -> None:
+    noise = level * np.random.default_rng(0).standard_normal(10 * RATE)
+    assert play(listener, noise.clip(-1, 1).astype(np.float32)) == []
+
+
+def test_chords_give_nothing(listener: AcousticPerception) -> None:
+    pytest.importorskip("torch")  # where the music generator lives, training's augmentation
+    from emotion_perception.learning.speech_augmentation import music_noise
+
+    assert play(listener, 0.1 * music_noise(10 * RATE, np.random.default_rng(4))) == []
+
+
+def test_a_gap_ends_the_utterance_and_nothing_is_joined_across_it(perception: AcousticPerception) -> None:
+    loud = tone(1.0)
+    found = perception.push(loud, RATE, 0)
+    assert [o.final for o in found] == [False]
+    found = perception.push(loud, RATE, 11 * SECOND)
+    assert [o.final for o in found] == [True, False]
+    assert found[0].stamp_ns <= SECOND
+    assert found[1].stamp_ns > 11 * SECOND
+    assert perception.counts["gap"] == 1
+    assert "gap of 10.000 s" in perception.take_warnings()[0]
+
+
+def test_a_clock_that_jumps_back_is_survived(perception: AcousticPerception) -> None:
+    play(perception, tone(1.0), start_ns=100 * SECOND)
+    perception.push(tone(1.0), RATE, 100 * SECOND)
+    found = perception.push(tone(1.0), RATE, 5 * SECOND)
+    assert [o.stamp_ns < 7 * SECOND for o in found] == [False, True]
+    assert perception.counts["jump_back"] == 1
+
+
+def test_nothing_is_heard_while_muted_nor_of_what_was_said_before(perception: AcousticPerception) -> None:
+    perception.push(tone(1.0), RATE, 0)
+    perception.set_muted(True)
+    assert perception.push(tone(2.0), RATE, SECOND) == []
+    perception.set_muted(False)
+    found = perception.push(np.concatenate([silence(0.512), tone(1.0), silence(1.0)]), RATE, 3 * SECOND)
+    assert found[-1].final
+    assert all(o.duration < 1.5 for o in found)
+    assert all(o.stamp_ns > 3.5 * SECOND for o in found)
+
+
+def test_not_a_number_is_survived_and_said(perception: AcousticPerception) -> None:
+    sound = sentence()
+    sound[::7] = np.nan
+    found = play(perception, sound)
+    assert found
+    assert np.isfinite(found[-1].emotion.probabilities).all()
+    assert perception.counts["not_finite"] > 0
+
+
+def test_empty_chunks_change_nothing(perception: AcousticPerception) -> None:
+    assert perception.push(np.zeros(0, np.int16), RATE, 0) == []
+    assert perception.push(np.zeros((0, 2), np.int16), RATE, 9 * SECOND) == []
+    assert play(perception, sentence())[-1].final
+    assert not perception.counts
+
+
+@pytest.mark.parametrize("samples", [np.zeros((4, 2, 2)), np.zeros((160, 0)), np.array(["a"]), np.array(3)])
+def test_what_is_no_sound_is_refused_and_the_stream_goes_on(
+    perception: AcousticPerception, samples: np.ndarray
+) -> None:
+    with pytest.raises(ValueError, match="samples must be"):
+        perception.push(samples, RATE, 0)
+    assert play(perception, sentence())[-1].final
+
+
+def test_random_bytes_in_random_chunks_never_break_it(listener: AcousticPerception) -> None:
+    rng = np.random.default_rng(0)
+    stamp = 0
+    for _ in range(300):
+        n = int(rng.integers(0, 3000))
+        shape = (n,) if rng.random() < 0.5 else (n, int(rng.integers(1, 4)))
+        kind = rng.choice(["int16", "float32", "int32", "uint8"])
+        raw = rng.integers(0, 256, size=n * 16, dtype=np.uint8).tobytes()
+        samples = np.frombuffer(raw, dtype=kind)[: int(np.prod(shape))].reshape(shape)
+        rate = int(rng.choice([8000, 16_000, 44_100]))
+        stamp += int(rng.integers(-SECOND // 10, SECOND // 5))
+        for observation in listener.push(samples, rate, stamp):
+            assert np.isfinite(observation.emotion.probabilities).all()
+
+
+def test_the_noise_between_words_gives_the_ratio(listener: AcousticPerception, speech: np.ndarray) -> None:
+    clean = play(listener, speech)[-1]
+    listener.reset()
+    level = float(np.sqrt(np.mean(speech[40_000:70_000] ** 2) / 10))
+    noisy = speech + level * np.random.default_rng(0).standard_normal(len(speech)).astype(np.float32)
+    found = play(listener, noisy)
+    assert found
+    assert clean.snr_db > 25
+    assert 0 < found[-1].snr_db < 20
+
+
+def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, speech: np.ndarray) -> None:
+    clip = listener.clip(speech, RATE)
+    final = play(listener, speech)[-1]
+    assert clip.speech_found
+    assert clip.emotion.name == final.emotion.name == "angry"
+    assert clip.duration == pytest.approx(final.duration, abs=0.1)
+
+
+def test_a_recording_without_speech_says_so(listener: AcousticPerception) -> None:
+    assert not listener.clip(silence(1), RATE).speech_found
+
+
+def test_a_long_recording_is_judged_in_parts(perception: AcousticPerception) -> None:
+    clip = perception.clip(tone(20.48), RATE)
+    assert clip.duration == pytest.approx(20.48, abs=0.3)
+    assert clip.emotion.probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_an_empty_recording_is_refused(listener: AcousticPerception) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        listener.clip(np.zeros(0), RATE)
+
+
+@pytest.mark.skipif(not (DATA / "cremad_clips").is_dir(), reason="CREMA-D clips are not in ../shared/data")
+@pytest.mark.parametrize("name", ["ANG", "HAP", "NEU", "SAD"])
+def test_each_round_of_a_looped_clip_brings_decisions(listener: AcousticPerception, name: str) -> None:
+    from emotion_perception.media import read_audio
+
+    samples, rate = read_audio(DATA / "cremad_clips" / f"1001_DFA_{name}_XX.flv")
+    seconds = len(samples) / rate
+    found = play(listener, np.tile(samples, 4), chunk=rate // 50, rate=rate)
+    rounds = [int(o.stamp_ns / SECOND / seconds) for o in found if o.final]
+    assert rounds == [0, 1, 2, 3]
+
+
+def test_a_missing_model_is_named() -> None:
+    with pytest.raises(ModelError, match=r"no_such\.safetensors"):
+        AcousticPerception(AcousticConfig(model="no_such.safetensors"))
+
+
+def test_a_missing_voice_activity_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"vad\.onnx"):
+        AcousticPerception(AcousticConfig(voice_activity_model=str(tmp_path / "vad.onnx")))
+
+
+def test_a_corrupt_voice_activity_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vad.onnx").write_bytes(b"nonsense")
+    with pytest.raises(ModelError, match=r"vad\.onnx"):
+        AcousticPerception(AcousticConfig(voice_activity_model=str(tmp_path / "vad.onnx")))
+
+
+@pytest.mark.parametrize("wrong", [{"speech_threshold": 1.5}, {"hang_over": 0.0}, {"decision_interval": -1.0}])
+def test_a_setting_out_of_range_is_refused_by_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        AcousticConfig(**wrong)
+
+
+def test_every_setting_is_described() -> None:
+    for field in fields(AcousticConfig):
+        assert field.metadata["description"].endswith(".")
+        if isinstance(field.default, float):
+            assert field.metadata["min"] <= field.default <= field.metadata["max"]
+
+
+def test_it_needs_a_small_part_of_one_core(listener: AcousticPerception, speech: np.ndarray) -> None:
+    play(listener, speech)  # whatever is loaded at first use
+    listener.reset()
+    before = time.process_time()
+    play(listener, np.tile(speech, 3))
+    assert (time.process_time() - before) / (3 * len(speech) / RATE) < 0.15
