@@ -225,7 +225,9 @@ class ValenceDrop:
         if math.isnan(self._valence):
             self._first_ns, self._valence = now, valence
         else:
-            share = 1.0 - math.exp(-max(0, now - self._last_ns) / SECOND / self.SMOOTHING)
+            step, watched = max(0, now - self._last_ns), max(1, now - self._first_ns)
+            # A plain mean at first, so that the very first state does not count more than the others.
+            share = max(1.0 - math.exp(-step / SECOND / self.SMOOTHING), step / watched)
             self._valence += share * (valence - self._valence)
         self._last_ns = now
         if now - self._first_ns >= self.SMOOTHING * SECOND:
@@ -247,14 +249,13 @@ class ValenceDrop:
 class Judge:
     """One condition on the state: a score against limits, for long enough.
 
-    It starts afresh with another person, after NO_EVIDENCE, after a stale or missing stretch, when the clock jumps
-    back, and when it was not asked for longer than ``max_age``.
+    It starts afresh with another person, after NO_EVIDENCE, after a stale state, when the clock jumps back, and when
+    the states it was asked about lie further apart than ``max_age``: none came, or nobody asked.
     """
 
     def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
         self.scorer = scorer
         self.limits = limits or Limits()
-        self._asked_ns: int | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -269,9 +270,6 @@ class Judge:
     def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
         """The answer at ``now_ns``; the same snapshot may be given again and counts once."""
         limits = self.limits
-        if self._asked_ns is not None and not self._goes_on(self._asked_ns, now_ns):
-            self.reset()
-        self._asked_ns = now_ns
         freshness, age = judge_freshness(snapshot, now_ns, limits.max_age, limits.future_tolerance)
         if freshness is not Freshness.FRESH or snapshot is None:
             self.reset()

@@ -270,6 +270,11 @@ def test_a_fall_is_forgotten_after_the_window() -> None:
     assert yes[-1] == pytest.approx(11.0, abs=1.5)
 
 
+def test_one_odd_state_at_first_sight_is_no_height_to_fall_from() -> None:
+    judge = Judge(ValenceDrop(), Limits(enter=0.4, leave=0.2))
+    assert play(judge, lambda t: ("happy", 0.95) if t <= 0.1 else ("sad", 0.8), until=10.0) == []
+
+
 def test_the_history_of_valence_does_not_grow() -> None:
     drop = ValenceDrop(window=10.0)
     for step in range(5000):  # ever more unhappy: the worst case for the history
@@ -321,6 +326,25 @@ def test_time_without_being_asked_is_no_absence() -> None:
         for t in range(20)
     ]
     assert answers == [False] * 20
+
+
+def test_time_without_being_asked_does_not_make_an_absence_longer() -> None:
+    newcomer = Newcomer(hold=0.2, lasts=1.0, away=5.0)
+    assert play(newcomer, lambda _: ("neutral", 0.9), until=3.0)
+    for t in (3.1, 63.0, 63.1):  # nobody for a moment, before and after a minute of something more urgent
+        newcomer.judge(snapshot("", START + t), ns(START + t))
+    answers = [
+        newcomer.judge(snapshot("neutral", START + 63.2 + t / 10, person="other"), ns(START + 63.2 + t / 10)).answer
+        for t in range(20)
+    ]
+    assert answers == [False] * 20
+
+
+def test_when_a_recording_begins_again_its_people_are_new_again() -> None:
+    newcomer = Newcomer(hold=0.5, lasts=1.0)
+    first = play(newcomer, lambda _: ("neutral", 0.9), until=30.0)
+    assert first
+    assert play(newcomer, lambda _: ("neutral", 0.9), until=30.0) == first
 
 
 # --- rest ---------------------------------------------------------------------------------------------------------
