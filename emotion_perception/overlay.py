@@ -58,7 +58,7 @@ def draw(
         uint8 ``(H, W, 3)`` bgr.
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
-    scale = max(0.4, min(canvas.shape[:2]) / 800)
+    scale = max(0.75, min(canvas.shape[:2]) / 480)
     spoken_with = state.face_id if state is not None else ""
     for face in faces:
         _draw_face(canvas, face, scale, face.face_id == spoken_with, scores)
@@ -94,7 +94,8 @@ def _draw_state(canvas: np.ndarray, state: EmotionState, scale: float, scores: b
 
 def _draw_bars(canvas: np.ndarray, emotion: EmotionEstimate, scale: float) -> None:
     """One bar an emotion in the upper left corner: its word, and its probability as length."""
-    row, names, length = round(20 * scale), round(100 * scale), round(120 * scale)
+    row, length = round(17 * scale), round(90 * scale)
+    names = round(12 * scale) + max(cv2.getTextSize(name, _FONT, 0.55 * scale, 1)[0][0] for name in EMOTIONS)
     height, width = min(canvas.shape[0], row * len(EMOTIONS) + row // 2), min(canvas.shape[1], names + length + row)
     canvas[:height, :width] //= 2  # a darker ground
     for i, (name, probability) in enumerate(zip(EMOTIONS, emotion.probabilities, strict=True)):

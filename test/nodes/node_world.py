@@ -80,6 +80,12 @@ class World:
             self.executor.spin_once(timeout_sec=0.02)
         return condition()
 
+    def matched(self, publisher: Any) -> bool:
+        """Whether somebody listens to a publisher; waits until the listener knows of it as well."""
+        found = self.until(lambda: publisher.get_subscription_count() == 1)
+        self.spin(0.25)
+        return found
+
     def close(self) -> None:
         """End all nodes."""
         for node in reversed(self._nodes):

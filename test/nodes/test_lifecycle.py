@@ -92,7 +92,7 @@ def test_an_inactive_node_hears_nothing_and_says_nothing(ros: World):
     node.trigger_activate()
     faces = ros.hear(FaceEmotionArray, "faces/emotions")
     camera = ros.node.create_publisher(Image, "image_raw", 1)
-    assert ros.until(lambda: camera.get_subscription_count() == 1)
+    assert ros.matched(camera)
     camera.publish(image())
     assert ros.until(lambda: len(faces) == 1)
     threads = threading.active_count()
@@ -105,7 +105,7 @@ def test_an_inactive_node_hears_nothing_and_says_nothing(ros: World):
     assert len(faces) == len(node.looked) == 1
 
     node.trigger_activate()
-    assert ros.until(lambda: camera.get_subscription_count() == 1)
+    assert ros.matched(camera)
     camera.publish(image())
     assert ros.until(lambda: len(faces) == 2)
 
@@ -152,7 +152,7 @@ def test_the_newest_image_wins_and_the_lost_ones_are_counted(ros: World):
     camera = ros.node.create_publisher(
         Image, "image_raw", qos.profile("audio_out")
     )  # a long queue: nothing is lost on the way
-    assert ros.until(lambda: camera.get_subscription_count() == 1)
+    assert ros.matched(camera)
     camera.publish(image("0"))
     ros.spin(0.1)
     for number in range(1, 6):
@@ -271,7 +271,7 @@ def test_fusion_tells_both_faces_and_nothing_of_a_broken_message(ros: World):
     node.trigger_activate()
     states = ros.hear(EmotionState, "emotion_state", qos.profile("state"))
     publisher = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", 10)
-    assert ros.until(lambda: publisher.get_subscription_count() == 1)
+    assert ros.matched(publisher)
     broken = conversions.faces_to_message([a_face()], now_header(), 640, 480)
     broken.faces[0].emotion.probabilities = np.full(8, np.nan, np.float32)
     publisher.publish(broken)

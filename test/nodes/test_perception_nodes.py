@@ -34,7 +34,7 @@ def start(ros: World, node_class: type, message_type: type, topic: str, use: str
     assert node.state_label == "inactive", node.problem
     node.trigger_activate()
     publisher = ros.node.create_publisher(message_type, topic, qos.profile(use))
-    assert ros.until(lambda: publisher.get_subscription_count() == 1)
+    assert ros.matched(publisher)
     return node, publisher
 
 
@@ -90,13 +90,16 @@ def test_a_broken_image_is_reported_counted_and_survived(ros: World, change: dic
     node.reporter.tell = told.append
     heard = ros.hear(FaceEmotionArray, "faces/emotions")
     grey = np.full((120, 160, 3), 127, np.uint8)
-    for _ in range(3):
+
+    def send_broken() -> bool:
         broken = conversions.image_to_message(grey, now_header())
         for name, value in change.items():
             setattr(broken, name, value)
         camera.publish(broken)
         ros.spin(0.1)
-    assert ros.until(lambda: node.meter.rejected == 3)
+        return node.meter.rejected >= 3
+
+    assert ros.until(send_broken)
     assert len(told) == 1 and words in told[0]
     assert heard == []
     show(ros, camera, grey, 0.3)
@@ -197,7 +200,7 @@ def test_the_robots_own_voice_is_not_listened_to(ros: World):
     node, microphone = start(ros, AcousticNode, AudioChunk, "audio", "audio_out")
     heard = ros.hear(VoiceEmotion, "voices/emotions")
     robot = ros.node.create_publisher(Bool, "/robot_speaking", qos.profile("switch"))
-    assert ros.until(lambda: robot.get_subscription_count() == 1)
+    assert ros.matched(robot)
     robot.publish(Bool(data=True))
     assert ros.until(lambda: node.extra_diagnostics()["muted"] == "true")
     say(ros, microphone, speech_like(2.0, 16_000, 1), 16_000, node.now_ns)
@@ -225,8 +228,8 @@ def test_pictures_are_drawn_on_only_while_watched_and_keep_their_header(ros: Wor
     watcher = ros.node.create_subscription(
         Image, "emotion/image_annotated", seen.append, qos.profile("annotated_image")
     )
-    assert ros.until(lambda: camera.get_subscription_count() == 1)
-    assert ros.until(lambda: faces.get_subscription_count() == 1)
+    assert ros.matched(camera)
+    assert ros.matched(faces)
     header = now_header()
     camera.publish(conversions.image_to_message(np.full((240, 320, 3), 30, np.uint8), header))
     ros.spin(0.1)
@@ -248,7 +251,7 @@ def test_a_picture_without_faces_is_shown_when_the_next_one_comes(ros: World):
     node.trigger_activate()
     camera = ros.node.create_publisher(Image, "image_raw", qos.profile("image_out"))
     seen = ros.hear(Image, "emotion/image_annotated", qos.profile("annotated_image"))
-    assert ros.until(lambda: camera.get_subscription_count() == 1)
+    assert ros.matched(camera)
     headers = show(ros, camera, np.zeros((48, 64, 3), np.uint8), 0.5)
     assert ros.until(lambda: len(seen) >= 3)
     assert all(message.header in headers for message in seen)
