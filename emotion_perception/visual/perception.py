@@ -168,9 +168,10 @@ class VisualPerception:
             or stamp_ns - self._searched_ns >= self.config.detection_interval * SECOND
             or self.config.detection_interval == 0
         )
-        expected = [(face, box) for face, box in self.tracker.predict(stamp_ns) if face in self._visible]
+        expected = [box for face, box in self.tracker.predict(stamp_ns) if face in self._visible]
+        expected.sort(key=lambda box: -_side(box))
         if not due:
-            found = [self.detector.refine(bgr, box) for _, box in expected[: self.config.max_faces]]
+            found = [self.detector.refine(bgr, box) for box in expected[: self.config.max_faces]]
             if None not in found:
                 return _distinct([face for face in found if face is not None])
         # A face that is not where it was expected moved fast or went out of sight: look everywhere, once.

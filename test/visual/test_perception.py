@@ -20,6 +20,15 @@ FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "models" / "expression.safetensors"
 CLIP = ROOT.parent / "shared" / "data" / "cremad_clips" / "1001_DFA_HAP_XX.flv"
+needs_clip = pytest.mark.skipif(not CLIP.exists(), reason=f"the CREMA-D clip is not there: {CLIP.name}")
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[tuple[np.ndarray, float]]:
+    """Images and their times in seconds."""
+    av = pytest.importorskip("av")
+    with av.open(str(CLIP)) as video:
+        return [(frame.to_ndarray(format="bgr24"), frame.time) for frame in video.decode(video=0)]
 
 
 def overlap(box, expected) -> float:
@@ -143,6 +152,20 @@ def test_a_tiny_picture_is_a_face_by_itself(perception, astronaut):
     assert observed.emotion.name == "happy"
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 2000, 3), (2000, 3), (2, 2)])
+def test_an_image_of_odd_proportions_holds_nobody(perception, shape):
+    assert perception.process(np.zeros(shape, np.uint8), 0) == ()
+    assert perception.still(np.zeros(shape, np.uint8)) == ()
+
+
+def test_a_view_into_a_read_only_buffer_is_as_good_as_a_copy(perception, astronaut):
+    buffer = np.zeros((512, 600, 3), np.uint8)
+    buffer[:, :512] = astronaut
+    buffer.setflags(write=False)
+    [of_view], [of_copy] = perception.still(buffer[:, :512]), perception.still(astronaut)
+    assert of_view.box == of_copy.box
+
+
 @pytest.mark.parametrize("image", [np.zeros((0, 0, 3), np.uint8), np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4))])
 def test_an_image_it_cannot_take_is_refused_and_the_next_is_taken(perception, astronaut, image):
     with pytest.raises(ValueError, match="image"):
@@ -163,17 +186,36 @@ def test_a_setting_out_of_range_is_named(field, value):
         VisualConfig(**{field: value})
 
 
-@pytest.mark.skipif(not CLIP.exists(), reason=f"the CREMA-D clip is not there: {CLIP.name}")
-def test_the_happy_clip_has_one_face_that_is_mostly_happy(perception):
-    av = pytest.importorskip("av")
+def test_a_face_without_features_is_no_evidence(perception):
+    judged = perception.whole_face(np.zeros((48, 48), np.uint8))
+    assert judged.quality == 0
+    assert judged.emotion.confidence == pytest.approx(1 / 7, abs=1e-3)
+
+
+@needs_clip
+def test_two_people_who_walk_past_each_other_keep_their_identities(perception, astronaut, clip):
+    at_front, behind = astronaut[20:200, 150:300], cv2.resize(clip[0][0][40:240, 130:310], (150, 180))
+    for i in range(45):
+        x_front, x_behind = 10 + 10 * i, 470 - 10 * i
+        image = np.full((480, 640, 3), 90, np.uint8)
+        image[150:330, x_behind : x_behind + 150] = behind
+        image[160:340, x_front : x_front + 150] = at_front
+        centres = {face.face_id: face.box.x + face.box.width / 2 for face in perception.process(image, i * FRAME)}
+        if i == 8:
+            goes_right, goes_left = sorted(centres, key=centres.__getitem__)
+    assert len(centres) == 2
+    assert centres[goes_right] > 480
+    assert centres[goes_left] < 150
+
+
+@needs_clip
+def test_the_happy_clip_has_one_face_that_is_mostly_happy(perception, clip):
     ids: Counter[str] = Counter()
     names: Counter[str] = Counter()
-    with av.open(str(CLIP)) as clip:
-        images = [(frame.to_ndarray(format="bgr24"), frame.time) for frame in clip.decode(video=0)]
-    for image, time in images:
+    for image, time in clip:
         for observed in perception.process(image, int(time * SECOND)):
             ids[observed.face_id] += 1
             names[observed.emotion.name] += 1
     assert len(ids) == 1
-    assert ids.total() == len(images)
+    assert ids.total() == len(clip)
     assert names.most_common(1)[0][0] == "happy"
