@@ -253,26 +253,35 @@ export PIP_CONSTRAINT="" UV_CONSTRAINT="" PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LIN
 unset PIP_TARGET PIP_USER PYTHONHOME
 [ -n "$distribution" ] || unset PYTHONPATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
+python_of() { _ROS_WHEELS_BOOTSTRAP_COMPLETE=1 "$1" -c 'import sys; print(sys.version_info[:2], sys.base_prefix)'; }
+
 make_environment() {
-    local site=() now asked='import sys; print(sys.version_info[:2], sys.base_prefix)'
+    local site=() stale=false
     [ -z "$distribution" ] || site=(--system-site-packages)
     mkdir -p "$state"
-    if [ -e "$state/installing" ] && [ -e "$state/ours" ]; then
-        # The last installation was cut off: a package may lie there half. Start anew (downloads are cached).
-        find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
+    # Cut off while installing: a package may lie there half.
+    [ ! -e "$state/installing" ] || stale=true
+    # Made for another ROS 2: its packages would hide this one's.
+    [ ! -e "$state/ros_prefix" ] || [ "$(cat "$state/ros_prefix")" = "$distribution" ] || stale=true
+    if [ -e "$venv/bin/python" ] && [ "$(python_of "$venv/bin/python" || true)" != "$python_identity" ]; then
+        stale=true
+        if [ ! -e "$state/ours" ]; then
+            echo "$venv has another Python than '$python': $python_identity. Remove it, or set EMOTION_PYTHON."
+            return 1
+        fi
     fi
-    if ! _ROS_WHEELS_BOOTSTRAP_COMPLETE=1 "$venv/bin/python" -c '' 2>/dev/null; then
+    if $stale && [ -e "$state/ours" ]; then
+        # Start anew; downloads are cached.
+        find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
+        rm -f "$state/ros_prefix" "$state/packages"
+    fi
+    if ! python_of "$venv/bin/python" >/dev/null 2>&1; then
         [ -e "$venv/pyvenv.cfg" ] || write_state "$state/ours" yes
         if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
             "$python" -m venv "${site[@]}" "$venv"
         else
             uv venv --allow-existing --seed --python "$python" "${site[@]}" "$venv"
         fi
-    fi
-    now="$(_ROS_WHEELS_BOOTSTRAP_COMPLETE=1 "$venv/bin/python" -c "$asked")"
-    if [ "$now" != "$("$python" -c "$asked")" ]; then
-        echo "$venv is made with Python $now, asked for is $("$python" -c "$asked"): remove it, or set EMOTION_PYTHON"
-        return 1
     fi
 }
 
