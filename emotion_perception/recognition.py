@@ -13,7 +13,7 @@ from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerce
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.media import MediaFrame, open_media
 from emotion_perception.types import EmotionState, FaceObservation
-from emotion_perception.visual.perception import VisualConfig, VisualPerception
+from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
 
 SECOND = 1_000_000_000  # ns
 
@@ -67,7 +67,7 @@ class Recognizer:
 
     def image(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one picture, uint8 ``(H, W, 3)`` bgr; a picture of 64 pixels or smaller is itself the face."""
-        return self.visual.still(image)
+        return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
 
     def media(self, path: Path) -> Iterator[Moment]:
         """The state every ``step`` seconds of a video or sound file, and once at its end.

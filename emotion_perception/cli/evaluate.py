@@ -20,8 +20,9 @@ examples:
   emotion-eval acoustic --data ../shared/data/ravdess_speech --split test --out runs/ravdess
   emotion-eval visual --data my_photos --out runs/mine
 
-OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png and calibration.png. The last line on stdout
-is one JSON object: n, accuracy, accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece, seconds and counts."""
+OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png and calibration.png. The last line on
+stdout is one JSON object: n, accuracy, accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece,
+seconds, and how the files were read."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.corruption and args.model != "visual":
-        parser.error("--corruption damages faces; it goes with emotion-eval visual")
+    if args.corruption and (args.model != "visual" or not args.data.is_file()):
+        parser.error("--corruption damages the faces of ferplus.npz; it goes with emotion-eval visual")
     if not args.data.exists():
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
@@ -59,7 +60,9 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         if args.model == "visual":
-            cases = evaluation.visual(args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption)
+            cases = evaluation.visual(
+                args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption
+            )
         else:
             cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
         extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts}

@@ -68,9 +68,11 @@ def main(argv: list[str] | None = None) -> int:
 def _recognize(recognizer: Recognizer, path: Path) -> None:
     from tqdm import tqdm
 
-    from emotion_perception.media import is_image, read_image
+    from emotion_perception.media import open_media, read_image
 
-    if is_image(path):
+    with open_media(path) as media:
+        is_image = media.is_image
+    if is_image:
         faces = recognizer.image(read_image(path))
         for face in faces:
             _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})

@@ -12,8 +12,9 @@ EPILOG = """examples:
   emotion-train acoustic --data ../shared/data --out models/voice.safetensors
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
 
-A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins anew.
-DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is used)."""
+A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
+anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
+used)."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -8,18 +8,20 @@ import math
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch."""
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  (for libraries that draw from numpy's global state)
     torch.manual_seed(seed)
 
 
@@ -31,11 +33,11 @@ def one_cycle(step: int, total: int, warm_up: float = 0.15, floor: float = 1e-3)
     return max(floor, 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise))))
 
 
-class MovingAverage:
+class MovingAverage(Generic[Network]):
     """Exponential moving average of a module's weights and buffers (Polyak & Juditsky 1992), warmed up."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+    def __init__(self, module: Network, decay: float) -> None:
+        self.module: Network = copy.deepcopy(module).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
 
@@ -65,7 +67,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:
-    """Write fp16 weights as safetensors; ``card`` (JSON-able: architecture, labels, calibration, scores) is its metadata.
+    """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, architecture, calibration, scores) is its metadata.
 
     Batch-norm statistics stay fp32: their variances span too wide a range for fp16.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from emotion_perception.errors import ModelError
 from emotion_perception.learning.corruptions import corrupt
 from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.speech_corpora import CORPORA, load_speech
 from emotion_perception.media import MediaError, read_audio, read_image
-from emotion_perception.resources import model_path
 from emotion_perception.types import EmotionEstimate
 
 
@@ -29,59 +28,49 @@ class Cases:
     counts: dict[str, int]  # how the cases were read
 
 
-def visual(
-    data: Path, split: str, labels: str, weights: Path | None = None, corruption: str | None = None
-) -> Cases:
+def visual(data: Path, split: str, labels: str, weights: Path | None = None, corruption: str | None = None) -> Cases:
     """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
 
     In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
-    smaller, the whole picture is the face. ``corruption`` names damage done to the 48-pixel faces first.
+    smaller, the whole picture is the face. ``corruption`` names damage done to the faces of the
+    archive first.
 
     Raises:
         ValueError, OSError: the data are not readable.
         ModelError: a model file is missing or corrupt.
     """
-    from emotion_perception.visual.detector import FaceDetector
-    from emotion_perception.visual.expression import ExpressionClassifier
-    from emotion_perception.visual.perception import SMALL_PICTURE, crop_face, whole_face
+    from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
 
-    classifier = ExpressionClassifier(weights or _published("expression.safetensors"))
+    perception = VisualPerception(VisualConfig(expression_model=str(weights)) if weights else VisualConfig())
     counts: Counter[str] = Counter()
+    estimates: list[EmotionEstimate] = []
     if data.is_file():
         archive = load_ferplus_faces(data, split, labels)
-        crops, truth = archive.faces, archive.labels
+        crops = corrupt(archive.faces, corruption) if corruption else archive.faces
+        for crop in tqdm(crops, desc="expressions", unit="face"):
+            estimates.append(perception.whole_face(crop).emotion)
         counts["whole_picture_small"] = len(crops)
-        title = f"{classifier.name} on {data.name} {split}, {labels} labels"
-    else:
-        files = load_folders(data, IMAGE_SUFFIXES)
-        detector = FaceDetector()
-        found: list[np.ndarray] = []
-        kept: list[int] = []
-        for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="faces", unit="picture"):
-            try:
-                image = read_image(path)
-            except MediaError as error:
-                tqdm.write(f"left out: {error}")
-                counts["unreadable"] += 1
-                continue
-            faces = [] if max(image.shape[:2]) <= SMALL_PICTURE else detector.detect(image)
-            if faces:
-                counts["face_found"] += 1
-                found.append(crop_face(image, max(faces, key=lambda face: face.box.width * face.box.height)))
-            else:
-                counts["whole_picture_small" if max(image.shape[:2]) <= SMALL_PICTURE else "whole_picture_no_face"] += 1
-                found.append(whole_face(image))
-            kept.append(int(label))
-        crops = np.stack(found) if found else np.empty((0, 48, 48), np.uint8)
-        truth = np.array(kept, dtype=np.int64)
-        title = f"{classifier.name} on {data.name}"
-    if corruption:
-        crops = corrupt(crops, corruption)
-        title = f"{title}, {corruption}"
-    estimates: list[EmotionEstimate] = []
-    for start in tqdm(range(0, len(crops), 64), desc="expressions", unit="batch"):
-        estimates += classifier.classify(crops[start : start + 64])
-    return _cases(title, estimates, truth, counts)
+        title = f"{perception.classifier.name} on {data.name} {split}, {labels} labels"
+        title += f", {corruption}" if corruption else ""
+        return _cases(title, estimates, archive.labels, counts)
+    files = load_folders(data, IMAGE_SUFFIXES)
+    kept: list[int] = []
+    for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):
+        try:
+            image = read_image(path)
+        except MediaError as error:
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+            counts["unreadable"] += 1
+            continue
+        faces = () if is_whole_face(image) else perception.still(image)
+        if faces:
+            counts["face_found"] += 1
+        else:
+            counts["whole_picture_small" if is_whole_face(image) else "whole_picture_no_face"] += 1
+        face = faces[0] if faces else perception.whole_face(image)
+        estimates.append(face.emotion)
+        kept.append(int(label))
+    return _cases(f"{perception.classifier.name} on {data.name}", estimates, np.array(kept, dtype=np.int64), counts)
 
 
 def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
@@ -102,7 +91,7 @@ def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
     else:
         files = load_folders(data, AUDIO_SUFFIXES)
         paths, labels, title = files.paths, files.labels, data.name
-    perception = AcousticPerception(AcousticConfig(model=str(weights or "")))
+    perception = AcousticPerception(AcousticConfig(model=str(weights)) if weights else AcousticConfig())
     counts: Counter[str] = Counter()
     estimates: list[EmotionEstimate] = []
     kept: list[int] = []
@@ -111,20 +100,13 @@ def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
             samples, rate = read_audio(path)
             clip = perception.clip(samples, rate)
         except (MediaError, ValueError) as error:
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {error}", file=sys.stderr)
             counts["unreadable"] += 1
             continue
         counts["speech_found" if clip.speech_found else "no_speech_found"] += 1
         estimates.append(clip.emotion)
         kept.append(int(label))
     return _cases(f"voice model on {title}", estimates, np.array(kept, dtype=np.int64), counts)
-
-
-def _published(name: str) -> Path:
-    try:
-        return model_path(name)
-    except FileNotFoundError as error:
-        raise ModelError(str(error)) from None
 
 
 def _cases(title: str, estimates: list[EmotionEstimate], labels: np.ndarray, counts: Counter[str]) -> Cases:

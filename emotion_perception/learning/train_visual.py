@@ -56,7 +56,7 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> di
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card."""
     seed_everything(config.seed)
     training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
-    net = ExpressionNet(config.net).to(memory_format=torch.channels_last)
+    net = ExpressionNet(config.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     plain = [p for p in net.parameters() if p.dim() <= 1]
@@ -194,8 +194,8 @@ def evaluate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
 def calibrate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
     """Scale the two heads so that their log-linear blend is calibrated to the crowd's majority on ``split``.
 
-    ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``. The blend's proportion minimises the
-    summed log loss on both label sets; its common temperature (Guo et al. 2017) the log loss on the majority alone.
+    ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``. The blend's proportion minimises
+    the summed log loss on both label sets; its temperature (Guo et al. 2017) the log loss on the majority alone.
     """
     ferplus, fer2013, _ = predict(net, split.faces)
     crowd = (split.majority >= 0) & (split.majority < N_VISUAL)

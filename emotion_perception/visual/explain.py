@@ -76,7 +76,9 @@ def draw_explanation(face: np.ndarray, explanation: Explanation, size: int = 288
     share = 0.6 * heat[..., None]
     blend = (grey * (1 - share) + colour * share).round().astype(np.uint8)
     both = np.concatenate([grey, blend], axis=1)
-    cv2.putText(both, explanation.emotion, (size + 8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA)
+    cv2.putText(
+        both, explanation.emotion, (size + 8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA
+    )
     return both
 
 

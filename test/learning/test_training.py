@@ -77,9 +77,10 @@ def test_training_killed_after_an_epoch_resumes_to_the_same_weights(archive, tmp
         save_checkpoint(path, state)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train_visual, "save_checkpoint", save_then_die)
+    monkeypatch.setattr(train_visual, "save_checkpoint", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
         train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+    monkeypatch.setattr(train_visual, "save_checkpoint", save_checkpoint)
     assert load_checkpoint(tmp_path / "resumed.ckpt")["epoch"] == 1
     train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
     whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "resumed.safetensors")
