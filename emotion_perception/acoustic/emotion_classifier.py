@@ -16,19 +16,13 @@ import openvino.opset13 as ops
 from emotion_perception.acoustic.features import N_MELS, log_mel, normalise
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
+from emotion_perception.inference import ONE_THREAD, read_weights
 from emotion_perception.types import EmotionEstimate
-from emotion_perception.visual.expression import read_weights
 
 EPSILON = 1e-5  # torch's batch norm
 SHORTEST = 1600  # samples: a tenth of a second has no emotion in it, but it must not break anything
-# One thread: the vision needs the others. fp32: bfloat16, the default where the CPU has it, moves probabilities by a
-# percent.
-COMPILE = {
-    "PERFORMANCE_HINT": "LATENCY",
-    "INFERENCE_NUM_THREADS": 1,
-    "NUM_STREAMS": 1,
-    "INFERENCE_PRECISION_HINT": "f32",
-}
+# fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
+COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class _Graph:
