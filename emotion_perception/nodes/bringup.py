@@ -19,7 +19,6 @@ from emotion_perception.resources import config_path
 EXIT_BAD_ARGUMENT = 2
 EXIT_NO_INPUT = 66  # media_source_node's, too
 WATCH_PERIOD = 0.1  # s
-MODELS_LOAD_IN = 60.0  # s that the source waits for the nodes that look and listen
 
 EXAMPLES = """examples:
   emotion-bringup                                     the robot's drivers publish /image_raw and /audio
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = vars(parser.parse_args(argv))
     loop = options.pop("loop")
     # A source that plays alone ends the graph with it: at the file's end, or where it cannot be read.
-    source_parameters = {"loop": loop, "at_end": "exit", "wait_for_listeners": MODELS_LOAD_IN}
+    source_parameters = {"loop": loop, "at_end": "exit"}
     stop = threading.Event()
     wait_for_signal(stop)
     try:

@@ -18,7 +18,6 @@ from emotion_perception.media import MediaError
 from emotion_perception.nodes.bringup import (
     EXIT_BAD_ARGUMENT,
     EXIT_NO_INPUT,
-    MODELS_LOAD_IN,
     start_graph,
     wait_for_signal,
 )
@@ -81,9 +80,7 @@ def play(options: argparse.Namespace, source: str, window: Any, stop: threading.
         "overlay": "false" if options.headless else "true",
         "log_level": "warn",
     }
-    supervisor = start_graph(
-        arguments, {"duration": options.duration, "at_end": "exit", "wait_for_listeners": MODELS_LOAD_IN}
-    )
+    supervisor = start_graph(arguments, {"duration": options.duration, "at_end": "exit"})
     try:
         with States(window is not None) as states:
             end = None

@@ -133,12 +133,15 @@ def test_the_launch_file_starts_what_the_table_says():
     for name, argument in ARGUMENTS.items():
         context.launch_configurations[name] = given.get(name, argument.default)
     started = module.start_nodes(context)
-    wanted = graph_nodes(given)
-    assert [perform_substitutions(context, action.process_description.executable[:0]) for action in started]
-    for action, node in zip(started, wanted, strict=True):
-        assert action.node_package == "emotion_perception"
-        assert action.node_executable == node.executable
-        assert len(action.process_description.cmd) > 0
+    for action, node in zip(started, graph_nodes(given), strict=True):
+        assert (action.node_package, action.node_executable) == ("emotion_perception", node.executable)
+        # Evaluates name, namespace, remappings and parameters, as launch does when it starts the node.
+        action._perform_substitutions(context)
+        assert action.node_name == f"/robot1/{node.name}"
+        command = [perform_substitutions(context, part) for part in action.cmd]
+        for old, new in node.remappings:
+            assert f"{old}:={new}" in command
+        assert "--params-file" in command and f"{node.logger}:=info" in command
 
 
 # --- processes
