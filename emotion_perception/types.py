@@ -91,7 +91,7 @@ class FaceDetection:
 
     box: Box
     score: float  # 0..1
-    landmarks: np.ndarray  # (5, 2) float32 px: right eye, left eye, nose tip, right and left mouth corner (the person's own right)
+    landmarks: np.ndarray  # (5, 2) float32 px: eyes, nose tip, mouth corners; of each pair the person's own right first
 
 
 @dataclass(frozen=True)

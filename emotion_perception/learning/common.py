@@ -67,7 +67,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
 
 
 def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:
-    """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, architecture, calibration, scores) is its metadata.
+    """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, network, calibration, scores) is its metadata.
 
     Batch-norm statistics stay fp32: their variances span too wide a range for fp16.
     """

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -193,7 +192,7 @@ def fit(
             losses.append(loss.item())
         scores: dict = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
         if held is not None:
-            scores |= evaluate(cast(VoiceNet, average.module), validation, held)
+            scores |= evaluate(average.module, validation, held)
         history.append(scores)
         tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
         if checkpoint is not None:
@@ -208,7 +207,7 @@ def fit(
                     "history": history,
                 },
             )
-    return cast(VoiceNet, average.module), history
+    return average.module, history
 
 
 def draw_batch(

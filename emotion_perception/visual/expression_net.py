@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
 
 
 class ExpressionNet(nn.Module):
-    """``(N, 1, 48, 48)`` grey faces, 0..255 -> FER+ logits ``(N, 8)``, FER2013 logits ``(N, 7)``, intensity logits ``(N, 7)``.
+    """Grey faces ``(N, 1, 48, 48)``, 0..255 -> logits: FER+ ``(N, 8)``, FER2013 ``(N, 7)``, intensity ``(N, 7)``.
 
     The first seven columns of each are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`; the FER+ head's eighth is
     contempt. Each face is standardised inside the network, so that exposure and contrast of the camera cancel.
