@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,6 +138,7 @@ def test_the_launch_file_starts_what_the_table_says():
         assert (action.node_package, action.node_executable) == ("emotion_perception", node.executable)
         # Evaluates name, namespace, remappings and parameters, as launch does when it starts the node.
         action._perform_substitutions(context)
+        context.extend_locals({"ros_specific_arguments": defaultdict(str)})
         assert action.node_name == f"/robot1/{node.name}"
         command = [perform_substitutions(context, part) for part in action.cmd]
         for old, new in node.remappings:
