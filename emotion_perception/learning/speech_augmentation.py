@@ -118,9 +118,9 @@ def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) ->
 
     It is shorter where the clip is.
     """
-    span = min(len(mel), int(frames * tempo))
+    span = min(len(mel), round(frames * tempo))
     start = rng.integers(len(mel) - span + 1)
-    n = max(1, min(frames, int(span / tempo)))
+    n = max(1, min(frames, round(span / tempo)))
     position = start + np.arange(n) * ((span - 1) / max(1, n - 1))
     low = np.minimum(position.astype(int), len(mel) - 1)
     high = np.minimum(low + 1, len(mel) - 1)
