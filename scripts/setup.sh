@@ -271,7 +271,8 @@ make_environment() {
         fi
     fi
     if $stale && [ -e "$state/ours" ]; then
-        # Start anew; downloads are cached.
+        # Start anew; downloads are cached. (Cut off here, the next call does it again.)
+        touch "$state/installing"
         find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
         rm -f "$state/ros_prefix" "$state/packages"
     fi
