@@ -470,9 +470,9 @@ def match_shape(
     correlations = {shape: correlation(v, template(shape, x), trust[known]) for shape in shapes}
     best = max(shapes, key=correlations.__getitem__)
     r = correlations[best]
-    share = f"{SHAPE_TEXT[best]} has a correlation of {r:.2f} and explains {100 * r * r:.0f} % of the variance"
+    share = f"a correlation of {r:.2f} explains {100 * r * r:.0f} % of the variance"
     if r < MIN_CORRELATION:
-        return ShapeMatch(ArcShape.NONE, r, correlations, f"the nearest, {share}; half is needed")
+        return ShapeMatch(ArcShape.NONE, r, correlations, f"{SHAPE_TEXT[best]} comes nearest, {share}; half is needed")
     return ShapeMatch(best, r, correlations, share)
 
 

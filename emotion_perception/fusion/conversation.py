@@ -54,8 +54,8 @@ class ConversationConfig:
         ValueError: a value is out of range; the message names field, value and range.
     """
 
-    directory: Path | None = field(
-        default=None,
+    directory: str = field(
+        default="",
         metadata={"description": "Folder for journals and reports of conversations. Empty: nothing is stored."},
     )
     auto_start: bool = field(
@@ -82,6 +82,11 @@ class ConversationConfig:
         1.0, 0.0, 60.0, "A power cut loses so much (s) of the journal at most; 0 syncs each sample."
     )
 
+    @property
+    def folder(self) -> Path | None:
+        """``directory`` as a path, ``~`` expanded; None where nothing is to be stored."""
+        return Path(self.directory).expanduser() if self.directory else None
+
     def __post_init__(self) -> None:
         for item in fields(self):
             value, meta = getattr(self, item.name), item.metadata
@@ -89,6 +94,10 @@ class ConversationConfig:
                 raise ValueError(f"{item.name} must be {meta['min']:g} to {meta['max']:g}, got {value}")
             if "choices" in meta and value not in meta["choices"]:
                 raise ValueError(f"{item.name} must be one of {', '.join(meta['choices'])}, got {value!r}")
+        try:
+            _ = self.folder
+        except RuntimeError as error:  # ~ of an unknown user
+            raise ValueError(f"directory {self.directory!r}: {error}") from None
         if self.hold_s * self.sample_rate < 1:
             raise ValueError(f"hold_s ({self.hold_s:g}) must reach to the next sample (1 / {self.sample_rate:g} s)")
 
@@ -466,7 +475,7 @@ class Conversations:
 
     def recover(self) -> list[Outcome]:
         """Finish the journals that killed processes left in the folder; one that is being written is left alone."""
-        folder = self.config.directory
+        folder = self.config.folder
         if folder is None or not folder.is_dir():
             return []
         outcomes = []
@@ -507,8 +516,8 @@ class Conversations:
 
     def _begin(self, conversation: Conversation) -> Conversation:
         self._running = conversation
-        if self.config.directory is not None:
-            path = self.config.directory / (conversation.interaction_id + JOURNAL_SUFFIX)
+        if self.config.folder is not None:
+            path = self.config.folder / (conversation.interaction_id + JOURNAL_SUFFIX)
             self._journal = Journal(path, self.config.sync_s)
             self._journal.append(_start_record(conversation), sync=True)
         self._tell(f"interaction {conversation.interaction_id} started")
@@ -574,8 +583,8 @@ class Conversations:
                 self.last = Outcome(summary, files, "")
 
     def _write(self, summary: ConversationSummary, records: Iterator[dict[str, Any]]) -> tuple[Path, ...]:
-        assert self.config.directory is not None
-        return report.write_files(self.config.directory, summary, samples_of(records))
+        assert self.config.folder is not None
+        return report.write_files(self.config.folder, summary, samples_of(records))
 
     def _watch_disk(self) -> None:
         """Say once that the disk refuses, and once that it takes again."""

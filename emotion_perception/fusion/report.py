@@ -264,10 +264,11 @@ def _score_section(summary: ConversationSummary) -> str:
             '<div class="score"><strong>&ndash;</strong><span>No satisfaction score: '
             f"{escape(result.reason)}.</span></div>"
         )
+    large = [(item.text, item.points) for item in result.factors if abs(item.points) >= 0.5]
+    rest = sum(item.points for item in result.factors if abs(item.points) < 0.5)
     rows = "".join(
-        f'<tr><td>{escape(item.text)}</td><td class="n">{item.points:+.1f}</td></tr>'
-        for item in result.factors
-        if abs(item.points) >= 0.05
+        f'<tr><td>{escape(text)}</td><td class="n">{points:+.1f}</td></tr>'
+        for text, points in [*large, ("all else", rest)]
     )
     return (
         f'<div class="score"><strong>{result.score} &plusmn; {result.margin}</strong>'

@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -16,9 +17,11 @@ from std_msgs.msg import Header
 
 from emotion_msgs.msg import (
     AudioChunk,
+    EmotionArc,
     EmotionStateArray,
     FaceEmotion,
     FaceEmotionArray,
+    InteractionSummary,
     ModalityEvidence,
     VoiceEmotion,
 )
@@ -35,6 +38,10 @@ from emotion_perception.types import (
     FaceObservation,
     VoiceObservation,
 )
+
+if TYPE_CHECKING:
+    from emotion_perception.fusion.arc import Arc
+    from emotion_perception.fusion.conversation import Outcome
 
 SECOND = 1_000_000_000  # ns
 MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
@@ -457,3 +464,76 @@ def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
         "latency_ms": round(1000 * duration_to_seconds(message.latency), 2),
         "face_id": message.face_id,
     }
+
+
+# --- conversations ------------------------------------------------------------------------------------------------
+
+
+def arc_to_message(arc: Arc, interaction_id: str = "", person_id: str = "") -> EmotionArc:
+    """An arc; what is not known is NaN, as in the arc."""
+    return EmotionArc(
+        header=make_header(arc.end_ns),
+        interaction_id=interaction_id,
+        person_id=person_id,
+        start=ns_to_stamp(arc.start_ns),
+        step=seconds_to_duration(arc.step),
+        status=array.array("B", arc.status.tobytes()),
+        labels=array.array("B", arc.labels.tobytes()),
+        confidence=_floats(arc.confidence),
+        valence=_floats(arc.valence),
+        arousal=_floats(arc.arousal),
+        valence_deviation=_floats(arc.valence_sd),
+        arousal_deviation=_floats(arc.arousal_sd),
+        smooth_valence=_floats(arc.smooth_valence),
+        turning_points=[point.index for point in arc.turning_points],
+        shape=int(arc.shape.shape),
+        shape_correlation=arc.shape.correlation,
+        valence_trend=arc.valence_trend,
+        arousal_trend=arc.arousal_trend,
+    )
+
+
+def outcome_to_message(outcome: Outcome) -> InteractionSummary:
+    """The summary of an interaction that has ended, and where it is stored."""
+    summary = outcome.summary
+    satisfaction = summary.satisfaction
+
+    def moment(found: tuple[float, float] | None) -> tuple[Time, float]:
+        if found is None:
+            return Time(), math.nan
+        return ns_to_stamp(summary.start_ns + round(found[0] * SECOND)), found[1]
+
+    best_moment, best_valence = moment(summary.best)
+    worst_moment, worst_valence = moment(summary.worst)
+    return InteractionSummary(
+        header=make_header(summary.end_ns),
+        interaction_id=summary.interaction_id,
+        name=summary.name,
+        person_id=summary.person_id,
+        start=ns_to_stamp(summary.start_ns),
+        duration=seconds_to_duration(summary.duration),
+        ended_by=summary.ended_by,
+        recovered=summary.recovered,
+        coverage=summary.coverage,
+        visual_coverage=summary.visual_coverage,
+        acoustic_coverage=summary.acoustic_coverage,
+        emotion=estimate_to_message(summary.emotion),
+        seconds_by_label=summary.seconds_by_label.astype(np.float32),
+        label_changes=summary.label_changes,
+        best_moment=best_moment,
+        best_valence=best_valence,
+        worst_moment=worst_moment,
+        worst_valence=worst_valence,
+        valence_change=summary.valence_change,
+        satisfaction=math.nan if satisfaction.score is None else float(satisfaction.score),
+        satisfaction_margin=math.nan if satisfaction.margin is None else float(satisfaction.margin),
+        satisfaction_factors=[f"{item.points:+.1f} {item.text}" for item in satisfaction.factors],
+        satisfaction_reason=satisfaction.reason,
+        arc=arc_to_message(summary.arc, summary.interaction_id, summary.person_id),
+        text=summary.text,
+        files=[str(path) for path in outcome.files],
+    )
+
+
+def _floats(values: np.ndarray) -> array.array[float]:
+    return array.array("f", values.astype(np.float32).tobytes())

@@ -267,6 +267,10 @@ _VISUAL_FIELDS: _Rows = {
     "id_seed": ("-1: face ids are drawn at random; from 0 on: they are the same in every run.", "", -1, 2**31 - 1),
 }
 
+_INTERACTION = (
+    Parameter("arc_period", 1.0, "Time between two messages on interaction/arc.", unit="s", low=0.1, high=60.0),
+)
+
 
 def config_parameters(config_class: type, rows: _Rows | None = None) -> tuple[Parameter, ...]:
     """Parameters from a core configuration: defaults are its own, the rest is in its metadata or in ``rows``."""
@@ -304,6 +308,13 @@ def fusion_parameters() -> tuple[Parameter, ...]:
     return _FUSION + config_parameters(FusionConfig)
 
 
+def interaction_parameters() -> tuple[Parameter, ...]:
+    """Those of ``interaction_node``."""
+    from emotion_perception.fusion.conversation import ConversationConfig
+
+    return _INTERACTION + config_parameters(ConversationConfig)
+
+
 def tables() -> dict[str, tuple[Parameter, ...]]:
     """Every node's own parameters, by executable."""
     return {
@@ -311,6 +322,7 @@ def tables() -> dict[str, tuple[Parameter, ...]]:
         "visual_node": visual_parameters(),
         "acoustic_node": acoustic_parameters(),
         "fusion_node": fusion_parameters(),
+        "interaction_node": interaction_parameters(),
         "overlay_node": OVERLAY,
     }
 

@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def stored(folder: Path) -> Conversations:
-    return Conversations(ConversationConfig(directory=folder))
+    return Conversations(ConversationConfig(directory=str(folder)))
 
 
 # --- who starts and ends them -------------------------------------------------------------------------------------
@@ -218,7 +218,14 @@ def test_outside_any_conversation_the_arc_is_that_of_the_last_minute() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"sample_rate": 0.0}, {"hold_s": 1e6}, {"engage_on": "smell"}, {"hold_s": 0.1, "sample_rate": 5.0}]
+    "wrong",
+    [
+        {"sample_rate": 0.0},
+        {"hold_s": 1e6},
+        {"engage_on": "smell"},
+        {"hold_s": 0.1, "sample_rate": 5.0},
+        {"directory": "~nobody_of_this_name/conversations"},
+    ],
 )
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -300,10 +307,9 @@ def test_every_sample_is_in_the_file_as_soon_as_it_was_taken(folder: Path) -> No
 
 CHILD = """
 import sys, time
-from pathlib import Path
 from played_conversation import START, play
 from emotion_perception.fusion.conversation import ConversationConfig, Conversations
-conversations = Conversations(ConversationConfig(directory=Path(sys.argv[1])))
+conversations = Conversations(ConversationConfig(directory=sys.argv[1]))
 conversations.start(START, name="desk 3")
 for count, (state, time_ns) in enumerate(play(("happy", 60), ("angry", 3600)), 1):
     conversations.add(state, time_ns)
@@ -403,7 +409,7 @@ def test_a_journal_without_a_beginning_is_set_aside_and_reported(folder: Path) -
     path = unfinished(folder, ("happy", 5))
     path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
     warnings: list[str] = []
-    conversations = Conversations(ConversationConfig(directory=folder), warn=warnings.append)
+    conversations = Conversations(ConversationConfig(directory=str(folder)), warn=warnings.append)
     assert conversations.recover() == []
     assert [each.name for each in folder.iterdir()] == [path.name + ".damaged"]
     assert len(warnings) == 1 and path.name in warnings[0]
@@ -475,7 +481,7 @@ def test_a_full_disk_loses_nothing_once_it_has_room_again(folder: Path, disk: Di
 
 def test_a_conversation_that_ends_on_a_full_disk_is_written_when_there_is_room(folder: Path, disk: Disk) -> None:
     said: list[str] = []
-    conversations = Conversations(ConversationConfig(directory=folder), tell=said.append, warn=said.append)
+    conversations = Conversations(ConversationConfig(directory=str(folder)), tell=said.append, warn=said.append)
     conversations.start(at(0))
     run(conversations, ("happy", 20))
     disk.room = 0
@@ -498,7 +504,7 @@ def test_a_conversation_that_ends_on_a_full_disk_is_written_when_there_is_room(f
 def test_a_folder_that_cannot_be_made_is_a_problem_told_not_an_exception(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
-    conversations = Conversations(ConversationConfig(directory=blocker / "conversations"))
+    conversations = Conversations(ConversationConfig(directory=str(blocker / "conversations")))
     assert conversations.recover() == []
     conversations.start(at(0))
     assert str(blocker / "conversations") in conversations.problem

@@ -1,0 +1,136 @@
+"""Conversations: ``emotion_state`` to ``interaction/arc``, services ``interaction/start`` and ``interaction/stop``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from emotion_msgs.msg import EmotionArc, EmotionState
+from emotion_msgs.srv import StartInteraction, StopInteraction
+from emotion_perception.fusion.conversation import ConversationConfig, ConversationError, Conversations
+from emotion_perception.nodes import conversions
+from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.nodes.lifecycle import PerceptionNode, run
+from emotion_perception.nodes.parameters import interaction_parameters
+
+MAX_AGE = 2 * SECOND  # ns; an older state is a latched one from before, not news
+
+
+class InteractionNode(PerceptionNode):
+    """Keeps the course of the conversation that is going on, and stores it where a folder is configured."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("interaction_node", interaction_parameters(), **options)
+        self._conversations = None
+        self._arc = None
+        self._services: list[Any] = []
+        self._published_ns = 0
+
+    def configure(self) -> None:
+        """Finish what a killed process left behind; make publisher and services."""
+        log = self.get_logger()
+        self._conversations = Conversations(self.parameters.config(ConversationConfig), log.info, log.warning)
+        self._conversations.recover()
+        self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
+        self._services = [
+            self.create_service(StartInteraction, "interaction/start", self._on_start),
+            self.create_service(StopInteraction, "interaction/stop", self._on_stop),
+        ]
+
+    def activate(self) -> None:
+        """Listen; whoever is there now has just come."""
+        self._conversations.forget("the node starts to listen")
+        self._published_ns = 0
+        self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
+        self.every(min(1.0, self.parameters["arc_period"]), self._on_tick)
+
+    def deactivate(self) -> None:
+        """End what is going on, as no more is heard of it."""
+        if self._conversations is not None:
+            self._conversations.close(self.now_ns, "the node was stopped")
+
+    def cleanup(self) -> None:
+        """Free everything; what could not be stored is told and gone."""
+        while self._services:
+            self.destroy_service(self._services.pop())
+        if self._conversations is not None and self._conversations.unsaved:
+            self.get_logger().error(f"not stored: {self._conversations.problem}")
+        self._conversations = self._arc = None
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """The interaction going on, and what is wrong with the disk."""
+        if self._conversations is None:
+            return {}
+        running = self._conversations.running
+        return {
+            "interaction": running.interaction_id if running else "none",
+            "samples": str(running.samples if running else 0),
+            "completed": str(self._conversations.completed),
+            "waiting for the disk": str(self._conversations.unsaved),
+            "storage": self._conversations.problem or str(self.parameters["directory"] or "off"),
+        }
+
+    def _on_state(self, message: EmotionState) -> None:
+        try:
+            state = conversions.state_from_message(message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        latency = conversions.duration_to_seconds(message.latency)
+        made_ns = state.stamp_ns + round(latency * SECOND)
+        if abs(self.now_ns - made_ns) > MAX_AGE:
+            self.reject("emotion_state: made more than 2 s from now by this node's clock; dropped", "emotion_state age")
+            return
+        self._conversations.add(state, made_ns)
+        self.meter.done(latency)
+
+    def _on_tick(self) -> None:
+        now = self.now_ns
+        self._conversations.tick(now)
+        if not 0 <= now - self._published_ns < self.parameters["arc_period"] * SECOND * 0.95:
+            interaction_id, person_id, arc = self._conversations.arc(now)
+            self._arc.publish(conversions.arc_to_message(arc, interaction_id, person_id))
+            self._published_ns = now
+
+    def _on_start(
+        self, request: StartInteraction.Request, response: StartInteraction.Response
+    ) -> StartInteraction.Response:
+        if self.state_label != "active":
+            response.message = f"interaction_node is {self.state_label}, not active"
+            return response
+        try:
+            started = self._conversations.start(self.now_ns, request.person_id, request.name)
+        except ConversationError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.interaction_id = started.interaction_id
+        response.start = conversions.ns_to_stamp(started.start_ns)
+        problem = self._conversations.problem
+        response.message = f"kept in memory for now: {problem}" if problem else ""
+        return response
+
+    def _on_stop(
+        self, request: StopInteraction.Request, response: StopInteraction.Response
+    ) -> StopInteraction.Response:
+        if self._conversations is None:
+            response.message = f"interaction_node is {self.state_label}"
+            return response
+        try:
+            outcome = self._conversations.stop(self.now_ns, request.interaction_id)
+        except ConversationError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.summary = conversions.outcome_to_message(outcome)
+        response.message = f"not stored yet: {outcome.problem}" if outcome.problem else ""
+        return response
+
+
+def main() -> int:
+    """Console script ``interaction_node``."""
+    return run(InteractionNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
