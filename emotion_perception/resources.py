@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from emotion_perception.errors import ModelError
+
 PACKAGE = "emotion_perception"
 DEMO_CLIP = "demo_clip.mp4"
 
@@ -53,6 +55,20 @@ def model_path(name: str) -> Path:
         FileNotFoundError: it is nowhere; the message names every path tried.
     """
     return find_resource(str(Path("models") / name))
+
+
+def find_model(model: str) -> Path:
+    """A model by its path or, where no such file is, by its name in ``models/``.
+
+    Raises:
+        ModelError: it is nowhere; the message names every path tried.
+    """
+    if Path(model).is_file():
+        return Path(model)
+    try:
+        return model_path(model)
+    except FileNotFoundError as error:
+        raise ModelError(f"model not found: {error}") from None
 
 
 def config_path(name: str) -> Path:

@@ -80,4 +80,5 @@ def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
+    partial.chmod(0o644)  # safetensors makes it private
     os.replace(partial, path)

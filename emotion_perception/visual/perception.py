@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.resources import find_model
 from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.detector import FaceDetector, check_image, suppress
@@ -32,7 +33,7 @@ CANDIDATE_SCORE = 0.6
 class VisualConfig:
     """Everything that can be set; each is a ROS parameter of ``visual_node`` by the same name."""
 
-    expression_model: str = "models/expression.safetensors"  # path of the classifier's weights
+    expression_model: str = "expression.safetensors"  # weights of the classifier; a path, or a name in the package
     face_detector_model: str = ""  # path of another detector (CenterFace or YuNet, ONNX); empty takes the bundled one
     min_detection_score: float = 0.5  # 0..1; lower finds more faces and more that are none
     detection_width: int = 320  # px, multiple of 32: longer side of the copy that is searched; farther faces need more
@@ -86,7 +87,7 @@ class VisualPerception:
             config.min_detection_score * CANDIDATE_SCORE,
             config.detection_width,
         )
-        self.classifier = ExpressionClassifier(Path(config.expression_model))
+        self.classifier = ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self.reset()
 
