@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.fusion.arc import ArcSample, EmotionalArc
+from emotion_perception.fusion.conversation import ConversationSummary, summarize
+from emotion_perception.fusion.report import html_page
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.media import MediaFrame, open_media
 from emotion_perception.types import EmotionState, FaceObservation
@@ -26,6 +29,32 @@ class Moment:
     duration: float | None  # s of the recording, None where the file does not say
     state: EmotionState
     faces: tuple[FaceObservation, ...]  # of the newest picture looked at
+
+
+class Course:
+    """The emotional arc of one recording, from its moments in order."""
+
+    def __init__(self, step: float) -> None:
+        self._arc = EmotionalArc(0, step=max(1.0, step), hold=1.001 * step)  # a little more, for rounding
+        self._end = 0  # ns
+
+    def add(self, moment: Moment) -> None:
+        """Take the next moment: what it knows is about the time since the one before."""
+        self._arc.add(ArcSample.from_state(moment.state, self._end))
+        self._end = round(moment.time * SECOND)
+
+    def summary(self, name: str) -> ConversationSummary:
+        """What the recording was like."""
+        return summarize(self._arc.arc(self._end), interaction_id=name)
+
+    def write_report(self, path: Path, name: str) -> None:
+        """Write it as a page for people.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        page = html_page(self.summary(name), title=f"Emotional arc of {name}", relative_time=True)
+        path.write_text(page, encoding="utf-8")
 
 
 class Recognizer:
@@ -68,6 +97,10 @@ class Recognizer:
     def image(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one picture, uint8 ``(H, W, 3)`` bgr; a picture of 64 pixels or smaller is itself the face."""
         return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
+
+    def course(self) -> Course:
+        """Gathers the moments of :meth:`media` into an arc."""
+        return Course(self._step)
 
     def media(self, path: Path) -> Iterator[Moment]:
         """The state every ``step`` seconds of a video or sound file, and once at its end.

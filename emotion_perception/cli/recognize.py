@@ -17,6 +17,7 @@ EPILOG = """examples:
   emotion-recognize portrait.jpg                  # a line per face
   emotion-recognize interview.mp4                 # a line per second: face and voice together
   emotion-recognize call.wav --step 0.5           # a line every half second
+  emotion-recognize talk.mp4 --report talk.html   # and a page with the emotional arc for people
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
 Every line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
@@ -35,6 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video or sound file")
     parser.add_argument("--step", type=float, default=1.0, help="seconds between two lines of a recording (1.0)")
     parser.add_argument("--fps", type=float, default=10.0, help="pictures of a video looked at per second (10)")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="HTML",
+        help="also write the emotional arc and satisfaction of one recording as a page",
+    )
     return parser
 
 
@@ -44,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.step <= 0 or args.fps <= 0:
         parser.error(f"--step and --fps must be positive, got {args.step} and {args.fps}")
+    if args.report and len(args.paths) > 1:
+        parser.error("--report is about one recording")
     from emotion_perception.errors import ModelError
     from emotion_perception.media import MediaError
     from emotion_perception.recognition import Recognizer
@@ -52,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     for path in args.paths:
         try:
-            _recognize(recognizer, path)
+            _recognize(recognizer, path, args.report)
         except MediaError as error:
             print(f"emotion-recognize: {error}", file=sys.stderr)
             failed += 1
@@ -62,28 +71,36 @@ def main(argv: list[str] | None = None) -> int:
         except BrokenPipeError:  # the reader of the lines has seen enough
             sys.stderr.close()
             return 0
+        except OSError as error:  # of the report; what reads media has its own
+            print(f"emotion-recognize: {error}", file=sys.stderr)
+            return 1
     return 1 if failed else 0
 
 
-def _recognize(recognizer: Recognizer, path: Path) -> None:
+def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
     from tqdm import tqdm
 
-    from emotion_perception.media import open_media, read_image
+    from emotion_perception.media import MediaError, open_media, read_image
 
     with open_media(path) as media:
         is_image = media.is_image
     if is_image:
+        if report:
+            raise MediaError(f"{path} is a picture; --report is about a video or sound file")
         faces = recognizer.image(read_image(path))
         for face in faces:
             _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})
         if not faces:
             _print({"path": str(path), "status": "NO_EVIDENCE"})
         return
+    course = recognizer.course() if report else None
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
         for moment in recognizer.media(path):
             bar.total = moment.duration and round(moment.duration, 1)
             bar.update(round(moment.time - bar.n, 3))
             state = moment.state
+            if course:
+                course.add(moment)
             _print(
                 {
                     "path": str(path),
@@ -95,6 +112,8 @@ def _recognize(recognizer: Recognizer, path: Path) -> None:
                     "faces": [face_fields(face) for face in moment.faces],
                 }
             )
+    if course and report:
+        course.write_report(report, path.name)
 
 
 def estimate_fields(emotion: EmotionEstimate) -> dict[str, Any]:

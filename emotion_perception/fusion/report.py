@@ -213,14 +213,14 @@ def html_page(summary: ConversationSummary, title: str = "", relative_time: bool
     """
     heading = title or (f"Conversation: {summary.name}" if summary.name else "Conversation")
     length = clock(summary.duration)
-    when = f"Length {length}" if relative_time else f"{_date(summary.start_ns)}, {length}"
+    when = f"Length {length}" if relative_time else f"{_date(summary.start_ns)}, {length}, id {summary.interaction_id}"
     ended = f"; {summary.ended_by}" if summary.ended_by else ""
     note = ""
     if summary.recovered:
         note = "<p><strong>The recording was interrupted.</strong> This is all that had been recorded until then.</p>"
     sections = [
         f"<h1>{escape(heading)}</h1>",
-        f'<p class="soft">{escape(when + ended)}. Id {escape(summary.interaction_id)}.</p>',
+        f'<p class="soft">{escape(when + ended)}.</p>',
         note,
         _score_section(summary),
         "<h2>Emotional arc</h2>",
@@ -268,7 +268,7 @@ def _score_section(summary: ConversationSummary) -> str:
     rest = sum(item.points for item in result.factors if abs(item.points) < 0.5)
     rows = "".join(
         f'<tr><td>{escape(text)}</td><td class="n">{points:+.1f}</td></tr>'
-        for text, points in [*large, ("all else", rest)]
+        for text, points in [*large, *([("all else", rest)] if abs(rest) >= 0.05 else [])]
     )
     return (
         f'<div class="score"><strong>{result.score} &plusmn; {result.margin}</strong>'
