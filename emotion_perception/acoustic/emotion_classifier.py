@@ -13,7 +13,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
-from emotion_perception.acoustic.features import N_MELS, log_mel, normalise
+from emotion_perception.acoustic.features import N_MELS, SAMPLE_RATE, log_mel, normalise
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import ONE_THREAD, read_weights
@@ -113,6 +113,7 @@ class VoiceClassifier:
             if self.labels != EMOTIONS:
                 raise ValueError(f"labels are {self.labels}, expected {EMOTIONS}")
             self._scale = float(self.card["calibration"]["scale"])
+            self._short_s = float(self.card["calibration"].get("short_s", 0.0))
             self._request: Any = ov.Core().compile_model(_Graph(tensors).model(), "CPU", COMPILE).create_infer_request()
             self.classify(np.zeros(16_000, np.float32))
         except Exception as error:  # OpenVINO, numpy and the card each fail in their own way
@@ -143,7 +144,8 @@ class VoiceClassifier:
             ValueError: not a vector, empty, or not finite.
         """
         emotion, strength = self.logits(samples)
-        scaled = self._scale * emotion
+        seconds = len(samples) / SAMPLE_RATE
+        scaled = self._scale * seconds / (seconds + self._short_s) * emotion  # a short stretch tells less
         weight = np.exp(scaled - scaled.max())
         intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
         intensities[NEUTRAL] = np.nan

@@ -47,6 +47,17 @@ class FeatureBank:
         """Copies of each clip."""
         return self.offsets.shape[1]
 
+    @property
+    def seconds(self) -> np.ndarray:
+        """``(clips,)`` length of each clip (copy 0), s."""
+        return (self.offsets[:, 0, 1] - self.offsets[:, 0, 0]) / 100
+
+    def shortened(self, frames: int) -> FeatureBank:
+        """The same clips, of each its first ``frames`` frames."""
+        offsets = self.offsets.copy()
+        offsets[..., 1] = np.minimum(offsets[..., 1], offsets[..., 0] + frames)
+        return FeatureBank(self.mel, offsets)
+
     def clip(self, index: int, copy: int = 0) -> np.ndarray:
         """``(F, 64)`` float16 log-mel of one copy of a clip."""
         start, stop = self.offsets[index, copy]

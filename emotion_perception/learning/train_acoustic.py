@@ -36,6 +36,7 @@ from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, Speech
 from emotion_perception.learning.speech_features import FeatureBank, speech_features
 
 NEVER = -1e4  # logit of a label that does not compete
+CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all of it
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def train(data: Path, out: Path, config: AcousticTraining, checkpoint: Path) -> 
         "corpora": corpora,
         "held_out": {name: {k: list(v) for k, v in HELD_OUT[name].items()} for name in corpora},
         "training": asdict(config),
-        "calibration": {"scale": calibrate(predict(net, held)[0], validation)},
+        "calibration": calibrate(net, validation, held),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
     }
     publish_weights(out, net, card)
@@ -285,17 +286,32 @@ def evaluate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) ->
     return found
 
 
-def calibrate(logits: np.ndarray, splits: Sequence[SpeechSplit]) -> float:
-    """The inverse temperature (Guo et al. 2017) for ``(N, 8)`` logits of the splits, among each corpus' own labels.
+def calibrate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -> dict[str, float]:
+    """How sure to be: ``probabilities = softmax(scale * d / (d + short_s) * logits)`` of a stretch of ``d`` seconds.
 
-    Each corpus counts alike, however many clips it has: its clips are repeated to the size of the largest.
+    A temperature (Guo et al. 2017), and how much less half a second tells than a sentence; both minimise the log loss
+    on the clips of ``splits``, whole and cut short, among each corpus' own labels. Each corpus counts alike, however many
+    clips it has.
     """
+    logits, seconds = [], []
+    for cut_s in CALIBRATED_AT:
+        shortened = bank.shortened(round(cut_s * 100)) if cut_s else bank
+        logits.append(predict(net, shortened)[0])
+        seconds.append(shortened.seconds)
     present = np.concatenate([np.tile(split.present, (len(split), 1)) for split in splits])
     labels = np.concatenate([split.labels for split in splits])
-    starts = np.cumsum([0, *(len(split) for split in splits)])
+    starts = np.cumsum([0, *(len(split) for split in splits)])[:-1]
     largest = max(len(split) for split in splits)
     rows = np.concatenate(
-        [start + np.arange(largest) % len(split) for start, split in zip(starts, splits, strict=False)]
+        [start + np.arange(largest) % len(split) for start, split in zip(starts, splits, strict=True)]
     )
-    scale, _ = metrics.fit_temperature(np.where(present, logits, NEVER)[rows], labels[rows])
-    return scale
+    masked = np.concatenate([np.where(present, part, NEVER)[rows] for part in logits])
+    duration = np.concatenate([part[rows] for part in seconds])[:, None]
+    truth = np.tile(labels[rows], len(logits))
+    best: tuple[float, dict[str, float]] | None = None
+    for short_s in np.linspace(0, 1, 21):
+        scale, loss = metrics.fit_temperature(masked * duration / (duration + short_s), truth)
+        if best is None or loss < best[0]:
+            best = loss, {"scale": scale, "short_s": float(short_s)}
+    assert best is not None
+    return best[1]

@@ -10,7 +10,7 @@ from sounds import PUBLISHED, tone
 
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.features import log_mel
-from emotion_perception.emotions import NEUTRAL
+from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
 
 
@@ -54,6 +54,20 @@ def test_loudness_does_not_matter(classifier: VoiceClassifier) -> None:
     sound = tone(1.5) + 0.01 * np.random.default_rng(1).standard_normal(24_000).astype(np.float32)
     quiet = classifier.classify(0.05 * sound).probabilities
     np.testing.assert_allclose(quiet, classifier.classify(sound).probabilities, atol=0.02)
+
+
+def test_half_a_second_is_trusted_less_than_what_it_would_say_at_length(random_net, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from emotion_perception.learning.common import publish_weights
+
+    net, _ = random_net
+    entropies = []
+    for short_s in (0.0, 0.5):
+        card = {"labels": list(EMOTIONS), "calibration": {"scale": 1.0, "short_s": short_s}}
+        publish_weights(tmp_path / "w.safetensors", net, card)
+        p = VoiceClassifier(tmp_path / "w.safetensors").classify(tone(0.5)).probabilities
+        entropies.append(-float((p * np.log(p)).sum()))
+    assert entropies[1] > entropies[0]
 
 
 @pytest.mark.parametrize("n", [1, 399, 128_000])

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 from sounds import DATA, tone
 
-torch = pytest.importorskip("torch")
-soundfile = pytest.importorskip("soundfile")
-
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.features import log_mel
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, NEUTRAL, SAD, SURPRISED
 from emotion_perception.learning import speech_augmentation as augmentation
-from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, corpus_labels, load_speech
+from emotion_perception.learning.speech_corpora import CORPORA, corpus_labels, load_speech
+from emotion_perception.learning.speech_features import FeatureBank
 from emotion_perception.learning.train_acoustic import (
     AcousticTraining,
     Targets,
@@ -132,13 +133,30 @@ def test_corpora_are_drawn_by_share_and_labels_alike(corpora: Path) -> None:
         assert drawn == pytest.approx(0.75 / 8)
 
 
-def test_calibration_finds_the_temperature_of_overconfident_logits(corpora: Path) -> None:
+def test_calibration_undoes_overconfidence_and_trusts_short_stretches_less(corpora: Path) -> None:
     split = load_speech(corpora / "emodb", "all")
+    mel = np.tile(log_mel(tone(3.0)), (len(split), 1)).astype(np.float16)
+    frames = len(mel) // len(split)
+    starts = np.arange(len(split)) * frames
+    bank = FeatureBank(mel, np.stack([starts, starts + frames], axis=1)[:, None])
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(len(split), 8)).astype(np.float32)
-    logits[np.arange(len(split)), split.labels] += 1.0
-    scale = calibrate(logits, [split])
-    assert calibrate(5 * logits, [split]) == pytest.approx(scale / 5, rel=0.02)
+    noise = rng.normal(size=(len(split), 8)).astype(np.float32)
+
+    class Oracle(VoiceNet):
+        """Right where it hears all, guessing where it hears a second or less, and always sure."""
+
+        def forward(self, mel, frames=None):
+            row = noise.copy()
+            row[np.arange(len(split)), split.labels] += 3.0 if int(frames[0]) > 150 else 0.0
+            return torch.from_numpy(self.sureness * row), torch.zeros(len(split), 8)
+
+    oracle = Oracle()
+    oracle.sureness = 1.0
+    once = calibrate(oracle, [split], bank)
+    oracle.sureness = 5.0
+    five = calibrate(oracle, [split], bank)
+    assert once["short_s"] > 0.3
+    assert five["scale"] == pytest.approx(once["scale"] / 5, rel=0.05)
 
 
 def test_training_writes_a_model_that_the_robot_reads_and_resumes_to_the_same_weights(
