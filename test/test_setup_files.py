@@ -22,6 +22,8 @@ from emotion_perception.types import EmotionModality, EmotionStatus
 from scripts import setup_helpers
 
 ROOT = Path(__file__).resolve().parents[1]
+# Adapters for what others may have installed are imported only where it is there.
+OPTIONAL = {"hri_msgs", "audio_common_msgs", "foxglove_msgs", "pyhri", "cv_bridge"}
 REQUIREMENTS = ("requirements.in", "requirements-dev.in", "requirements-ros.in")
 
 
@@ -84,15 +86,26 @@ def test_every_ros_package_imported_is_declared():
     declared |= {dependency.name for dependency in parse_package(ROOT / "package.xml").build_depends}
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "launch")
     ros = {n for n in imported if n.endswith(("_msgs", "_interfaces")) or n in ("rclpy", "launch", "launch_ros")}
-    # Adapters for what others may have installed are imported only where it is there.
-    optional = {"hri_msgs", "audio_common_msgs", "foxglove_msgs"}
-    assert ros - optional <= declared
+    assert ros - OPTIONAL <= declared
 
 
 def test_only_nodes_and_behaviours_import_ros():
     for part in ("visual", "acoustic", "fusion", "learning", "cli"):
         used = imported_packages(ROOT / "emotion_perception" / part)
         assert not {n for n in used if n.endswith("_msgs") or n == "rclpy"}, part
+
+
+def test_every_python_package_imported_is_asked_for():
+    asked = set().union(*(setup_helpers.requirement_names(ROOT / file) for file in REQUIREMENTS))
+    names = {"cv2": "opencv-python", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    tests = {path.stem for path in ROOT.glob("test/**/*.py")}  # helpers next to the tests
+    ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
+    imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
+    for name in imported - sys.stdlib_module_names - ours - OPTIONAL:
+        if not name.endswith(("_msgs", "_interfaces")) and name not in ("rclpy", "launch", "launch_ros"):
+            assert names.get(name, name.replace("_", "-")) in asked | {"catkin-pkg"}, (
+                f"{name} is in no requirements file"
+            )
 
 
 def test_colcon_finds_both_packages_from_the_root():
