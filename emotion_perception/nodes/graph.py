@@ -34,6 +34,7 @@ ARGUMENTS: dict[str, Argument] = {
     "namespace": Argument("", "Namespace of all nodes and topics, for more than one robot or person on one network."),
     "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
     "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
+    "interaction": Argument("false", "Start interaction_node: conversations, their arc and reports.", TRUE_FALSE),
     "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
     "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
 }
@@ -109,6 +110,8 @@ def graph_nodes(
         node("acoustic_node", "audio_topic"),
         node("fusion_node"),
     ]
+    if values["interaction"] == "true":
+        nodes.append(node("interaction_node"))
     if values["overlay"] == "true":
         nodes.append(node("overlay_node", "image_topic"))
     if values["source"]:

@@ -22,6 +22,7 @@ from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.fusion.arc import ArcShape
 from emotion_perception.fusion.conversation import Conversations
 from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.graph import graph_nodes
 from emotion_perception.nodes.interaction_node import InteractionNode
 from emotion_perception.types import EmotionEstimate, EmotionModality, EmotionStatus, Evidence
 from emotion_perception.types import EmotionState as State
@@ -253,6 +254,11 @@ def test_a_node_that_is_told_to_end_stores_what_is_going_on(
     os.kill(child.pid, how)
     assert child.wait(10) == 0
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".json"]
+
+
+def test_the_graph_has_it_where_it_is_asked_for() -> None:
+    assert "interaction_node" not in [node.name for node in graph_nodes()]
+    assert "interaction_node" in [node.name for node in graph_nodes({"interaction": "true"})]
 
 
 # --- conversions --------------------------------------------------------------------------------------------------
