@@ -290,8 +290,8 @@ def calibrate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -
     """How sure to be: ``probabilities = softmax(scale * d / (d + short_s) * logits)`` of a stretch of ``d`` seconds.
 
     A temperature (Guo et al. 2017), and how much less half a second tells than a sentence; both minimise the log loss
-    on the clips of ``splits``, whole and cut short, among each corpus' own labels. Each corpus counts alike, however many
-    clips it has.
+    on the clips of ``splits``, whole and cut short, among each corpus' own labels. Each corpus counts alike, however
+    many clips it has.
     """
     logits, seconds = [], []
     for cut_s in CALIBRATED_AT:
