@@ -7,8 +7,8 @@ What is promised:
 - It is forced onto the disk (fsync) with the first and the last record, and otherwise at most once every ``sync_s``:
   a power cut loses that much at most.
 - Where the disk is full or cannot be written to, records wait in memory and go to disk in order once it takes them
-  again. ``problem`` says what is wrong. Up to ``MAX_WAITING`` bytes wait (about a day); beyond, new ones are dropped
-  and counted.
+  again. ``problem`` says what is wrong. Up to ``MAX_WAITING`` bytes wait (some four hours); beyond, new ones are
+  dropped and counted.
 - A reader skips lines that are no JSON object: a last line that was cut, or blocks that a power cut left empty.
 
 A journal is locked while it is written, so that a recovery in another process leaves it alone.
