@@ -212,28 +212,28 @@ def test_a_killed_node_is_followed_by_one_that_finishes_its_interaction(
     talk.ros = ros
     talk.states = ros.node.create_publisher(EmotionState, "emotion_state", qos.profile("state"))
     talk.start_client = ros.node.create_client(StartInteraction, "interaction/start")
-    assert ros.until(lambda: talk.states.get_subscription_count() == 1, 20)
+    assert ros.until(lambda: talk.states.get_subscription_count() == 1, 40)
     assert ros.until(lambda: talk.start_client.service_is_ready())
     started = talk.start(name="desk 3")
-    begin = time.time()
+    assert started.success
     talk.for_seconds(3.0)
-    ros.spin(0.3)
     status = Path(f"/proc/{child.pid}/status").read_text()
     resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
     assert resident < 120, "MB"
     assert "libtorch" not in Path(f"/proc/{child.pid}/maps").read_text()
     child.send_signal(signal.SIGKILL)
     child.wait()
-    length = time.time() - begin
-    assert [path.suffix for path in tmp_path.iterdir()] == [".jsonl"]
+    (journal,) = tmp_path.iterdir()
+    recorded = sum(b'"kind":"sample"' in line for line in journal.read_bytes().splitlines())
+    assert recorded > 5
 
     process()
     json_path = tmp_path / f"{started.interaction_id}.json"
-    assert ros.until(json_path.exists, 20)
+    assert ros.until(json_path.exists, 40)
     fields = json.loads(json_path.read_text())
     assert fields["recovered"] and fields["name"] == "desk 3"
-    assert fields["duration"] == pytest.approx(length, abs=0.7)
-    assert fields["coverage"]["any"] > 0.8
+    assert fields["duration"] > 1
+    assert len(json_path.with_suffix(".csv").read_text().splitlines()) == 1 + recorded
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_a_node_that_is_told_to_end_stores_what_is_going_on(
 ) -> None:
     child = process()
     client = ros.node.create_client(StartInteraction, "interaction/start")
-    assert ros.until(client.service_is_ready, 20)
+    assert ros.until(client.service_is_ready, 40)
     future = client.call_async(StartInteraction.Request())
     # Found, the node may still be on its way to active.
     assert ros.until(future.done)
