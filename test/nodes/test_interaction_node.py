@@ -94,8 +94,8 @@ def test_an_interaction_can_be_started_and_stopped_and_is_summed_up(ros: World) 
     assert (summary.name, summary.person_id) == ("desk 3", "person_1")
     assert summary.start == started.start
     duration = conversions.duration_to_seconds(summary.duration)
-    assert duration == pytest.approx(3.0, abs=0.7)
-    assert summary.coverage > 0.8 and summary.acoustic_coverage == 0
+    assert 2.5 < duration < 8
+    assert summary.coverage > 0.5 and summary.acoustic_coverage == 0
     assert summary.emotion.label == EmotionState().emotion.HAPPY
     assert summary.seconds_by_label[summary.emotion.HAPPY] == pytest.approx(duration * summary.coverage, abs=0.3)
     assert summary.files == [] and "happy" in summary.text
