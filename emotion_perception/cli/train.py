@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
     parser.add_argument("--out", type=Path, help="weights to write (default: runs/<model>/<model>.safetensors)")
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
+    parser.add_argument("--initial", type=Path, help="published weights to begin from (visual)")
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
     parser.add_argument("--restart", action="store_true", help="discard an earlier checkpoint")
@@ -35,12 +36,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.initial and args.model != "visual":
+        parser.error("--initial goes with emotion-train visual")
     if not args.data.exists():
         print(f"emotion-train: no data at {args.data}", file=sys.stderr)
         return 2
     import torch
 
+    from emotion_perception.errors import ModelError
     from emotion_perception.learning.config import load_config
     from emotion_perception.resources import config_path
 
@@ -56,16 +61,14 @@ def main(argv: list[str] | None = None) -> int:
         if args.model == "visual":
             from emotion_perception.learning import train_visual
 
-            card = train_visual.train(
-                args.data, out, load_config(path, train_visual.VisualTraining, overrides), checkpoint
-            )
+            visual = load_config(path, train_visual.VisualTraining, overrides)
+            card = train_visual.train(args.data, out, visual, checkpoint, args.initial)
         else:
             from emotion_perception.learning import train_acoustic
 
-            card = train_acoustic.train(
-                args.data, out, load_config(path, train_acoustic.AcousticTraining, overrides), checkpoint
-            )
-    except (ValueError, OSError) as error:
+            acoustic = load_config(path, train_acoustic.AcousticTraining, overrides)
+            card = train_acoustic.train(args.data, out, acoustic, checkpoint)
+    except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
     print(json.dumps({"weights": str(out), **card}))

@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from emotion_perception.errors import ModelError
+from emotion_perception.inference import read_weights
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -64,6 +67,20 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """The training state at ``path``, or None where there is none yet. It is this program's own file, so unpickled."""
     return torch.load(path, weights_only=False) if path.exists() else None
+
+
+def load_published(module: nn.Module, path: Path) -> None:
+    """Put published weights into a network of the same architecture.
+
+    Raises:
+        ModelError: the file is missing, corrupt, or of another architecture; names it.
+    """
+    tensors, _ = read_weights(path)
+    state = module.state_dict()
+    try:
+        module.load_state_dict(state | {name: torch.from_numpy(value) for name, value in tensors.items()})
+    except RuntimeError as error:
+        raise ModelError(f"not weights of this network: {path} ({error})") from error
 
 
 def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
     load_checkpoint,
+    load_published,
     one_cycle,
     publish_weights,
     save_checkpoint,
@@ -52,11 +53,21 @@ class VisualTraining:
     net: ExpressionNetConfig = field(default_factory=ExpressionNetConfig)
 
 
-def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> dict:
-    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card."""
+def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initial: Path | None = None) -> dict:
+    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
+
+    Args:
+        data: ``ferplus.npz``.
+        initial: published weights of the same architecture to begin from, instead of random ones.
+
+    Raises:
+        ModelError: ``initial`` is missing, corrupt or of another architecture.
+    """
     seed_everything(config.seed)
     training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
     net = ExpressionNet(config.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if initial is not None:
+        load_published(net, initial)
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     plain = [p for p in net.parameters() if p.dim() <= 1]
@@ -134,6 +145,7 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path) -> di
         "model": "face-expression",
         "labels": list(VISUAL_EMOTIONS),
         "training": asdict(config),
+        "initial": str(initial.name) if initial else None,
         "calibration": calibrate(average.module, validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
     }

@@ -94,8 +94,7 @@ def _load(weights: Path, _modified: int) -> tuple[ExpressionNet, float, float]:
         shape = card["training"]["net"]
         config = ExpressionNetConfig(shape["stem"], tuple(shape["widths"]), tuple(shape["blocks"]), 0.0)
         net = ExpressionNet(config).eval().requires_grad_(False)
-        state = net.state_dict() | {name: torch.from_numpy(value) for name, value in tensors.items()}
-        net.load_state_dict(state)
+        net.load_state_dict(net.state_dict() | {name: torch.from_numpy(value) for name, value in tensors.items()})
         scales = card["calibration"]
         # The first layer's input has to carry gradients for the maps to have them.
         for parameter in net.stem.parameters():

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.errors import ModelError
 from emotion_perception.learning import labelled, train_visual
 from emotion_perception.learning.common import MovingAverage, load_checkpoint, one_cycle, save_checkpoint
 from emotion_perception.learning.config import load_config
@@ -97,6 +98,26 @@ def test_published_weights_load_back_with_their_card(archive, tmp_path):
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
     assert card["calibration"]["ferplus_scale"] + card["calibration"]["fer2013_scale"] > 0
     assert card["training"]["net"]["widths"] == list(SMALL.net.widths)
+
+
+def test_training_begins_from_given_weights(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
+    none = train_visual.VisualTraining(**{**SMALL.__dict__, "epochs": 0})
+    train_visual.train(archive, tmp_path / "b.safetensors", none, tmp_path / "b.ckpt", tmp_path / "first.safetensors")
+    first, begun = load_file(tmp_path / "first.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert all(torch.equal(first[name], begun[name]) for name in first)
+
+
+def test_weights_of_another_network_are_refused(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
+    with pytest.raises(ModelError, match=r"first\.safetensors"):
+        train_visual.train(
+            archive,
+            tmp_path / "b.safetensors",
+            train_visual.VisualTraining(),
+            tmp_path / "b.ckpt",
+            tmp_path / "first.safetensors",
+        )
 
 
 def test_augmentation_keeps_shape_and_range_and_is_repeatable():
