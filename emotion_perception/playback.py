@@ -52,9 +52,8 @@ def open_source(name: str, width: int = 640, height: int = 480, fps: float = 30.
     if kind == "microphone":
         return Source(name, (Microphone(device or None),), live=True, has_video=False, has_audio=True)
     if kind == "webcam" or name.startswith("/dev/video"):
-        cv2.utils.logging.setLogLevel(
-            cv2.utils.logging.LOG_LEVEL_SILENT
-        )  # OpenCV tells of a missing camera in ten lines; MediaError does in one
+        # OpenCV tells of a missing camera in ten lines; MediaError does in one.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         camera = Webcam(name if kind != "webcam" else device or 0, width, height, fps)
         if not webcam_sound:
             return Source(name, (camera,), live=True, has_video=True, has_audio=False)

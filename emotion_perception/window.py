@@ -1,79 +1,58 @@
-"""A window that shows pictures: OpenCV's where its build has one, Tk's otherwise."""
+"""A window that shows pictures, through Tk.
+
+Not OpenCV's: its Qt build and PyAV each bring a libxcb of their own, and with both loaded its first window never opens.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import cv2
 import numpy as np
 
 
 class Window:
-    """A window on the desktop.
+    """A window on the desktop; Escape, q or its button closes it.
 
     Raises:
-        RuntimeError: no display, or neither OpenCV nor Tk can open a window.
+        RuntimeError: no display, or no Tk.
     """
 
     def __init__(self, title: str) -> None:
-        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        if sys.platform == "linux" and not os.environ.get("DISPLAY"):
             raise RuntimeError("no display to open a window on")
-        self._title = title
-        self._root: Any = None
-        self._closed = False
-        try:
-            cv2.namedWindow(title, cv2.WINDOW_AUTOSIZE)
-        except cv2.error:  # the headless build
-            self._open_tk()
-
-    def show(self, image: np.ndarray | None) -> bool:
-        """Show ``image``, uint8 ``(H, W, 3)`` bgr (None keeps the last one); False once the user has closed it."""
-        if self._root is not None:
-            return self._show_tk(image)
-        if image is not None:
-            cv2.imshow(self._title, image)
-        key = cv2.waitKey(1) & 0xFF
-        return key not in (27, ord("q")) and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-
-    def close(self) -> None:
-        """Close it."""
-        if self._root is None:
-            cv2.destroyAllWindows()
-        elif not self._closed:
-            self._root.destroy()
-
-    def _open_tk(self) -> None:
         try:
             import tkinter
         except ImportError as error:
-            raise RuntimeError(
-                "OpenCV has no windows in this build and Tk is missing (apt install python3-tk)"
-            ) from error
+            raise RuntimeError("a window needs Tk (apt install python3-tk)") from error
         try:
             self._root = tkinter.Tk()
         except tkinter.TclError as error:
             raise RuntimeError(f"the window cannot be opened ({error})") from error
-        self._root.title(self._title)
+        self._open = True
+        self._root.title(title)
         self._label = tkinter.Label(self._root)
         self._label.pack()
-        self._root.protocol("WM_DELETE_WINDOW", self._on_close)
+        self._root.protocol("WM_DELETE_WINDOW", self.close)
         for key in ("<Escape>", "q"):
-            self._root.bind(key, lambda _: self._on_close())
-        self._photo_class = tkinter.PhotoImage
+            self._root.bind(key, lambda _: self.close())
+        self._new_photo = tkinter.PhotoImage
 
-    def _show_tk(self, image: np.ndarray | None) -> bool:
-        if image is not None and not self._closed:
+    def show(self, image: np.ndarray | None) -> bool:
+        """Show ``image``, uint8 ``(H, W, 3)`` bgr (None keeps the last one); False once the user has closed it."""
+        if self._open and image is not None:
             height, width = image.shape[:2]
             # PPM is the one format that every Tk reads from memory.
             ppm = b"P6 %d %d 255 " % (width, height) + cv2.cvtColor(image, cv2.COLOR_BGR2RGB).tobytes()
-            self._photo = self._photo_class(data=ppm, format="PPM")  # kept: Tk holds no reference of its own
+            self._photo = self._new_photo(data=ppm, format="PPM")  # kept: Tk holds no reference of its own
             self._label.configure(image=self._photo)
-        if not self._closed:
+        if self._open:
             self._root.update()
-        return not self._closed
+        return self._open
 
-    def _on_close(self) -> None:
-        self._closed = True
-        self._root.destroy()
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        if self._open:
+            self._open = False
+            self._root.destroy()

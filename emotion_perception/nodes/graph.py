@@ -22,7 +22,6 @@ class Argument:
 
 
 TRUE_FALSE = ("true", "false")
-MODELS_LOAD_IN = 60.0  # s that a source waits, at most, for the nodes that look and listen
 ARGUMENTS: dict[str, Argument] = {
     "source": Argument(
         "",
@@ -115,7 +114,7 @@ def graph_nodes(
     if values["overlay"] == "true":
         nodes.append(node("overlay_node", "image_topic"))
     if values["source"]:
-        extra = {"source": values["source"], "wait_for_listeners": MODELS_LOAD_IN, **(source_parameters or {})}
+        extra = {"source": values["source"], "wait_for_nodes": "visual_node,acoustic_node", **(source_parameters or {})}
         nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
     return tuple(nodes)
 

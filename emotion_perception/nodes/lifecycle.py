@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 
 from emotion_perception.errors import ModelError
@@ -231,8 +232,13 @@ class PerceptionNode(LifecycleNode):
         self._autostart_timer.cancel()
         if self.state_label != "unconfigured":  # a manager was faster
             return
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            self.trigger_activate()
+        try:
+            if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                self.trigger_activate()
+        except rclpy_implementation.RCLError:
+            if self.context.ok():
+                raise
+            # The process was told to end while models were still loading.
 
     def _on_work_error(self, error: Exception) -> None:
         if not self.context.ok():

@@ -145,20 +145,17 @@ class MediaSourceNode(PerceptionNode):
             self._audio.publish(conversions.audio_to_message(item.samples, item.sample_rate, header))
 
     def _wait_for_listeners(self) -> None:
-        """Hold the start until someone listens to what is played: models take seconds to load."""
-        needed = [
-            publisher
-            for publisher, there in ((self._images, self._source.has_video), (self._audio, self._source.has_audio))
-            if there
-        ]
-        patience = self.parameters["wait_for_listeners"]
-        give_up = time.monotonic() + patience
-        while unheard := [publisher.topic_name for publisher in needed if not publisher.get_subscription_count()]:
+        """Hold the start until those who shall see and hear it listen: models take seconds to load."""
+        awaited = {name.strip() for name in self.parameters["wait_for_nodes"].split(",") if name.strip()}
+        topics = (self._images.topic_name, self._audio.topic_name)
+        give_up = time.monotonic() + self.parameters["wait_at_most"]
+        while absent := awaited - {
+            end.node_name for topic in topics for end in self.get_subscriptions_info_by_topic(topic)
+        }:
             if time.monotonic() >= give_up:
-                if patience > 0:
-                    self.get_logger().warning(f"nobody listens to {', '.join(unheard)}; playing all the same")
+                self.get_logger().warning(f"{', '.join(sorted(absent))} not listening; playing all the same")
                 return
-            if self._stop_playing.wait(0.02):
+            if self._stop_playing.wait(0.05):
                 return
 
     def _guarded(self, play: object) -> None:

@@ -10,14 +10,11 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
-
-from emotion_perception.resources import find_resource
 
 Value = bool | int | float | str
 Config = TypeVar("Config")
@@ -116,20 +113,15 @@ class NodeParameters:
     def config(self, config_class: type[Config], **changes: Any) -> Config:
         """A core configuration from the parameters that bear its fields' names; the others keep their defaults.
 
-        An empty text also keeps the core's default. A model's name is looked up: as a path, then in the package.
+        An empty text also keeps the core's default.
 
         Raises:
-            FileNotFoundError: no such model; the message names every path tried.
             ValueError: the core refuses the values together.
         """
         values: dict[str, Any] = {}
         for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
             if field.name in self._table and self[field.name] != "":
-                value = self[field.name]
-                if field.name.endswith("_model"):
-                    path = Path(value) if Path(value).is_file() else find_resource(value)
-                    value = str(path) if isinstance(field.default, str) else path
-                values[field.name] = value
+                values[field.name] = self[field.name]
         return config_class(**(values | changes))
 
     def _check(self, changes: list[RosParameter]) -> SetParametersResult:
@@ -171,13 +163,11 @@ MEDIA_SOURCE = (
         choices=("stay", "exit"),
     ),
     Parameter(
-        "wait_for_listeners",
-        0.0,
-        "Hold the start until image_raw and audio are subscribed to, at most this long.",
-        unit="s",
-        low=0.0,
-        high=600.0,
+        "wait_for_nodes",
+        "",
+        "Hold the start until these nodes (names with commas between) listen to image_raw or audio; empty: do not.",
     ),
+    Parameter("wait_at_most", 60.0, "Start without them after this long.", unit="s", low=0.0, high=600.0),
     Parameter("width", 640, "Picture width asked of a webcam; 0: its own.", unit="px", low=0, high=8192),
     Parameter("height", 480, "Picture height asked of a webcam; 0: its own.", unit="px", low=0, high=8192),
     Parameter("fps", 25.0, "Rate asked of a webcam, and rate at which an image file is repeated.", "Hz", 0.1, 240.0),

@@ -47,7 +47,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def play(ros: World, film: Path, seconds: float, **parameters: object) -> tuple[MediaSourceNode, list, list]:
     """Play, and return the node, the images and the chunks with their time of arrival."""
-    node = ros.add(MediaSourceNode, source=str(film), wait_for_listeners=5.0, **parameters)
+    node = ros.add(MediaSourceNode, source=str(film), wait_for_nodes="test", **parameters)
     images, chunks = [], []
     ros.node.create_subscription(
         Image, "image_raw", lambda m: images.append((time.time_ns(), m)), qos.profile("image_in")
