@@ -281,6 +281,10 @@ def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None)
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except rclpy_implementation.RCLError:
+        if rclpy.ok():
+            raise
+        # A signal ended ROS in the middle of a callback, which then could not publish.
     except InvalidParameterValueException as error:
         print(f"bad parameter: {error}", file=sys.stderr)
         return 2
