@@ -198,6 +198,8 @@ class PerceptionNode(LifecycleNode):
             self.problem = " ".join(str(error).split())
             self.get_logger().error(f"cannot {name}: {self.problem}")
         except Exception as error:
+            if not self.context.ok():
+                raise  # the process was told to end meanwhile
             self.problem = f"{type(error).__name__}: {error}"
             self.get_logger().fatal(f"cannot {name}: {self.problem}")
             raise  # rclpy turns it into ERROR
@@ -292,8 +294,9 @@ def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+    code = 0 if node is None else node.exit_code or 0
     if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(node.exit_code or 0)  # a thread is still in a model: do not wait for it, nothing is left to save
-    return node.exit_code or 0
+        os._exit(code)  # a thread is still in a model: do not wait for it, nothing is left to save
+    return code
