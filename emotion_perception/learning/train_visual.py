@@ -206,18 +206,22 @@ def evaluate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
 def calibrate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
     """Scale the two heads so that their log-linear blend is calibrated to the crowd's majority on ``split``.
 
-    ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``. The blend's proportion minimises
-    the summed log loss on both label sets; its temperature (Guo et al. 2017) the log loss on the majority alone.
+    ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``, of logits averaged over the face
+    and its mirror image, as the run-time path has them. The two label sets disagree on a third of the faces; the blend's
+    proportion is the one with the highest accuracy on both together. Its temperature (Guo et al. 2017) minimises the
+    log loss on the crowd's majority, so that confidence is the probability of agreeing with most people.
     """
-    ferplus, fer2013, _ = predict(net, split.faces)
+    ferplus, fer2013, _ = predict(net, split.faces, flip=True)
     crowd = (split.majority >= 0) & (split.majority < N_VISUAL)
     original = split.fer2013 >= 0
-    best = (np.inf, 1.0, 0.0)
-    for share in np.linspace(0, 1, 11):
-        blend = (1 - share) * ferplus[:, :N_VISUAL] + share * fer2013
-        scale_crowd, loss_crowd = metrics.fit_temperature(blend[crowd], split.majority[crowd])
-        _, loss_original = metrics.fit_temperature(blend[original], split.fer2013[original])
-        if loss_crowd + loss_original < best[0]:
-            best = (loss_crowd + loss_original, scale_crowd, float(share))
-    _, scale, share = best
+
+    def blend(share: float) -> np.ndarray:
+        return (1 - share) * ferplus[:, :N_VISUAL] + share * fer2013
+
+    def accuracy(share: float) -> float:
+        best = blend(share).argmax(1)
+        return float((best == split.majority)[crowd].mean() + (best == split.fer2013)[original].mean())
+
+    share = float(max(np.linspace(0, 1, 21), key=accuracy))
+    scale, _ = metrics.fit_temperature(blend(share)[crowd], split.majority[crowd])
     return {"ferplus_scale": scale * (1 - share), "fer2013_scale": scale * share}

@@ -54,18 +54,25 @@ class _Graph:
         return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2"), shortcut))
 
     def model(self) -> ov.Model:
-        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity."""
+        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; mean of a face and its mirror image."""
         faces = ops.parameter([-1, FACE_SIZE, FACE_SIZE], ov.Type.u8)
         x = ops.unsqueeze(ops.convert(faces, "f32"), ops.constant([1], ov.Type.i64))
         axes = ops.constant([1, 2, 3], ov.Type.i64)
         centred = ops.subtract(x, ops.reduce_mean(x, axes, True))
         deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), axes, True))
         x = ops.divide(centred, ops.add(deviation, ops.constant(np.float32(4))))
+        mirror = ops.constant(np.arange(FACE_SIZE)[::-1].copy())
+        x = ops.concat([x, ops.gather(x, mirror, ops.constant(np.int64(3)))], 0)
         x = ops.relu(self.conv(x, "stem.0", "stem.1"))
         index = 0
         while f"stages.{index}.conv1.weight" in self.weights:
             x, index = self.block(x, f"stages.{index}"), index + 1
         features = ops.reduce_mean(x, ops.constant([2, 3], ov.Type.i64), False)
+        # The heads are linear: averaging what they see averages what they say.
+        pairs = ops.reshape(
+            features, ops.constant([2, -1, self.weights["ferplus.weight"].shape[1]], ov.Type.i64), False
+        )
+        features = ops.reduce_mean(pairs, ops.constant([0], ov.Type.i64), False)
         weight = np.concatenate([self.weights[f"{head}.weight"] for head in HEADS])
         bias = np.concatenate([self.weights[f"{head}.bias"] for head in HEADS])
         logits = ops.add(ops.matmul(features, ops.constant(weight), False, True), ops.constant(bias[None]))
@@ -73,7 +80,7 @@ class _Graph:
 
 
 class ExpressionClassifier:
-    """Calibrated emotion of aligned grey faces.
+    """Calibrated emotion of aligned grey faces, each seen as it is and mirrored.
 
     Raises:
         ModelError: the weights are missing, corrupt, or of another network; names the path.
