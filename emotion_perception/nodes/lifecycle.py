@@ -6,7 +6,6 @@ import ctypes
 import gc
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -274,7 +273,7 @@ def one_thread_each() -> None:
 
 
 def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
-    """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end; the process's exit code."""
+    """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end, then end the process."""
     one_thread_each()
     rclpy.init(args=args)
     node = None
@@ -283,20 +282,18 @@ def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None)
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except rclpy_implementation.RCLError:
-        if rclpy.ok():
-            raise
-        # A signal ended ROS in the middle of a callback, which then could not publish.
     except InvalidParameterValueException as error:
         print(f"bad parameter: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        if rclpy.ok():
+            raise
+        # A signal ended ROS while the node was being made, or in a callback that then could not publish.
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
     code = 0 if node is None else node.exit_code or 0
-    if any(thread.daemon and thread.is_alive() for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)  # a thread is still in a model: do not wait for it, nothing is left to save
-    return code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # taking the interpreter and the models apart takes a second, and nothing is left to save

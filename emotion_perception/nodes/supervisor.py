@@ -16,7 +16,7 @@ from typing import TextIO
 FIRST_BACKOFF = 0.5  # s before the first restart; doubled by every death that follows soon
 LONGEST_BACKOFF = 30.0
 HEALTHY_AFTER = 60.0  # s of life after which a death counts as a first one again
-POLITE = 1.5  # s between the request to end and the kill
+POLITE = 2.0  # s between the request to end and the kill
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
@@ -135,7 +135,7 @@ class Supervisor:
             process.watch(self._environment)
 
     def stop(self) -> None:
-        """End all of them: SIGTERM, and SIGKILL for what is left after 1.5 s."""
+        """End all of them: SIGTERM, and SIGKILL for what is left after 2 s."""
         self._stopped = True
         for process in self.processes.values():
             process.send(signal.SIGTERM)
