@@ -60,6 +60,19 @@ def test_noise_reduction_raises_the_ratio(db: float) -> None:
     assert snr(voice, cleaned) > snr(voice, noisy) + 3
 
 
+def test_a_fan_is_steady_and_music_is_not() -> None:
+    augmentation = pytest.importorskip("emotion_perception.learning.speech_augmentation")
+    rng = np.random.default_rng(0)
+    for kind, steady in (("white", True), ("pink", True), ("fan", True), ("music", False)):
+        profile = NoiseProfile()
+        profile.add(0.05 * augmentation.make_noise(kind, 32_000, rng, []))
+        assert profile.steady == steady, kind
+
+
+def test_noise_that_is_not_known_is_not_steady() -> None:
+    assert not NoiseProfile().steady
+
+
 def test_strength_zero_changes_nothing_but_the_very_ends() -> None:
     noisy = tone(1) + white(1, 0.05, 1)
     cleaned = NoiseReducer(0.0)(noisy, white(1, 0.05, 2))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sounds import DATA, RATE, play, silence, tone
+from sounds import DATA, RATE, LoudnessDetector, play, silence, tone
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.errors import ModelError
@@ -178,6 +178,20 @@ def test_the_noise_between_words_gives_the_ratio(listener: AcousticPerception, s
     assert found
     assert clean.snr_db > 25
     assert 0 < found[-1].snr_db < 20
+
+
+@pytest.mark.parametrize(("kind", "cleaned"), [("fan", True), ("music", False)])
+def test_only_speech_in_steady_noise_is_cleaned(listener: AcousticPerception, kind: str, cleaned: bool) -> None:
+    augmentation = pytest.importorskip("emotion_perception.learning.speech_augmentation")
+    noise = 0.02 * augmentation.make_noise(kind, 2 * RATE, np.random.default_rng(0), [])
+    listener.detector = LoudnessDetector()  # type: ignore[assignment]
+    seen: list[int] = []
+    reduce = listener._reduce
+    listener._reduce = lambda samples, known: seen.append(len(known)) or reduce(samples, known)  # type: ignore
+    found = play(listener, np.concatenate([noise, tone(1.0, level=0.15) + noise[:RATE], noise]))
+    assert found[-1].final
+    assert found[-1].snr_db < 15
+    assert bool(seen) == cleaned
 
 
 def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, speech: np.ndarray) -> None:
