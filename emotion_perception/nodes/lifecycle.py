@@ -23,6 +23,7 @@ from emotion_perception.nodes.conversions import SECOND, make_header
 from emotion_perception.nodes.parameters import COMMON, NodeParameters, Parameter
 from emotion_perception.nodes.worker import Worker
 
+GRACE = 1.5  # s between the signal to end and the end, whatever is going on
 STALE_AFTER = 2.0  # s without work before an active node warns
 JUMP_BACK = SECOND // 2  # a stamp this much older than the one before is a clock that was set back, not a late frame
 
@@ -272,10 +273,19 @@ def one_thread_each() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+def _end_anyway() -> None:
+    """End the process although it is still loading models, which no signal interrupts."""
+    while rclpy.ok():
+        time.sleep(0.1)
+    time.sleep(GRACE)
+    os._exit(0)
+
+
 def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
     """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end, then end the process."""
     one_thread_each()
     rclpy.init(args=args)
+    threading.Thread(target=_end_anyway, daemon=True).start()
     node = None
     try:
         node = node_class()
