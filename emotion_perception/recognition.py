@@ -16,7 +16,8 @@ from emotion_perception.fusion.report import html_page
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.media import MediaFrame, open_media
 from emotion_perception.types import EmotionState, FaceObservation
-from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
+from emotion_perception.visual.explain import Explanation, explain_face
+from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
 
 SECOND = 1_000_000_000  # ns
 
@@ -101,6 +102,17 @@ class Recognizer:
     def course(self) -> Course:
         """Gathers the moments of :meth:`media` into an arc."""
         return Course(self._step)
+
+    def explain(self, image: np.ndarray, emotion: str | None = None) -> tuple[np.ndarray, Explanation] | None:
+        """The largest face of a picture, uint8 ``(48, 48)``, and what in it speaks for ``emotion`` (or the likeliest).
+
+        None where no face is found.
+
+        Raises:
+            ValueError: the emotion is unknown, or one that a face does not show.
+        """
+        crops = [whole_crop(image)] if is_whole_face(image) else self.visual.still_crops(image)[1]
+        return (crops[0], explain_face(crops[0], self.visual.classifier.path, emotion)) if crops else None
 
     def media(self, path: Path) -> Iterator[Moment]:
         """The state every ``step`` seconds of a video or sound file, and once at its end.

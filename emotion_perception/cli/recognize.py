@@ -18,6 +18,7 @@ EPILOG = """examples:
   emotion-recognize interview.mp4                 # a line per second: face and voice together
   emotion-recognize call.wav --step 0.5           # a line every half second
   emotion-recognize talk.mp4 --report talk.html   # and a page with the emotional arc for people
+  emotion-recognize portrait.jpg --explain why.png --emotion angry   # which parts of the face spoke for it
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
 Every line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
@@ -42,6 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="HTML",
         help="also write the emotional arc and satisfaction of one recording as a page",
     )
+    parser.add_argument(
+        "--explain", type=Path, metavar="PNG", help="also draw where in one picture's largest face the emotion is seen"
+    )
+    parser.add_argument("--emotion", help="the emotion to explain (default: the likeliest)")
     return parser
 
 
@@ -51,8 +56,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.step <= 0 or args.fps <= 0:
         parser.error(f"--step and --fps must be positive, got {args.step} and {args.fps}")
-    if args.report and len(args.paths) > 1:
-        parser.error("--report is about one recording")
+    if (args.report or args.explain) and len(args.paths) > 1:
+        parser.error("--report is about one recording, --explain about one picture")
+    if args.emotion and not args.explain:
+        parser.error("--emotion goes with --explain")
     from emotion_perception.errors import ModelError
     from emotion_perception.media import MediaError
     from emotion_perception.recognition import Recognizer
@@ -62,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     for path in args.paths:
         try:
             _recognize(recognizer, path, args.report)
+            if args.explain:
+                _explain(recognizer, path, args.explain, args.emotion)
         except MediaError as error:
             print(f"emotion-recognize: {error}", file=sys.stderr)
             failed += 1
@@ -71,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
         except BrokenPipeError:  # the reader of the lines has seen enough
             sys.stderr.close()
             return 0
-        except OSError as error:  # of the report; what reads media has its own
+        except (OSError, ValueError) as error:  # of report or explanation; what reads media has its own
             print(f"emotion-recognize: {error}", file=sys.stderr)
             return 1
     return 1 if failed else 0
@@ -81,6 +90,7 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
     from tqdm import tqdm
 
     from emotion_perception.media import MediaError, open_media, read_image
+    from emotion_perception.types import EmotionStatus
 
     with open_media(path) as media:
         is_image = media.is_image
@@ -108,7 +118,7 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
                     "status": state.status.name,
                     "face_id": state.face_id,
                     "voice_id": state.voice_id,
-                    **estimate_fields(state.emotion),
+                    **estimate_fields(state.emotion, state.status != EmotionStatus.NO_EVIDENCE),
                     "faces": [face_fields(face) for face in moment.faces],
                 }
             )
@@ -116,13 +126,32 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
         course.write_report(report, path.name)
 
 
-def estimate_fields(emotion: EmotionEstimate) -> dict[str, Any]:
-    """An estimate as JSON-able fields; intensities that are not known are left out."""
+def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None) -> None:
+    import os
+
+    import cv2
+
+    from emotion_perception.media import read_image
+    from emotion_perception.visual.explain import draw_explanation
+
+    found = recognizer.explain(read_image(path), emotion)
+    if found is None:
+        raise ValueError(f"{path}: no face to explain")
+    good, data = cv2.imencode(".png", draw_explanation(*found))
+    if not good:
+        raise OSError(f"{out}: the picture could not be encoded")
+    partial = out.with_name(out.name + ".partial")
+    partial.write_bytes(data.tobytes())
+    os.replace(partial, out)
+
+
+def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, Any]:
+    """An estimate as JSON-able fields; unknown intensities are left out, the label of no evidence is empty."""
     from emotion_perception.emotions import EMOTIONS
 
     strengths = zip(EMOTIONS, map(float, emotion.intensities), strict=True)
     return {
-        "label": emotion.name,
+        "label": emotion.name if known else "",
         "confidence": round(emotion.confidence, 4),
         "probabilities": {n: round(float(p), 4) for n, p in zip(EMOTIONS, emotion.probabilities, strict=True)},
         "intensities": {n: round(i, 4) for n, i in strengths if not math.isnan(i)},

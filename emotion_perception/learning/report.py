@@ -17,9 +17,10 @@ from matplotlib import pyplot as plt
 
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.learning.metrics import CalibrationBins, calibration_bins, confusion_matrix, roc_curve, score
+from emotion_perception.overlay import EMOTION_COLOURS
 
-# Okabe & Ito (2008): eight colours that colour-blind people tell apart; one per emotion, in the vocabulary's order.
-PALETTE = ("#999999", "#009E73", "#E69F00", "#0072B2", "#D55E00", "#CC79A7", "#000000", "#56B4E9")
+# One colour per emotion, as in the overlay.
+PALETTE = tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in EMOTION_COLOURS)
 
 
 def write_report(

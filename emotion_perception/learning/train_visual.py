@@ -207,7 +207,7 @@ def calibrate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
     """Scale the two heads so that their log-linear blend is calibrated to the crowd's majority on ``split``.
 
     ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``, of logits averaged over the face
-    and its mirror image, as the run-time path has them. The two label sets disagree on a third of the faces; the blend's
+    and its mirror image, as at run time. The two label sets disagree on a third of the faces; the blend's
     proportion is the one with the highest accuracy on both together. Its temperature (Guo et al. 2017) minimises the
     log loss on the crowd's majority, so that confidence is the probability of agreeing with most people.
     """

@@ -139,6 +139,15 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
+        found, crops = self.still_crops(image)
+        return self._judge([f"face_{i + 1}" for i in range(len(found))], found, crops)
+
+    def still_crops(self, image: np.ndarray) -> tuple[list[FaceDetection], list[np.ndarray]]:
+        """Faces of a single picture, largest first, and what the classifier is given of each, uint8 ``(48, 48)``.
+
+        Raises:
+            ValueError: as :meth:`process`.
+        """
         bgr, gray = _both(image)
         found = self.detector.detect(bgr, self.config.still_detection_width)
         if not found:
@@ -146,8 +155,7 @@ class VisualPerception:
             found = self.detector.detect(bgr, self.config.detection_width)
         found = [face for face in self._refined(bgr, found) if _side(face.box) >= self.config.min_face_size]
         found = sorted(found, key=lambda face: -_side(face.box))[: self.config.max_faces]
-        crops = [crop_face(gray, face, FACE_SIZE) for face in found]
-        return self._judge([f"face_{i + 1}" for i in range(len(found))], found, crops)
+        return found, [crop_face(gray, face, FACE_SIZE) for face in found]
 
     def whole_face(self, image: np.ndarray) -> FaceObservation:
         """The emotion of a picture that is a face from edge to edge, as FER2013's are; it is named face_1.
@@ -155,12 +163,8 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        _, gray = _both(image)
-        height, width = gray.shape
-        shrink = min(height, width) > FACE_SIZE
-        crop = cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-        face = whole_picture(width, height)
-        return self._judge(["face_1"], [face], [crop])[0]
+        height, width = image.shape[:2]
+        return self._judge(["face_1"], [whole_picture(width, height)], [whole_crop(image)])[0]
 
     def _find(self, bgr: np.ndarray, stamp_ns: int) -> list[FaceDetection]:
         """Detections of this image: each face seen before in its window, or all by a search of the whole image."""
@@ -241,6 +245,13 @@ def trust_in(quality: float) -> float:
 def is_whole_face(image: np.ndarray) -> bool:
     """Whether a picture is so small that it is a face by itself."""
     return max(image.shape[:2]) <= TINY_PICTURE
+
+
+def whole_crop(image: np.ndarray) -> np.ndarray:
+    """A picture that is a face from edge to edge, as the classifier is given it: uint8 ``(48, 48)``."""
+    _, gray = _both(image)
+    shrink = min(gray.shape) > FACE_SIZE
+    return cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
 def whole_picture(width: int, height: int) -> FaceDetection:

@@ -62,6 +62,20 @@ def test_smiling_portrait_is_one_happy_face(portrait_file, capsys):
     assert roi["x"] < 225 < roi["x"] + roi["width"] and roi["y"] < 115 < roi["y"] + roi["height"]
 
 
+def test_explanation_is_drawn_beside_the_face(portrait_file, tmp_path, capsys):
+    out = tmp_path / "why.png"
+    assert recognize.main([str(portrait_file), "--explain", str(out), "--emotion", "joy"]) == 0
+    picture = cv2.imread(str(out))
+    assert picture.shape[1] == 2 * picture.shape[0]
+    assert lines(capsys)[0]["label"] == "happy"
+
+
+def test_an_emotion_that_faces_do_not_show_is_refused(portrait_file, tmp_path, capsys):
+    out = tmp_path / "why.png"
+    assert recognize.main([str(portrait_file), "--explain", str(out), "--emotion", "calm"]) == 1
+    assert "calm" in capsys.readouterr().err and not out.exists()
+
+
 def test_picture_without_face_gives_no_evidence(tmp_path, capsys):
     path = tmp_path / "wall.png"
     cv2.imwrite(str(path), np.full((240, 320, 3), 128, np.uint8))
@@ -91,7 +105,9 @@ def test_silent_sound_file_gives_no_evidence(tmp_path, capsys):
     path = tmp_path / "tone.wav"
     write_tone(path, 2.5)
     assert recognize.main([str(path)]) == 0
-    assert {line["status"] for line in lines(capsys)} == {"NO_EVIDENCE"}
+    found = lines(capsys)
+    assert {line["status"] for line in found} == {"NO_EVIDENCE"}
+    assert {line["label"] for line in found} == {""}
 
 
 def test_evaluation_of_folders_counts_how_each_face_was_found(tmp_path, portrait, capsys):
