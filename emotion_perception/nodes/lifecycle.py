@@ -6,6 +6,8 @@ import ctypes
 import gc
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
