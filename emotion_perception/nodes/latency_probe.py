@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 import rclpy
-from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.time import Time
 
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes.qos import profile
 
 
