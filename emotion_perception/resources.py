@@ -25,9 +25,10 @@ def share_directories() -> Iterator[Path]:
     for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
         if prefix:
             yield Path(prefix, "share", PACKAGE)
-    # <prefix>/lib/python3.X/site-packages/emotion_perception, or local/lib/python3.X/dist-packages on Debian.
-    for parent in list(Path(__file__).parents)[3:6]:
-        yield parent / "share" / PACKAGE
+    # <prefix>/lib/python3.X/site-packages/emotion_perception, or <prefix>/local/lib/python3.X/dist-packages on Debian.
+    if package.parent.name in ("site-packages", "dist-packages"):
+        for parent in list(package.parents)[3:5]:
+            yield parent / "share" / PACKAGE
     yield Path(sys.prefix, "share", PACKAGE)
 
 
