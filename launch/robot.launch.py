@@ -51,8 +51,9 @@ def generate_launch_description() -> LaunchDescription:
         for name, argument in ARGUMENTS.items()
     ]
     # A camera picture does not fit Fast DDS' default shared memory; other middleware ignores the variable.
-    profile = SetEnvironmentVariable(
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        EnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", default_value=str(config_path("fastdds.xml"))),
-    )
-    return LaunchDescription([*arguments, profile, OpaqueFunction(function=start_nodes)])
+    # Fast DDS 2 (Jazzy) and 3 (Kilted and newer) read it by different names.
+    profile = [
+        SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(config_path("fastdds.xml"))))
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+    ]
+    return LaunchDescription([*arguments, *profile, OpaqueFunction(function=start_nodes)])

@@ -95,8 +95,9 @@ packages_done() { is_done "$state/packages" "$packages_hash" && [ -x "$venv/bin/
 messages_done() { is_done install/.messages "$messages_hash" && is_done install/.place "$place_hash"; }
 package_done() { is_done install/.package "$package_hash" && is_done install/.place "$place_hash"; }
 build_done() { messages_done && package_done; }
+package_commands_done() { grep -qsF "$root/scripts/env.sh" "$venv/bin/emotion-recognize"; }
 clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/demo_clip.py ]; }
-finished() { packages_done && build_done && clip_done; }
+finished() { packages_done && build_done && package_commands_done && clip_done; }
 
 if finished; then
     echo "setup: nothing to do"
@@ -362,6 +363,19 @@ build() { # package, its stamp, its hash
 
 messages_done || step "emotion_msgs (colcon)" build emotion_msgs install/.messages "$messages_hash"
 package_done || step "emotion_perception (colcon)" build emotion_perception install/.package "$package_hash"
+
+# The commands, for whoever activates the environment instead of sourcing scripts/env.sh.
+make_commands() {
+    local script command
+    for script in install/emotion_perception/lib/emotion_perception/emotion-*; do
+        command="$venv/bin/${script##*/}"
+        write_state "$command" "#!/usr/bin/env bash
+EMOTION_VENV='$venv'
+. '$root/scripts/env.sh' && exec '$root/$script' \"\$@\""
+        chmod +x "$command"
+    done
+}
+package_commands_done || make_commands
 
 make_clip() {
     unset AMENT_PREFIX_PATH
