@@ -181,6 +181,7 @@ class EmotionFusion:
         self._persons: dict[str, str] = {}  # face id to person id, oldest first
         self._persons_named = 0
         self._newest: dict[EmotionModality, int] = {}  # newest stamp seen of a kind, ns
+        self._in_view: tuple[int, frozenset[str]] = (0, frozenset())  # newest picture's stamp, ns, and its faces
         self._suspect: set[EmotionModality] = set()  # kinds whose last item was far behind
         self._main: str | None = None  # face id of the person spoken with
         self._last_person: tuple[str, int] | None = None  # who that was, and when the face was last seen, ns
@@ -198,6 +199,9 @@ class EmotionFusion:
         """
         if not self._accept(EmotionModality.VISUAL, stamp_ns):
             return
+        if stamp_ns == self._newest[EmotionModality.VISUAL]:
+            before = self._in_view[1] if stamp_ns == self._in_view[0] else frozenset()
+            self._in_view = (stamp_ns, before | {face.face_id for face in faces})
         for face in sorted(faces, key=lambda face: -face.box.width * face.box.height)[:MAX_FACES]:
             if not _is_distribution(face.emotion):
                 self.counts["invalid"] += 1
@@ -213,6 +217,11 @@ class EmotionFusion:
         # An average reaches back through a few half-lives; older pictures cannot matter any more.
         reach = self.config.visual_max_age_s + 3 * self.config.visual_smoothing_s + self.config.future_limit_s
         self._keep_faces(self._newest[EmotionModality.VISUAL] - _ns(reach))
+
+    @property
+    def in_view(self) -> frozenset[str]:
+        """Ids of the faces in the newest picture; a face's state lives on a little longer, and under its old id too."""
+        return self._in_view[1]
 
     def add_voice(self, voice: VoiceObservation) -> None:
         """One decision about a stretch of speech; its stamp is the end of the stretch."""

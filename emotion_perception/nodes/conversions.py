@@ -27,6 +27,7 @@ from emotion_msgs.msg import (
 )
 from emotion_msgs.msg import EmotionEstimate as EmotionEstimateMessage
 from emotion_msgs.msg import EmotionState as EmotionStateMessage
+from emotion_msgs.msg import GroupEmotion as GroupEmotionMessage
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import (
     Box,
@@ -42,6 +43,7 @@ from emotion_perception.types import (
 if TYPE_CHECKING:
     from emotion_perception.fusion.arc import Arc
     from emotion_perception.fusion.conversation import Outcome
+    from emotion_perception.fusion.group import GroupEmotion
 
 SECOND = 1_000_000_000  # ns
 MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
@@ -409,6 +411,18 @@ def states_to_message(states: Sequence[EmotionState], now_ns: int, frame_id: str
     newest = max((state.stamp_ns for state in states), default=now_ns)
     return EmotionStateArray(
         header=make_header(newest, frame_id), states=[state_to_message(state, now_ns, frame_id) for state in states]
+    )
+
+
+def group_to_message(group: GroupEmotion, frame_id: str = "") -> GroupEmotionMessage:
+    """The mood of everyone in view as a message."""
+    return GroupEmotionMessage(
+        header=make_header(group.stamp_ns, frame_id),
+        faces_counted=group.faces_counted,
+        emotion=estimate_to_message(group.emotion),
+        valence_spread=float(group.valence_spread),
+        agreement=float(group.agreement),
+        differing_face_ids=list(group.differing),
     )
 
 

@@ -1,11 +1,13 @@
-"""One state from all evidence: ``faces/emotions``, ``voices/emotions`` to ``emotion_state``, ``emotion_states``."""
+"""One state from all evidence: ``faces/emotions``, ``voices/emotions`` to ``emotion_state``, ``emotion_states``,
+``group_emotion``."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, VoiceEmotion
+from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
+from emotion_perception.fusion.group import group_emotion
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.conversions import ConversionError
@@ -21,6 +23,7 @@ class FusionNode(PerceptionNode):
         self._fusion = None
         self._state = None
         self._states = None
+        self._group = None
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
@@ -31,6 +34,7 @@ class FusionNode(PerceptionNode):
         self.model_name = "log-linear pooling"
         self._state = self.publish_to(EmotionState, "emotion_state", "state")
         self._states = self.publish_to(EmotionStateArray, "emotion_states", "state")
+        self._group = self.publish_to(GroupEmotion, "group_emotion", "state")
 
     def activate(self) -> None:
         """Start to gather evidence; the first state says that there is none."""
@@ -42,7 +46,7 @@ class FusionNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Free the pool."""
-        self._fusion = self._state = self._states = None
+        self._fusion = self._state = self._states = self._group = None
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
         try:
@@ -77,7 +81,10 @@ class FusionNode(PerceptionNode):
         # Less than half a period after new evidence was published there is nothing to add.
         if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:
             self._publish(now)
-        self._states.publish(conversions.states_to_message(self._fusion.states(now), now, self._frame_id))
+        states = self._fusion.states(now)
+        self._states.publish(conversions.states_to_message(states, now, self._frame_id))
+        group = group_emotion(states, self._fusion.in_view, now)
+        self._group.publish(conversions.group_to_message(group, self._frame_id))
 
     def _publish(self, now: int) -> None:
         message = conversions.state_to_message(self._fusion.state(now), now, self._frame_id)

@@ -203,7 +203,9 @@ _ACOUSTIC = (
 )
 
 _FUSION = (
-    Parameter("rate", 10.0, "Least rate of emotion_state, and the rate of emotion_states.", "Hz", 0.5, 100.0),
+    Parameter(
+        "rate", 10.0, "Least rate of emotion_state, and the rate of emotion_states and group_emotion.", "Hz", 0.5, 100.0
+    ),
     Parameter(
         "max_rate", 60.0, "Greatest rate at which new evidence is published at once.", "Hz", 0.5, 1000.0, dynamic=True
     ),

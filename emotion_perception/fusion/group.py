@@ -1,0 +1,112 @@
+"""From everybody's states to the mood of the group. No ROS.
+
+Only faces in the newest picture are counted: one that came back under a new id is then not counted beside its old
+self. A face's weight is what its evidence weighs, at most 1: one who also speaks is no more of a person than another.
+
+- **Mean**: the linear mean of the distributions, not the product that :mod:`fusion.pooling` takes: the faces are not
+  several reports about one emotion, they are several emotions. A half happy, half angry audience is told as that.
+- **Agreement** = 1 - the mean Jensen-Shannon divergence (Lin 1991, in bits: 0..1) between two of the faces, each pair
+  weighted by the product of its weights. A mean over pairs can be compared between 2 faces and 30, unlike the
+  divergence of all at once, whose maximum grows with their number.
+- **Who differs**: with three faces or more, one whose divergence from the mean of the others is at least
+  ``DIFFERS_FROM`` and ``DIFFERS_RATIO`` times the group's median, whose label is not that of the others, and which is
+  at least ``DIFFERS_CONFIDENCE`` sure of it. In a group divided in two camps nobody differs: the agreement tells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion_perception.fusion.pooling import merge_intensities
+from emotion_perception.types import EmotionEstimate, EmotionState
+
+DIFFERS_FROM = 0.2  # bits of Jensen-Shannon divergence
+DIFFERS_RATIO = 2.0
+DIFFERS_CONFIDENCE = 0.35  # an unsure face is unlike a sure group, but nobody knows that its person is
+
+
+@dataclass(frozen=True)
+class GroupEmotion:
+    """The mood of everyone in view."""
+
+    stamp_ns: int  # of the newest evidence used; of the query where there is no face
+    faces_counted: int  # with 0 the rest says nothing
+    emotion: EmotionEstimate  # weighted mean; `EmotionEstimate.unknown()` without faces
+    valence_spread: float  # weighted standard deviation, 0..1; NaN with fewer than two faces
+    agreement: float  # 0..1; NaN with fewer than two faces
+    differing: tuple[str, ...]  # face ids, the most unlike first
+
+
+def group_emotion(states: Sequence[EmotionState], in_view: Collection[str], now_ns: int) -> GroupEmotion:
+    """The group's mood.
+
+    Args:
+        states: everybody's, in any order; those without evidence or without a face are left out.
+        in_view: face ids in the newest picture.
+        now_ns: when it is asked, ns.
+    """
+    # In a fixed order: the result must not hang on rounding.
+    found = {state.face_id: state for state in states if state.face_id in in_view and state.evidence}
+    counted = [found[face_id] for face_id in sorted(found)]
+    w = np.array([min(1.0, sum(evidence.weight for evidence in state.evidence)) for state in counted])
+    counted = [state for state, weight in zip(counted, w, strict=True) if weight > 0]
+    w = w[w > 0]
+    if not counted:
+        return GroupEmotion(now_ns, 0, EmotionEstimate.unknown(), math.nan, math.nan, ())
+
+    w /= w.sum()
+    p = np.array([state.emotion.probabilities for state in counted], dtype=np.float64)  # (N, 8)
+    p /= p.sum(axis=1, keepdims=True)
+    valence = np.array([state.emotion.valence for state in counted])
+    mean_valence = float(w @ valence)
+    stamp_ns = max(state.stamp_ns for state in counted)
+    emotion = _mean([state.emotion for state in counted], p, w, mean_valence)
+    if len(counted) == 1:
+        return GroupEmotion(stamp_ns, 1, emotion, math.nan, math.nan, ())
+    spread = math.sqrt(float(w @ (valence - mean_valence) ** 2))
+    return GroupEmotion(stamp_ns, len(counted), emotion, spread, _agreement(p, w), _differing(counted, p, w))
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence in bits, 0..1, of distributions ``(..., 8)``, which broadcast."""
+    return np.clip(_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2, 0.0, 1.0)
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    """In bits, ``(...)`` of ``(..., 8)``."""
+    return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=-1)
+
+
+def _mean(emotions: Sequence[EmotionEstimate], p: np.ndarray, w: np.ndarray, valence: float) -> EmotionEstimate:
+    mean = w @ p
+    # As in pooling: the label's share, as far as the faces' own confidences stand to their largest probabilities.
+    trust = w @ (np.array([emotion.confidence for emotion in emotions]) / p.max(axis=1))
+    return EmotionEstimate(
+        mean.astype(np.float32),
+        merge_intensities(np.array([emotion.intensities for emotion in emotions], dtype=np.float64), w),
+        float(np.clip(mean.max() * trust, 0.0, 1.0)),
+        valence,
+        float(w @ np.array([emotion.arousal for emotion in emotions])),
+    )
+
+
+def _agreement(p: np.ndarray, w: np.ndarray) -> float:
+    one, other = np.triu_indices(len(p), k=1)
+    pairs = w[one] * w[other]
+    return 1.0 - float(pairs @ divergence(p[one], p[other]) / pairs.sum())
+
+
+def _differing(states: Sequence[EmotionState], p: np.ndarray, w: np.ndarray) -> tuple[str, ...]:
+    if len(states) < 3:
+        return ()
+    others = (w @ p - w[:, None] * p) / (1.0 - w)[:, None]  # (N, 8) for each the mean of all but itself
+    others = np.clip(others, 0.0, None)
+    apart = divergence(p, others)
+    least = max(DIFFERS_FROM, DIFFERS_RATIO * float(np.median(apart)))
+    differs = (apart >= least) & (p.argmax(axis=1) != others.argmax(axis=1))
+    order = sorted(np.flatnonzero(differs).tolist(), key=lambda i: -apart[i])
+    return tuple(states[i].face_id for i in order if states[i].emotion.confidence >= DIFFERS_CONFIDENCE)
