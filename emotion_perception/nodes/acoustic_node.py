@@ -8,8 +8,10 @@ from typing import Any
 
 from std_msgs.msg import Bool
 
-from emotion_msgs.msg import AudioChunk, VoiceEmotion
+from emotion_msgs.msg import VoiceEmotion
 from emotion_perception.nodes import conversions
+from emotion_perception.nodes.audio_dialects import DIALECTS, message_class
+from emotion_perception.nodes.audio_input import AudioInput, Chunk
 from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
 from emotion_perception.nodes.parameters import acoustic_parameters
@@ -24,12 +26,15 @@ class AcousticNode(PerceptionNode):
         super().__init__("acoustic_node", acoustic_parameters(), **options)
         self._perception = None
         self._voices = None
+        self._ear: AudioInput | None = None
         self._deaf_until = 0.0  # monotonic s
 
     def configure(self) -> None:
-        """Load voice activity detector and voice classifier."""
+        """Load voice activity detector and voice classifier; see that the sound's message can be received."""
         from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 
+        if self.parameters["audio_format"] in DIALECTS:
+            message_class(DIALECTS[self.parameters["audio_format"]])
         self._perception = AcousticPerception(self.parameters.config(AcousticConfig))
         one_thread_each()  # again: the libraries are loaded only now
         self.model_name = self._perception.name
@@ -40,36 +45,44 @@ class AcousticNode(PerceptionNode):
         self._perception.reset()
         self._deaf_until = 0.0
         worker = self.work_on(self._listen, CHUNKS_WAITING)
-        self.subscribe_to(AudioChunk, "audio", worker.submit, "audio_in")
+        self._ear = AudioInput(self, "audio", worker.submit)
         self.subscribe_to(Bool, "/robot_speaking", self._on_robot_speaking, "switch")
+
+    def deactivate(self) -> None:
+        """Stop to listen."""
+        self._ear = None
 
     def cleanup(self) -> None:
         """Free the models."""
         self._perception = self._voices = None
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Whether the robot's own voice keeps it from listening, and what was wrong with the sound so far."""
+        """What sound is heard, whether the robot's own voice keeps it from listening, what was wrong with the sound."""
         counts = self._perception.counts if self._perception is not None else {}
-        return {"muted": str(self._muted).lower(), **{kind: str(count) for kind, count in counts.items()}}
+        heard = self._ear.status if self._ear is not None else {}
+        return {**heard, "muted": str(self._muted).lower(), **{kind: str(count) for kind, count in counts.items()}}
 
     def _on_robot_speaking(self, message: Bool) -> None:
         if self.parameters["mute_while_robot_speaks"]:
             tail = time.monotonic() + self.parameters["mute_tail"]  # echo and reverberation after the last word
             self._deaf_until = float("inf") if message.data else min(self._deaf_until, tail)
 
-    def _listen(self, message: AudioChunk) -> None:
+    def _listen(self, chunk: Chunk) -> None:
+        ear = self._ear
+        if ear is None:
+            return  # deactivated meanwhile
         try:
-            samples, sample_rate, stamp_ns = conversions.audio_from_message(message)
+            sound = ear.sound(chunk)
         except ConversionError as error:
             self.reject(str(error))
             return
         self._perception.set_muted(self._muted)
-        for voice in self._perception.push(samples, sample_rate, stamp_ns):
-            self._voices.publish(conversions.voice_to_message(voice, message.header.frame_id))
+        for voice in self._perception.push(sound.samples, sound.sample_rate, sound.stamp_ns):
+            self._voices.publish(conversions.voice_to_message(voice, sound.frame_id))
         for warning in self._perception.take_warnings():  # gaps, jumps, clipping: told, but not a reason to stop
             self.reporter.report(warning)
         if not self._muted:
-            end_ns = stamp_ns + len(samples) * conversions.SECOND // sample_rate
+            end_ns = sound.stamp_ns + len(sound.samples) * conversions.SECOND // sound.sample_rate
             self.meter.done((self.now_ns - end_ns) / conversions.SECOND)
 
     @property

@@ -29,7 +29,9 @@ ARGUMENTS: dict[str, Argument] = {
         "Empty: the robot's own drivers publish image and audio, and media_source_node is not started.",
     ),
     "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
-    "audio_topic": Argument("audio", "Microphone topic, emotion_msgs/AudioChunk."),
+    "audio_topic": Argument(
+        "audio", "Microphone topic: emotion_msgs/AudioChunk, audio_common_msgs of either kind, foxglove_msgs/RawAudio."
+    ),
     "namespace": Argument("", "Namespace of all nodes and topics, for more than one robot or person on one network."),
     "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
     "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),

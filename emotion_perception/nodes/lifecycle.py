@@ -115,9 +115,9 @@ class PerceptionNode(LifecycleNode):
         self._active_entities.append(lambda: self.destroy_subscription(subscription))
         return subscription
 
-    def every(self, period: float, callback: Callable[[], None]) -> None:
-        """A timer on the ROS clock that lives until deactivate."""
-        timer = self.create_timer(period, callback)
+    def every(self, period: float, callback: Callable[[], None], steady: bool = False) -> None:
+        """A timer on the ROS clock, or on one that simulated time does not stop, that lives until deactivate."""
+        timer = self.create_timer(period, callback, clock=self._steady if steady else None)
         self._active_entities.append(lambda: self.destroy_timer(timer))
 
     def work_on(self, process: Callable[[Any], None], depth: int = 1) -> Worker[Any]:

@@ -16,6 +16,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from emotion_perception.nodes.audio_dialects import DIALECTS, MAX_CHANNELS, MAX_RATE, SAMPLE_FORMATS
+
 Value = bool | int | float | str
 Config = TypeVar("Config")
 
@@ -63,7 +65,7 @@ class Parameter:
                 part
                 for part in (
                     f"Unit: {self.unit}." if self.unit else "",
-                    f"One of: {', '.join(self.choices)}." if self.choices else "",
+                    f"One of: {', '.join(choice or 'nothing' for choice in self.choices)}." if self.choices else "",
                     "Takes effect at once." if self.dynamic else "Read when the node is configured.",
                 )
                 if part
@@ -82,7 +84,7 @@ class Parameter:
     def allowed(self) -> str:
         """The range or the choices, for people."""
         if self.choices:
-            return ", ".join(f"`{choice}`" for choice in self.choices)
+            return ", ".join(f"`{choice}`" if choice else "empty" for choice in self.choices)
         if self.low is None and self.high is None:
             return ""
         low = "" if self.low is None else f"{self.low:g}"
@@ -191,6 +193,29 @@ _VISUAL = (
 )
 
 _ACOUSTIC = (
+    Parameter(
+        "audio_format",
+        "auto",
+        "The message that carries the sound. auto takes what is published on the topic, as soon as it is, and with "
+        "AudioData prefers AudioDataStamped on <topic>_stamped. AudioStamped is mgonzs13's audio_common, AudioData and "
+        "AudioDataStamped are ros-drivers'. See audio.md.",
+        choices=("auto", *DIALECTS),
+    ),
+    Parameter(
+        "audio_sample_rate",
+        0,
+        "Rate of AudioData and AudioDataStamped, which do not tell it; 0: as AudioInfo on <topic>_info says.",
+        unit="Hz",
+        low=0,
+        high=MAX_RATE,
+    ),
+    Parameter("audio_channels", 0, "Channels of the same; 0: as AudioInfo says.", low=0, high=MAX_CHANNELS),
+    Parameter(
+        "audio_sample_format",
+        "",
+        "Sample format of the same, in GStreamer's words; empty: as AudioInfo says.",
+        choices=("", *SAMPLE_FORMATS),
+    ),
     Parameter(
         "mute_while_robot_speaks",
         True,
