@@ -226,6 +226,17 @@ def image_to_message(image: np.ndarray, header: Header) -> Image:
     return Image(header=header, height=height, width=width, encoding=encoding, step=step, data=data)
 
 
+def image_to_compressed(image: np.ndarray, header: Header, quality: int = 80) -> CompressedImage:
+    """A uint8 picture ``(H, W, 3)`` bgr or ``(H, W)`` grey as JPEG of a quality 1..100."""
+    import cv2
+
+    encoded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+    data = array.array("B")
+    data.frombytes(encoded.data.cast("B"))
+    kind = "mono8" if image.ndim == 2 else "bgr8"
+    return CompressedImage(header=header, format=f"{kind}; jpeg compressed {kind}", data=data)
+
+
 # --- sound --------------------------------------------------------------------------------------------------------
 
 

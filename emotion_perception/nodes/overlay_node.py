@@ -1,16 +1,32 @@
-"""The annotated picture: ``image_raw``, ``faces/emotions`` and ``emotion_state`` to ``emotion/image_annotated``."""
+"""What people see: ``image_raw``, ``faces/emotions`` and ``emotion_state`` as pictures, labels and text.
+
+=================================== ============================================================================
+``emotion/image_annotated``         the picture with boxes, labels and bars; ``/compressed`` the same as JPEG
+``emotion/markers``                 text labels above heads, for rviz
+``emotion/overlay_text``            the state as a line of text, where ``rviz_2d_overlay_msgs`` is installed
+=================================== ============================================================================
+"""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from visualization_msgs.msg import MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.conversions import SECOND, ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
+from emotion_perception.nodes.markers import (
+    Camera,
+    Labels,
+    camera_from_info,
+    camera_from_size,
+    overlay_text_type,
+    state_to_overlay,
+)
 from emotion_perception.nodes.parameters import OVERLAY
 from emotion_perception.nodes.worker import Worker
 from emotion_perception.overlay import draw
@@ -20,7 +36,7 @@ STATE_HOLD = 2 * SECOND
 
 
 class OverlayNode(PerceptionNode):
-    """Draws only while someone watches; without watchers it does not even receive pictures.
+    """Makes only what somebody watches; without watchers it does not even receive pictures.
 
     A picture waits for its own faces, at most until the next picture comes: boxes then sit where the face is, and a
     slow or missing visual node stops nothing.
@@ -28,16 +44,21 @@ class OverlayNode(PerceptionNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("overlay_node", OVERLAY, **options)
-        self._annotated = None
-        self._image_subscription = None
+        self._annotated = self._compressed = self._markers = self._text = None
+        self._text_type: type | None = None
+        self._sources: dict[str, Any] = {}  # subscriptions that come and go with the watchers, by topic
         self._drawer: Worker | None = None
-        self._waiting: Image | None = None
-        self._faces: FaceEmotionArray | None = None
-        self._state: EmotionState | None = None
+        self._labels = Labels()
+        self._forget()
 
     def configure(self) -> None:
-        """Make the publisher."""
+        """Make the publishers."""
         self._annotated = self.publish_to(Image, "emotion/image_annotated", "annotated_image")
+        self._compressed = self.publish_to(CompressedImage, "emotion/image_annotated/compressed", "annotated_image")
+        self._markers = self.publish_to(MarkerArray, "emotion/markers", "markers")
+        self._text_type = overlay_text_type()
+        if self._text_type is not None:
+            self._text = self.publish_to(self._text_type, "emotion/overlay_text", "annotated_image")
 
     def activate(self) -> None:
         """Listen to results; to pictures once there is a watcher."""
@@ -48,34 +69,63 @@ class OverlayNode(PerceptionNode):
 
     def deactivate(self) -> None:
         """Forget what was seen."""
-        self._drop_images()
-        self._waiting = self._faces = self._state = None
+        for topic in list(self._sources):
+            self._listen(topic, False)
+        self._labels.clear()
+        self._forget()
 
     def cleanup(self) -> None:
-        """Nothing is held beyond the publisher."""
-        self._annotated = None
+        """Nothing is held beyond the publishers."""
+        self._annotated = self._compressed = self._markers = self._text = None
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Whether anybody watches."""
-        return {"watched": str(self._image_subscription is not None).lower()}
+        """What is watched."""
+        watched = [name for name in ("pictures", "labels", "text") if self._watched(name)]
+        return {"watched": ", ".join(watched) or "nothing"}
+
+    def _forget(self) -> None:
+        self._waiting: Image | None = None
+        self._faces: FaceEmotionArray | None = None
+        self._state: EmotionState | None = None
+        self._calibration: Camera | None = None
+        self._size: tuple[int, int] | None = None
+
+    def _watched(self, name: str) -> bool:
+        made = {"pictures": (self._annotated, self._compressed), "labels": (self._markers,), "text": (self._text,)}
+        return any(publisher is not None and publisher.get_subscription_count() > 0 for publisher in made[name])
 
     def _follow_watchers(self) -> None:
-        watched = self._annotated.get_subscription_count() > 0
-        if watched and self._image_subscription is None:
-            self._image_subscription = self.create_subscription(
-                Image, "image_raw", self._on_image, qos.profile("image_in"), qos_overriding_options=qos.overrides()
-            )
-        elif not watched:
-            self._drop_images()
-        if not watched:
+        pictures, labels = self._watched("pictures"), self._watched("labels")
+        by_camera = labels and self.parameters["label_frame"] == "camera"
+        # A camera that is not calibrated tells at least its size by its pictures.
+        self._listen("image_raw", pictures or (by_camera and self._calibration is None), Image, self._on_image)
+        self._listen(self._info_topic(), by_camera, CameraInfo, self._on_info)
+        if not pictures:
+            self._waiting = None
+        if not labels:
+            self._labels.clear()
+        if not (pictures or labels):
             self.meter.restart()  # nobody to draw for is not staleness
 
-    def _drop_images(self) -> None:
-        if self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
-            self._image_subscription = None
+    def _info_topic(self) -> str:
+        """camera_info stands beside the image, wherever that was remapped to."""
+        return self.resolve_topic_name("image_raw").rpartition("/")[0] + "/camera_info"
+
+    def _listen(self, topic: str, wanted: bool, message_type: type | None = None, callback: Any = None) -> None:
+        if wanted and topic not in self._sources:
+            self._sources[topic] = self.create_subscription(
+                message_type, topic, callback, qos.profile("image_in"), qos_overriding_options=qos.overrides()
+            )
+        elif not wanted and topic in self._sources:
+            self.destroy_subscription(self._sources.pop(topic))
+
+    def _on_info(self, message: CameraInfo) -> None:
+        self._calibration = camera_from_info(message)
 
     def _on_image(self, message: Image) -> None:
+        self._size = (message.width, message.height) if message.width and message.height else None
+        if not self._watched("pictures"):
+            return
         if self._waiting is not None:
             self._hand_over()
         self._waiting = message
@@ -84,9 +134,39 @@ class OverlayNode(PerceptionNode):
         self._faces = message
         if self._waiting is not None and self._waiting.header.stamp == message.header.stamp:
             self._hand_over()
+        if self._watched("labels"):
+            self._label(message)
 
     def _on_state(self, message: EmotionState) -> None:
         self._state = message
+        if self._watched("text"):
+            try:
+                state = conversions.state_from_message(message)
+            except ConversionError as error:
+                self.reject(str(error))
+                return
+            self._text.publish(state_to_overlay(state, self._text_type, self.parameters["show_scores"]))
+
+    def _label(self, message: FaceEmotionArray) -> None:
+        camera = None
+        if self.parameters["label_frame"] == "camera":
+            camera = self._calibration
+            if camera is None and self._size is not None:
+                camera = camera_from_size(*self._size, self.parameters["horizontal_fov"])
+            if camera is None:
+                return  # no picture came yet
+        try:
+            stamp_ns, faces = conversions.faces_from_message(message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        self._markers.publish(
+            self._labels.update(
+                faces, message.header, camera, self.parameters["label_size"], self.parameters["show_scores"]
+            )
+        )
+        if not self._watched("pictures"):  # with them the meter is theirs
+            self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
     def _hand_over(self) -> None:
         self._drawer.submit((self._waiting, self._faces, self._state))
@@ -108,7 +188,11 @@ class OverlayNode(PerceptionNode):
             self.reject(str(error))
             return
         picture = draw(image, faces, state, self.parameters["show_scores"], self.parameters["show_bars"])
-        self._annotated.publish(conversions.image_to_message(picture, message.header))
+        if self._annotated.get_subscription_count() > 0:
+            self._annotated.publish(conversions.image_to_message(picture, message.header))
+        if self._compressed.get_subscription_count() > 0:
+            quality = self.parameters["jpeg_quality"]
+            self._compressed.publish(conversions.image_to_compressed(picture, message.header, quality))
         self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
 

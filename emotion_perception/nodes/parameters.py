@@ -181,6 +181,25 @@ MEDIA_SOURCE = (
 OVERLAY = (
     Parameter("show_scores", True, "Write confidences beside the labels.", dynamic=True),
     Parameter("show_bars", True, "Draw the eight probabilities as bars.", dynamic=True),
+    Parameter("jpeg_quality", 80, "Quality of the compressed annotated image.", low=1, high=100, dynamic=True),
+    Parameter(
+        "label_frame",
+        "camera",
+        "Where the labels on emotion/markers stand. camera: in the image's frame, at a distance told by the face's "
+        "height; face: above the TF frame face_<id>, where a ROS4HRI face detector publishes those.",
+        choices=("camera", "face"),
+        dynamic=True,
+    ),
+    Parameter("label_size", 0.1, "Height of a label's letters.", unit="m", low=0.01, high=2.0, dynamic=True),
+    Parameter(
+        "horizontal_fov",
+        60.0,
+        "How wide the camera looks, for labels; used only where its camera_info tells no calibration.",
+        unit="deg",
+        low=5.0,
+        high=170.0,
+        dynamic=True,
+    ),
 )
 
 _VISUAL = (
@@ -269,12 +288,19 @@ _VISUAL_FIELDS: _Rows = {
     "max_faces": ("Only so many faces are classified, the nearest first; bounds the time an image takes.", "", 1, 100),
     "min_face_size": ("Smaller faces are not reported.", "px", 1, 4096),
     "track_timeout": ("A face out of sight for longer gets a new id when it comes back.", "s", 0.01, 60.0),
-    "smoothing_s": (
-        "Time constant of the filter over a face's expressions; larger is steadier and slower; 0: none.",
+    "expression_hold_s": (
+        "Time scale of the filter over a face's expressions; larger is steadier and slower; 0: none.",
         "s",
         0.0,
         60.0,
     ),
+    "expression_slip": (
+        "Chance that a picture says nothing about the expression (a blink); smaller lets a single sure one decide.",
+        "",
+        0.01,
+        0.9,
+    ),
+    "intensity_smoothing_s": ("Time constant of the low-pass filter over the intensities; 0: none.", "s", 0.0, 60.0),
     "full_quality": (
         "A face of this quality or better is believed as it is; below, its distribution is flattened.",
         "",
