@@ -4,7 +4,8 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
 
 - **A face** counts from its newest picture of some quality until ``visual_max_age_s``; once a newer picture lacks it,
   only for ``face_hold_s`` after it was last seen, which bridges a missed detection and ends soon after it left. Its
-  pictures are averaged backwards from the newest with half-life ``visual_smoothing_s``.
+  pictures come filtered over time (``visual/temporal.py``), so the newest speaks for all; for a source without a
+  filter, ``visual_smoothing_s`` averages them backwards from the newest with that half-life.
 - **A voice** counts by its newest decision until ``acoustic_max_age_s``, as a decision speaks for the last utterance.
 - **Weight** of either in the pool = base weight * reliability (how sure the detector is; speech long enough and by one
   voice) * quality (of the picture; SNR) * staleness (1 while fresh, then halved every half-life, 0 at the maximum age).
@@ -82,7 +83,7 @@ class FusionConfig:
         0.5, 0.0, 60.0, "A face missing in newer pictures counts so long (s) after it was last seen."
     )
     visual_smoothing_s: float = _number(
-        0.3, 0.0, 60.0, "Half-life (s) of averaging over a face's pictures; 0 takes the newest alone."
+        0.0, 0.0, 60.0, "Half-life (s) of averaging over a face's pictures, where they are not filtered; 0: none."
     )
     min_quality: float = _number(0.1, 0.0, 1.0, "A face picture of this quality or less is no evidence.")
     good_quality: float = _number(0.5, 0.0, 1.0, "A face picture of this quality or more has its full weight.")

@@ -1,26 +1,48 @@
-"""Faces and their emotions: ``image_raw`` to ``faces/emotions``."""
+"""Faces and their emotions: ``image_raw`` to ``faces/emotions``; the service ``~/explain_face`` says why."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 from emotion_msgs.msg import FaceEmotionArray
+from emotion_msgs.srv import ExplainFace
+from emotion_perception.emotions import EMOTIONS
+from emotion_perception.errors import ModelError
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
 from emotion_perception.nodes.parameters import visual_parameters
 
+if TYPE_CHECKING:
+    from emotion_perception.visual.perception import FacePicture
+
 
 class VisualNode(PerceptionNode):
-    """Looks at the newest image; publishes one :class:`FaceEmotionArray` an image, empty where no face is in it."""
+    """Looks at the newest image; publishes one :class:`FaceEmotionArray` an image, empty where no face is in it.
+
+    The service exists in every state, and refuses with the reason where the node is not active. An explanation is made
+    in a thread of its own, as the first one imports torch for seconds: images are looked at meanwhile.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("visual_node", visual_parameters(), **options)
         self._perception = None
         self._faces = None
+        self._frame_id = ""
+        self._explaining = ThreadPoolExecutor(1, "explain")  # starts its thread with the first explanation
+        # A group of its own: one explanation after the other, and nothing else waits for them.
+        self.create_service(
+            ExplainFace, "~/explain_face", self._on_explain, callback_group=MutuallyExclusiveCallbackGroup()
+        )
 
     def configure(self) -> None:
         """Load detector and expression classifier."""
@@ -58,9 +80,61 @@ class VisualNode(PerceptionNode):
         if order == "jump":
             self._perception.reset()
         faces = self._perception.process(image, stamp_ns)
+        self._frame_id = message.header.frame_id
         height, width = image.shape[:2]
         self._faces.publish(conversions.faces_to_message(faces, message.header, width, height))
         self.meter.done((self.now_ns - stamp_ns) / conversions.SECOND)
+
+    def destroy_node(self) -> None:
+        """Take no more requests."""
+        self._explaining.shutdown(wait=False, cancel_futures=True)
+        super().destroy_node()
+
+    async def _on_explain(self, request: ExplainFace.Request, response: ExplainFace.Response) -> ExplainFace.Response:
+        perception = self._perception
+        if self.state_label != "active" or perception is None:
+            response.message = f"visual_node is {self.state_label}, not active"
+            return response
+        if not request.explain_top_label and request.label >= len(EMOTIONS):
+            response.message = f"no emotion has the label {request.label}; there are 0 to {len(EMOTIONS) - 1}"
+            return response
+        picture = perception.picture(request.face_id)
+        if picture is None:
+            response.message = f"no face {request.face_id!r} in view" if request.face_id else "no face in view"
+            return response
+        name = picture.emotion.name if request.explain_top_label else EMOTIONS[request.label]
+        header = conversions.make_header(picture.stamp_ns, self._frame_id)
+        job = self._explaining.submit(_explain, picture, perception.classifier.path, name)
+        await self._done(job)
+        try:
+            response.image = conversions.image_to_message(job.result(), header)
+        except (ValueError, ModelError, ImportError) as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.label = EMOTIONS.index(name)
+        response.emotion = conversions.estimate_to_message(picture.emotion)
+        return response
+
+    def _done(self, job: ThreadFuture[Any]) -> Future:
+        """Something for a callback to await: done when the job in its thread is."""
+        done, executor = Future(), self.executor
+
+        def tell(_: ThreadFuture[Any]) -> None:
+            done.set_result(None)
+            executor.wake()  # it may be waiting for messages
+
+        job.add_done_callback(tell)
+        return done
+
+
+def _explain(picture: FacePicture, weights: Path, name: str) -> np.ndarray:
+    """The explanation of a picture drawn, bgr."""
+    from emotion_perception.visual.explain import draw_explanation, explain_face
+
+    explanation = explain_face(picture.crop, weights, name)
+    one_thread_each()  # torch is loaded only now
+    return draw_explanation(picture.crop, explanation)
 
 
 def main() -> int:

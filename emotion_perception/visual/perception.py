@@ -7,7 +7,7 @@ window around where it is expected. All faces of an image are classified in one 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +20,7 @@ from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.detector import FaceDetector, check_image, suppress
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.quality import face_quality
+from emotion_perception.visual.temporal import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackedFace, TrackerConfig
 
 TINY_PICTURE = 64  # px; a picture no larger in either direction is a face by itself (FER2013's are 48x48)
@@ -42,7 +43,9 @@ class VisualConfig:
     max_faces: int = 8  # only so many are classified, the largest (nearest) first; bounds the time an image takes
     min_face_size: int = 16  # px, mean side; smaller faces are not reported
     track_timeout: float = 1.5  # s out of sight after which a face's identity is given up
-    smoothing_s: float = 0.25  # s, time constant of the expression's exponential filter; 0 turns it off
+    expression_hold_s: float = TemporalConfig.hold  # s, time scale of the expression's filter; 0 turns it off
+    expression_slip: float = TemporalConfig.slip  # 0..1, chance that a picture says nothing about the expression
+    intensity_smoothing_s: float = 0.25  # s, time constant of the intensities' low-pass filter; 0 turns it off
     full_quality: float = 0.9  # a face of this quality or better is believed as it is; below, its distribution flattens
     id_seed: int = -1  # -1 draws face identities at random; from 0 on they are the same in every run
 
@@ -55,7 +58,9 @@ class VisualConfig:
             "max_faces": self.max_faces >= 1,
             "min_face_size": self.min_face_size >= 1,
             "track_timeout": self.track_timeout > 0,
-            "smoothing_s": self.smoothing_s >= 0,
+            "expression_hold_s": self.expression_hold_s >= 0,
+            "expression_slip": 0 < self.expression_slip < 1,
+            "intensity_smoothing_s": self.intensity_smoothing_s >= 0,
             "full_quality": 0 < self.full_quality <= 1,
         }
         for name, good in checks.items():
@@ -68,8 +73,18 @@ class _Expression:
     """A track's filtered expression."""
 
     stamp_ns: int
-    log_probabilities: np.ndarray  # (7,)
+    belief: np.ndarray  # (7,), of the temporal filter
     intensities: np.ndarray  # (7,)
+
+
+@dataclass(frozen=True)
+class FacePicture:
+    """The newest picture of a face in view, as the classifier was given it, and what it says by itself, unfiltered."""
+
+    face_id: str
+    stamp_ns: int
+    crop: np.ndarray  # (48, 48) uint8 grey
+    emotion: EmotionEstimate
 
 
 class VisualPerception:
@@ -89,6 +104,9 @@ class VisualPerception:
         )
         self.classifier = ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
+        self._temporal: TemporalConfig | None = None
+        if config.expression_hold_s > 0:
+            self._temporal = TemporalConfig(config.expression_hold_s, config.expression_slip)
         self.reset()
 
     def reset(self) -> None:
@@ -99,6 +117,16 @@ class VisualPerception:
         self._latest: tuple[FaceObservation, ...] = ()
         self._visible: set[str] = set()
         self._expressions: dict[str, _Expression] = {}
+        # Of the newest image alone; replaced as a whole, so that another thread always finds it in one piece.
+        self._pictures: dict[str, FacePicture] = {}
+
+    def picture(self, face_id: str = "") -> FacePicture | None:
+        """The newest picture of a face, of the largest for an empty id; None where it is not in the newest image.
+
+        May be called from another thread than :meth:`process`.
+        """
+        pictures = self._pictures
+        return pictures.get(face_id) if face_id else next(iter(pictures.values()), None)
 
     def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
         """Faces of one image of a stream, largest first; ``()`` where there is none.
@@ -195,16 +223,17 @@ class VisualPerception:
 
     def _observe(self, gray: np.ndarray, tracks: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
         crops = [crop_face(gray, track.detection, FACE_SIZE) for track in tracks]
-        return self._judge([track.face_id for track in tracks], [track.detection for track in tracks], crops, stamp_ns)
+        frames = self._judge([track.face_id for track in tracks], [track.detection for track in tracks], crops)
+        self._pictures = {
+            face.face_id: FacePicture(face.face_id, stamp_ns, crop, face.emotion)
+            for face, crop in zip(frames, crops, strict=True)
+        }
+        return tuple(replace(face, emotion=self._filter(face, stamp_ns)) for face in frames)
 
     def _judge(
-        self,
-        names: Sequence[str],
-        faces: Sequence[FaceDetection],
-        crops: Sequence[np.ndarray],
-        stamp_ns: int | None = None,
+        self, names: Sequence[str], faces: Sequence[FaceDetection], crops: Sequence[np.ndarray]
     ) -> tuple[FaceObservation, ...]:
-        """Quality and emotion of aligned crops, in one batch; with a stamp, filtered over time by name."""
+        """Quality and emotion of aligned crops, in one batch; each by itself, unfiltered."""
         if not faces:
             return ()
         probabilities, intensities = self.classifier.probabilities(np.stack(crops))
@@ -212,24 +241,24 @@ class VisualPerception:
         for i, (name, face) in enumerate(zip(names, faces, strict=True)):
             quality = face_quality(crops[i], face)
             trust = trust_in(quality / self.config.full_quality)
-            log_p = trust * np.log(np.maximum(probabilities[i], 1e-9))
-            strength = intensities[i]
-            if stamp_ns is not None:
-                log_p, strength = self._smooth(name, log_p, strength, stamp_ns)
-            observations.append(FaceObservation(name, face.box, face.score, quality, _estimate(log_p, strength)))
+            p = np.maximum(probabilities[i], 1e-9) ** trust
+            observations.append(FaceObservation(name, face.box, face.score, quality, _estimate(p, intensities[i])))
         return tuple(observations)
 
-    def _smooth(
-        self, name: str, log_p: np.ndarray, strength: np.ndarray, stamp_ns: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """First-order low-pass of the log-probabilities and strengths; its gain follows from the time passed."""
-        before = self._expressions.get(name)
-        if before is not None and self.config.smoothing_s > 0:
-            keep = np.exp(-(stamp_ns - before.stamp_ns) / SECOND / self.config.smoothing_s)
-            log_p = keep * before.log_probabilities + (1 - keep) * log_p
+    def _filter(self, face: FaceObservation, stamp_ns: int) -> EmotionEstimate:
+        """The face's emotion over time: a hidden Markov model of the expression, a low-pass of the intensities."""
+        p = face.emotion.probabilities[list(VISUAL_INDICES)]
+        strength = face.emotion.intensities[list(VISUAL_INDICES)]
+        before = self._expressions.get(face.face_id)
+        if self._temporal is None or before is None:
+            belief = p if self._temporal is None else first_belief(p, self._temporal)
+        else:
+            belief = next_belief(before.belief, p, (stamp_ns - before.stamp_ns) / SECOND, self._temporal)
+        if before is not None and self.config.intensity_smoothing_s > 0:
+            keep = np.exp(-(stamp_ns - before.stamp_ns) / SECOND / self.config.intensity_smoothing_s)
             strength = keep * before.intensities + (1 - keep) * strength
-        self._expressions[name] = _Expression(stamp_ns, log_p, strength)
-        return log_p, strength
+        self._expressions[face.face_id] = _Expression(stamp_ns, belief, strength)
+        return _estimate(belief if self._temporal is None else reported(belief, self._temporal), strength)
 
 
 def trust_in(quality: float) -> float:
@@ -260,13 +289,12 @@ def whole_picture(width: int, height: int) -> FaceDetection:
     return FaceDetection(Box(0.0, 0.0, float(width), float(height)), 1.0, landmarks)
 
 
-def _estimate(log_p: np.ndarray, strength: np.ndarray) -> EmotionEstimate:
-    """Seven log-probabilities (not normalised) and strengths as an estimate over the vocabulary."""
-    p = np.zeros(8, np.float32)
-    p[list(VISUAL_INDICES)] = np.exp(log_p - log_p.max())
-    full = np.full(8, np.nan, np.float32)
-    full[list(VISUAL_INDICES)] = strength
-    return EmotionEstimate.from_probabilities(p, full)
+def _estimate(p: np.ndarray, strength: np.ndarray) -> EmotionEstimate:
+    """Seven probabilities (not normalised) and strengths as an estimate over the vocabulary."""
+    weights, intensities = np.zeros(8, np.float32), np.full(8, np.nan, np.float32)
+    weights[list(VISUAL_INDICES)] = p
+    intensities[list(VISUAL_INDICES)] = strength
+    return EmotionEstimate.from_probabilities(weights, intensities)
 
 
 def _both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from emotion_perception.emotions import CALM
+from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
+from emotion_perception.fusion.state import EmotionFusion
 from emotion_perception.visual.detector import overlaps
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
 
@@ -142,6 +143,64 @@ def test_one_odd_image_does_not_flip_the_expression(perception, astronaut, monke
     assert changed.emotion.name == "angry"
 
 
+def showing(label: int, confidence: float) -> np.ndarray:
+    """What a classifier says of one face, (1, 7)."""
+    p = np.full((1, 7), (1 - confidence) / 6)
+    p[0, label] = confidence
+    return p
+
+
+def test_from_pictures_to_state_a_blink_passes_unseen_and_a_change_shows_soon(perception, astronaut, monkeypatch):
+    """Through filter and fusion: neither may smooth what the other has smoothed."""
+    happy, angry = showing(1, 0.9), showing(3, 0.9)
+    shown = iter([happy] * 25 + [angry] * 3 + [happy] * 22 + [angry] * 25)
+    strengths = np.full((1, 7), 0.5)
+    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (next(shown), strengths))
+    fusion, names = EmotionFusion(), []
+    for i in range(75):
+        fusion.add_faces(i * SECOND // 25, perception.process(astronaut, i * SECOND // 25))
+        state = fusion.state(i * SECOND // 25)
+        names.append(state.emotion.name)
+    assert names[:50] == ["happy"] * 50
+    assert names[50:].index("angry") < 10  # 0.4 s
+    assert state.emotion.confidence == pytest.approx(0.9, abs=0.05)
+
+
+def test_without_a_filter_each_picture_speaks_for_itself(astronaut, monkeypatch):
+    perception = VisualPerception(
+        VisualConfig(expression_model=str(PUBLISHED), expression_hold_s=0, intensity_smoothing_s=0)
+    )
+    said = iter([showing(1, 0.9), showing(3, 0.9)])
+    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (next(said), np.full((1, 7), 0.5)))
+    names = [perception.process(astronaut, i * FRAME)[0].emotion.name for i in range(2)]
+    assert names == ["happy", "angry"]
+
+
+def test_intensities_follow_slowly(perception, astronaut, monkeypatch):
+    strengths = iter([np.zeros((1, 7))] + [np.ones((1, 7))] * 30)
+    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (showing(1, 0.9), next(strengths)))
+    seen = [perception.process(astronaut, i * FRAME)[0].emotion.intensities[HAPPY] for i in range(31)]
+    assert seen == sorted(seen)
+    assert seen[0] == 0 and seen[1] < 0.2 and seen[-1] > 0.95
+
+
+def test_the_newest_picture_of_a_face_is_kept_while_it_is_in_view(perception, astronaut):
+    assert perception.picture() is None
+    [face] = perception.process(astronaut, FRAME)
+    kept = perception.picture(face.face_id)
+    assert kept is perception.picture() and kept.stamp_ns == FRAME
+    assert (kept.crop.shape, kept.crop.dtype) == ((48, 48), np.uint8)
+    assert kept.emotion.name == "happy"
+    assert perception.picture("nobody") is None
+    perception.process(astronaut, 2 * FRAME)
+    assert perception.picture(face.face_id).stamp_ns == 2 * FRAME
+    perception.process(np.full_like(astronaut, 90), 3 * FRAME)
+    assert perception.picture(face.face_id) is None and perception.picture() is None
+    perception.process(astronaut, 4 * FRAME)
+    perception.reset()
+    assert perception.picture() is None
+
+
 def test_a_tiny_picture_is_a_face_by_itself(perception, astronaut):
     x, y, width, height = FACE
     tiny = cv2.resize(astronaut[y : y + height, x : x + width], (48, 48), interpolation=cv2.INTER_AREA)
@@ -180,7 +239,10 @@ def test_a_missing_model_is_named(tmp_path, field):
         VisualPerception(VisualConfig(**({"expression_model": str(PUBLISHED)} | {field: path})))
 
 
-@pytest.mark.parametrize(("field", "value"), [("max_faces", 0), ("detection_width", 300), ("smoothing_s", -1.0)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("max_faces", 0), ("detection_width", 300), ("expression_hold_s", -1.0), ("expression_slip", 1.0)],
+)
 def test_a_setting_out_of_range_is_named(field, value):
     with pytest.raises(ValueError, match=field):
         VisualConfig(**{field: value})
