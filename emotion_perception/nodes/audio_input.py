@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rclpy.impl.implementation_singleton import rclpy_implementation
+
 from emotion_perception.nodes.audio_dialects import (
     DIALECTS,
     ArrivalStamps,
@@ -120,16 +122,22 @@ class AudioInput:
         sound_class = message_class(dialect)
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
-        self._form, self._stamps, self._heard = self._told, ArrivalStamps(), (dialect, topic)
+        self._form, self._stamps, self._heard = self._told, ArrivalStamps(), None
 
         def take(message: Any) -> None:
             self._submit(Chunk(dialect, message, self._node.now_ns))
 
+        wanted = [(sound_class, topic, take)]
         if dialect.info:
             info = f"{topic.removesuffix('_stamped')}_info"
-            info_class = message_class(dialect, dialect.info)
-            self._subscriptions.append(self._node.subscribe_to(info_class, info, self._on_info, "audio_in"))
-        self._subscriptions.append(self._node.subscribe_to(sound_class, topic, take, "audio_in"))
+            wanted.append((message_class(dialect, dialect.info), info, self._on_info))
+        try:
+            for kind, name, callback in wanted:
+                self._subscriptions.append(self._node.subscribe_to(kind, name, callback, "audio_in"))
+        except rclpy_implementation.RCLError as error:
+            # The middleware knows one type a topic and process: another node in this process may speak another one.
+            raise DialectError(f"{dialect.name} cannot be subscribed to: {error}") from error
+        self._heard = (dialect, topic)
         self._node.get_logger().info(f"listening to {dialect.name} on {topic}")
 
     def _on_info(self, message: Any) -> None:
