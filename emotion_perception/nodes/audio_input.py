@@ -135,8 +135,9 @@ class AudioInput:
             for kind, name, callback in wanted:
                 self._subscriptions.append(self._node.subscribe_to(kind, name, callback, "audio_in"))
         except rclpy_implementation.RCLError as error:
-            # The middleware knows one type a topic and process: another node in this process may speak another one.
-            raise DialectError(f"{dialect.name} cannot be subscribed to: {error}") from error
+            raise DialectError(
+                f"{dialect.name} cannot be subscribed to; a process can use {topic} with one type only ({error})"
+            ) from error
         self._heard = (dialect, topic)
         self._node.get_logger().info(f"listening to {dialect.name} on {topic}")
 

@@ -459,6 +459,15 @@ def test_a_message_that_cannot_be_received_fails_the_configure(ros: World):
     assert "no package foxglove_msgs here" in node.problem
 
 
+def test_a_topic_of_another_type_in_the_same_process_is_no_end_but_a_problem(ros: World):
+    ros.node.create_publisher(String, "audio", 1)
+    node = ros.add(AcousticNode, audio_format="emotion_msgs/AudioChunk")
+    node.trigger_configure()
+    node.trigger_activate()
+    assert node.state_label == "inactive"
+    assert "AudioChunk cannot be subscribed to; a process can use /audio with one type only" in node.problem
+
+
 def test_a_format_that_does_not_exist_is_refused(ros: World):
     node = ros.add(AcousticNode)
     assert set_parameter(node, "audio_format", "mp3")[0] is False
