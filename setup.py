@@ -4,7 +4,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "emotion_perception"
-NODES = ("media_source_node", "visual_node", "acoustic_node", "fusion_node", "interaction_node", "overlay_node")
+NODES = (
+    "media_source_node",
+    "visual_node",
+    "acoustic_node",
+    "fusion_node",
+    "interaction_node",
+    "overlay_node",
+    "ros4hri_node",
+)
 
 
 def installed(folder: str) -> list[tuple[str, list[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -28,7 +28,7 @@ from emotion_msgs.msg import (
 from emotion_msgs.msg import EmotionEstimate as EmotionEstimateMessage
 from emotion_msgs.msg import EmotionState as EmotionStateMessage
 from emotion_msgs.msg import GroupEmotion as GroupEmotionMessage
-from emotion_perception.emotions import EMOTIONS
+from emotion_perception.emotions import EMOTIONS, ROS4HRI_NAMES
 from emotion_perception.types import (
     Box,
     EmotionEstimate,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from emotion_perception.fusion.arc import Arc
     from emotion_perception.fusion.conversation import Outcome
     from emotion_perception.fusion.group import GroupEmotion
+
+Expression = TypeVar("Expression")
 
 SECOND = 1_000_000_000  # ns
 MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
@@ -302,6 +304,17 @@ def estimate_from_message(message: EmotionEstimateMessage) -> EmotionEstimate:
         float(message.confidence),
         float(message.valence),
         float(message.arousal),
+    )
+
+
+def estimate_to_expression(estimate: EmotionEstimate, header: Header, expression_type: type[Expression]) -> Expression:
+    """A distribution as an ``hri_msgs/Expression``: its label in that message's words, valence, arousal, confidence."""
+    return expression_type(
+        header=header,
+        expression=ROS4HRI_NAMES[estimate.label],
+        valence=float(np.clip(estimate.valence, -1.0, 1.0)),
+        arousal=float(np.clip(estimate.arousal, -1.0, 1.0)),
+        confidence=float(np.clip(estimate.confidence, 0.0, 1.0)),
     )
 
 

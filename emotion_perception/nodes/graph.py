@@ -36,6 +36,11 @@ ARGUMENTS: dict[str, Argument] = {
     "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
     "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, their arc and reports.", TRUE_FALSE),
+    "ros4hri": Argument(
+        "false",
+        "Start ros4hri_node: expressions of the faces that a ROS4HRI detector tracks; needs hri_msgs.",
+        TRUE_FALSE,
+    ),
     "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
     "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
 }
@@ -113,6 +118,8 @@ def graph_nodes(
     ]
     if values["interaction"] == "true":
         nodes.append(node("interaction_node"))
+    if values["ros4hri"] == "true":
+        nodes.append(node("ros4hri_node"))
     if values["overlay"] == "true":
         nodes.append(node("overlay_node", "image_topic"))
     if values["source"]:

@@ -202,6 +202,24 @@ OVERLAY = (
     ),
 )
 
+ROS4HRI = (
+    Parameter(
+        "expression_model",
+        "expression.safetensors",
+        "Weights of the face-expression classifier; a path, or a name in the package.",
+    ),
+    Parameter(
+        "smoothing_s",
+        0.3,
+        "Half-life of averaging over a face's crops; larger is steadier and slower; 0: none.",
+        unit="s",
+        low=0.0,
+        high=60.0,
+    ),
+    Parameter("min_quality", 0.1, "Of a crop of this quality or less nothing is said.", low=0.0, high=0.49),
+    Parameter("max_tracked", 30, "Only so many of the tracked faces are looked at.", low=1, high=100),
+)
+
 _VISUAL = (
     Parameter(
         "image_transport",
@@ -367,6 +385,7 @@ def tables() -> dict[str, tuple[Parameter, ...]]:
         "fusion_node": fusion_parameters(),
         "interaction_node": interaction_parameters(),
         "overlay_node": OVERLAY,
+        "ros4hri_node": ROS4HRI,
     }
 
 

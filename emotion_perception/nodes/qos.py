@@ -29,6 +29,7 @@ PROFILES: dict[str, QoSProfile] = {
     "state": _profile(_RELIABLE, _LATCHED, 1),  # behaviour trees ask for reliable; late joiners get the last one
     "annotated_image": _profile(_RELIABLE, _VOLATILE, 1),  # rviz asks for reliable by default
     "markers": _profile(_RELIABLE, _VOLATILE, 10),  # /emotion/markers: a DELETE that is lost leaves a label hanging
+    "tracked": _profile(_RELIABLE, _VOLATILE, 1),  # ROS4HRI's lists of ids; a lost one leaves a face without topics
     "switch": _profile(_RELIABLE, _VOLATILE, 1),  # /robot_speaking
     "diagnostics": _profile(_RELIABLE, _VOLATILE, 10),
 }

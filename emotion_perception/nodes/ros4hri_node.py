@@ -1,0 +1,195 @@
+"""ROS4HRI's expression classifier: ``/humans/faces/tracked`` and each face's ``cropped`` to its ``expression``.
+
+REP-155 gives this role to a node of its own: another node finds and follows the faces, this one says what they show.
+Needs ``hri_msgs``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+
+from emotion_perception.fusion.state import EmotionFusion, FusionConfig
+from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
+from emotion_perception.nodes.parameters import ROS4HRI
+from emotion_perception.nodes.worker import Worker
+from emotion_perception.types import EmotionEstimate, EmotionStatus
+
+TRACKED = "/humans/faces/tracked"
+FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what can be part of a topic's name
+CROP_WIDTHS = (160, 128)  # px, at which a cropped face (128 px in ROS4HRI) is looked for to be aligned
+
+
+class _Face:
+    """A tracked face: its topics, what it showed lately, and the crop that waits."""
+
+    def __init__(self, subscription: Any, publisher: Any, fusion: EmotionFusion) -> None:
+        self.subscription, self.publisher, self.fusion = subscription, publisher, fusion
+        self.waiting: Image | None = None
+        self.stamp_ns: int | None = None  # of the last crop looked at
+
+
+class Ros4HriNode(PerceptionNode):
+    """One subscription and one publisher a face, for as long as the face is tracked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("ros4hri_node", ROS4HRI, **options)
+        self._expression_type: type | None = None
+        self._perception = None
+        self._queue: Worker[str] | None = None
+        self._faces: dict[str, _Face] = {}
+        self._lock = threading.Lock()  # a face's publisher must not go while the worker speaks through it
+
+    def configure(self) -> None:
+        """Load detector and classifier."""
+        self._expression_type, _ = message_types()
+        from emotion_perception.visual.perception import VisualConfig, VisualPerception
+
+        still, again = CROP_WIDTHS
+        self._perception = VisualPerception(
+            self.parameters.config(VisualConfig, max_faces=1, still_detection_width=still, detection_width=again)
+        )
+        one_thread_each()
+        self._perception.still(np.zeros((128, 128, 3), np.uint8))  # graphs are made for a size when it is first seen
+        self.model_name = self._perception.classifier.name
+
+    def activate(self) -> None:
+        """Follow the list of tracked faces."""
+        _, ids_type = message_types()
+        self._queue = self.work_on(self._look, depth=self.parameters["max_tracked"])
+        self.subscribe_to(ids_type, TRACKED, self._on_tracked, "tracked")
+
+    def deactivate(self) -> None:
+        """End every face's topics."""
+        for face_id in list(self._faces):
+            self._drop(face_id)
+
+    def cleanup(self) -> None:
+        """Free the models."""
+        self._perception = self._expression_type = None
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """How many faces are followed."""
+        return {"faces": str(len(self._faces))}
+
+    def _on_tracked(self, message: Any) -> None:
+        wanted = []
+        for face_id in dict.fromkeys(message.ids):
+            if FACE_ID.fullmatch(face_id):
+                wanted.append(face_id)
+            else:
+                self.reject(f"face id {face_id!r} cannot be part of a topic's name", "face id")
+        limit = self.parameters["max_tracked"]
+        if len(wanted) > limit:
+            self.reject(f"{len(wanted)} faces are tracked; the first {limit} are looked at", "many faces")
+        wanted = wanted[:limit]
+        for face_id in self._faces.keys() - set(wanted):
+            self._drop(face_id)
+        for face_id in wanted:
+            if face_id not in self._faces:
+                self._follow(face_id)
+        if not wanted:
+            self.meter.restart()  # nobody there is not staleness
+
+    def _follow(self, face_id: str) -> None:
+        # Beside the list, wherever that was remapped to.
+        folder = f"{self.resolve_topic_name(TRACKED).rpartition('/')[0]}/{face_id}"
+        publisher = self.create_publisher(self._expression_type, f"{folder}/expression", qos.profile("estimates"))
+        subscription = self.create_subscription(
+            Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
+        )
+        config = FusionConfig(
+            visual_smoothing_s=self.parameters["smoothing_s"], min_quality=self.parameters["min_quality"]
+        )
+        self._faces[face_id] = _Face(subscription, publisher, EmotionFusion(config))
+
+    def _drop(self, face_id: str) -> None:
+        with self._lock:
+            face = self._faces.pop(face_id)
+            self.destroy_subscription(face.subscription)
+            self.destroy_publisher(face.publisher)
+
+    def _on_crop(self, face_id: str, crop: Image) -> None:
+        """Each face has one place in the queue, where its newest crop waits."""
+        with self._lock:
+            face = self._faces.get(face_id)
+            if face is None:
+                return
+            queued = face.waiting is not None
+            face.waiting = crop
+        if queued:
+            self.meter.drop()
+        else:
+            self._queue.submit(face_id)
+
+    def _look(self, face_id: str) -> None:
+        with self._lock:
+            face = self._faces.get(face_id)
+            if face is None:
+                return
+            crop, face.waiting = face.waiting, None
+        stamp_ns = conversions.stamp_to_ns(crop.header.stamp)
+        if not self._in_order(face, face_id, stamp_ns):
+            return
+        try:
+            image = conversions.image_from_message(crop)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        emotion = self._judge(face, np.ascontiguousarray(image), stamp_ns)
+        if emotion is not None:
+            message = conversions.estimate_to_expression(emotion, crop.header, self._expression_type)
+            with self._lock:
+                if self._faces.get(face_id) is not face:
+                    return  # gone meanwhile
+                face.publisher.publish(message)
+        self.meter.done((self.now_ns - stamp_ns) / SECOND)
+
+    def _in_order(self, face: _Face, face_id: str, stamp_ns: int) -> bool:
+        last, face.stamp_ns = face.stamp_ns, stamp_ns
+        if last is None or stamp_ns > last:
+            return True
+        if last - stamp_ns < JUMP_BACK:
+            face.stamp_ns = last
+            self.reject(f"crop of {face_id}: stamp repeats or is older than the one before; dropped", "crop order")
+            return False
+        self.reject(f"crop of {face_id}: stamps jumped back; starting afresh", "crop jump")
+        face.fusion.reset()
+        return True
+
+    def _judge(self, face: _Face, image: np.ndarray, stamp_ns: int) -> EmotionEstimate | None:
+        """What the face shows, over its last crops; None where they are too poor to tell."""
+        # Placed anew in the crop, as the classifier learnt aligned faces; failing that, the crop is the face.
+        seen = self._perception.still(image) or (self._perception.whole_face(image),)
+        face.fusion.add_faces(stamp_ns, seen)
+        state = face.fusion.state(stamp_ns)
+        return None if state.status == EmotionStatus.NO_EVIDENCE else state.emotion
+
+
+def message_types() -> tuple[type, type]:
+    """``Expression`` and ``IdsList`` of ``hri_msgs``.
+
+    Raises:
+        ValueError: it is not installed; says what to do.
+    """
+    try:
+        from hri_msgs.msg import Expression, IdsList
+    except ImportError as error:
+        raise ValueError(f"ros4hri_node needs hri_msgs, which cannot be imported ({error}); install it") from error
+    return Expression, IdsList
+
+
+def main() -> int:
+    """Console script ``ros4hri_node``."""
+    return run(Ros4HriNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Definitions of other packages' messages that our optional outputs speak, as their own files have them."""
+
+from __future__ import annotations
+
+# hri_msgs 2.0.0.
+EXPRESSIONS = [
+    "neutral",
+    "angry",
+    "sad",
+    "happy",
+    "surprised",
+    "disgusted",
+    "scared",
+    "pleading",
+    "vulnerable",
+    "despaired",
+    "guilty",
+    "disappointed",
+    "embarrassed",
+    "horrified",
+    "skeptical",
+    "annoyed",
+    "furious",
+    "suspicious",
+    "rejected",
+    "bored",
+    "tired",
+    "asleep",
+    "confused",
+    "amazed",
+    "excited",
+]
+HRI_MSGS = {
+    "Expression": "\n".join(
+        [
+            *(f'string {name.upper()}="{name}"' for name in EXPRESSIONS),
+            "std_msgs/Header header",
+            "string expression",
+            "float32 valence",
+            "float32 arousal",
+            "float32 confidence",
+        ]
+    ),
+    "IdsList": "std_msgs/Header header\nstring[] ids\n",
+}
+# rviz_2d_overlay_msgs 1.4.2.
+RVIZ_2D_OVERLAY_MSGS = {
+    "OverlayText": """uint8 ADD=0
+uint8 DELETE=1
+uint8 LEFT=0
+uint8 RIGHT=1
+uint8 CENTER=2
+uint8 TOP=3
+uint8 BOTTOM=4
+uint8 action
+int32 width
+int32 height
+int32 horizontal_distance
+int32 vertical_distance
+uint8 horizontal_alignment
+uint8 vertical_alignment
+std_msgs/ColorRGBA bg_color
+int32 line_width
+float32 text_size
+string font
+std_msgs/ColorRGBA fg_color
+string text
+"""
+}

@@ -1,0 +1,182 @@
+"""Checks that need ``hri_msgs`` and ``rviz_2d_overlay_msgs``; test_ros4hri.py builds those and runs this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from foreign_messages import EXPRESSIONS
+from hri_msgs.msg import Expression, IdsList
+from node_world import World, happy_estimate, now_header
+from rviz_2d_overlay_msgs.msg import OverlayText
+from sensor_msgs.msg import Image
+
+from emotion_msgs.msg import EmotionState
+from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
+from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.overlay_node import OverlayNode
+from emotion_perception.nodes.ros4hri_node import Ros4HriNode
+from emotion_perception.types import EmotionEstimate
+
+TRACKED = "/humans/faces/tracked"
+
+
+@pytest.fixture(scope="module")
+def smile() -> np.ndarray:
+    """A smiling face as ROS4HRI crops it, 128x128 bgr (NASA, public domain)."""
+    data = pytest.importorskip("skimage.data", reason="needs scikit-image's portrait")
+    portrait = data.astronaut()[40:190, 150:300, ::-1]
+    return cv2.resize(np.ascontiguousarray(portrait), (128, 128))
+
+
+class Detector:
+    """Stands in for a ROS4HRI face detector."""
+
+    def __init__(self, ros: World) -> None:
+        self.ros = ros
+        self.tracked = ros.node.create_publisher(IdsList, TRACKED, 1)
+        self.crops: dict[str, Any] = {}
+
+    def track(self, *face_ids: str) -> None:
+        self.tracked.publish(IdsList(header=now_header(), ids=list(face_ids)))
+        for face_id in face_ids:
+            if face_id not in self.crops:
+                self.crops[face_id] = self.ros.node.create_publisher(Image, f"/humans/faces/{face_id}/cropped", 1)
+
+    def show(self, face_id: str, picture: np.ndarray, header: Any = None) -> Any:
+        header = header or now_header("camera")
+        self.crops[face_id].publish(conversions.image_to_message(picture, header))
+        self.ros.spin(0.15)
+        return header
+
+    def show_until(self, condition: Callable[[], bool], face_id: str, picture: np.ndarray) -> list[Any]:
+        """Show a picture until ``condition`` holds: on a busy machine some are passed over. The headers sent."""
+        headers = [self.show(face_id, picture)]
+        while not condition():
+            assert len(headers) < 100
+            headers.append(self.show(face_id, picture))
+        return headers
+
+
+def start(ros: World, **parameters: Any) -> tuple[Any, Detector]:
+    node = ros.add(Ros4HriNode, **parameters)
+    node.trigger_configure()
+    assert node.state_label == "inactive", node.problem
+    node.trigger_activate()
+    detector = Detector(ros)
+    assert ros.matched(detector.tracked)
+    return node, detector
+
+
+def follow(ros: World, detector: Detector, *face_ids: str) -> dict[str, list[Expression]]:
+    """Track faces; what is said of each."""
+    heard = {face_id: ros.hear(Expression, f"/humans/faces/{face_id}/expression") for face_id in face_ids}
+    detector.track(*face_ids)
+    for face_id in face_ids:
+        assert ros.matched(detector.crops[face_id])
+    return heard
+
+
+def test_every_emotion_becomes_one_of_the_allowed_strings():
+    assert len(EXPRESSIONS) == 25 and all(getattr(Expression, word.upper()) == word for word in EXPRESSIONS)
+    header = now_header("camera")
+    named = []
+    for certain in np.eye(len(EMOTIONS), dtype=np.float32):
+        estimate = EmotionEstimate.from_probabilities(certain)
+        message = conversions.estimate_to_expression(estimate, header, Expression)
+        assert message.header == header
+        assert message.confidence == 1.0
+        assert (message.valence, message.arousal) == pytest.approx((estimate.valence, estimate.arousal))
+        named.append(message.expression)
+    assert set(named) <= set(EXPRESSIONS)
+    assert (named[HAPPY], named[ANGRY]) == (Expression.HAPPY, Expression.ANGRY)
+    assert named[FEARFUL] == Expression.SCARED
+    assert named[CALM] == Expression.NEUTRAL, "ROS4HRI has no calm"
+
+
+def test_a_crop_becomes_an_expression_under_its_own_header(ros: World, smile: np.ndarray):
+    node, detector = start(ros)
+    said = follow(ros, detector, "abcde")["abcde"]
+    headers = detector.show_until(lambda: len(said) >= 4, "abcde", smile)
+    assert all(message.header in headers for message in said)
+    told = said[-1]
+    assert told.expression == Expression.HAPPY
+    assert 0.5 < told.confidence <= 1
+    assert 0.3 < told.valence <= 1
+    assert -1 <= told.arousal <= 1
+    assert "expression" in node.model_name
+
+
+def test_publishers_live_as_long_as_their_face(ros: World, smile: np.ndarray):
+    node, detector = start(ros)
+    said = follow(ros, detector, "aaaaa", "bbbbb")
+    detector.show("aaaaa", smile)
+    assert ros.until(lambda: bool(said["aaaaa"]))
+    before = node._faces["aaaaa"].publisher
+    for _ in range(5):
+        detector.track("aaaaa", "bbbbb")
+        ros.spin(0.05)
+    assert node._faces["aaaaa"].publisher is before, "kept, not made anew with every list"
+    detector.track("bbbbb")
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/aaaaa/expression") == 0)
+    assert ros.until(lambda: ros.node.count_subscribers("/humans/faces/aaaaa/cropped") == 0)
+    assert ros.node.count_publishers("/humans/faces/bbbbb/expression") == 1
+    detector.show("bbbbb", smile)
+    assert ros.until(lambda: bool(said["bbbbb"]))
+    node.trigger_deactivate()
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/bbbbb/expression") == 0)
+
+
+def test_of_a_black_crop_nothing_is_said(ros: World, smile: np.ndarray):
+    node, detector = start(ros)
+    said = follow(ros, detector, "abcde")["abcde"]
+    detector.show_until(lambda: node.meter.total >= 3, "abcde", np.zeros((128, 128, 3), np.uint8))
+    assert said == []
+    detector.show_until(lambda: bool(said), "abcde", smile)  # and it goes on with the next good one
+
+
+def test_broken_crops_and_odd_stamps_are_reported_and_survived(ros: World, smile: np.ndarray):
+    node, detector = start(ros)
+    said = follow(ros, detector, "abcde")["abcde"]
+    broken = conversions.image_to_message(smile, now_header())
+    broken.encoding = "32FC3"
+    detector.crops["abcde"].publish(broken)
+    assert ros.until(lambda: node.meter.rejected == 1)
+    header = detector.show("abcde", smile)
+    assert ros.until(lambda: len(said) == 1)
+    detector.show("abcde", smile, header)
+    assert ros.until(lambda: node.meter.rejected == 2), "a stamp that repeats"
+    earlier = conversions.make_header(conversions.stamp_to_ns(header.stamp) - 3600 * conversions.SECOND, "camera")
+    detector.show("abcde", smile, earlier)
+    assert ros.until(lambda: len(said) == 2), "a clock that was set back is followed"
+    assert said[-1].header == earlier
+
+
+def test_ids_that_are_no_topic_names_and_too_many_faces_are_left_out(ros: World):
+    node, detector = start(ros, max_tracked=2)
+    detector.tracked.publish(IdsList(ids=["not a name", "7seven", "", "aaaaa", "aaaaa", "bbbbb", "ccccc"]))
+    assert ros.until(lambda: len(node._faces) == 2)
+    assert sorted(node._faces) == ["aaaaa", "bbbbb"]
+    assert node.meter.rejected == 4
+    assert node.extra_diagnostics() == {"faces": "2"}
+
+
+def test_the_line_of_text_in_its_real_message(ros: World):
+    node = ros.add(OverlayNode)
+    node.trigger_configure()
+    node.trigger_activate()
+    told = ros.hear(OverlayText, "emotion/overlay_text")
+    states = ros.node.create_publisher(EmotionState, "emotion_state", qos.profile("state"))
+    assert ros.matched(states)
+    assert ros.until(lambda: node.extra_diagnostics() == {"watched": "text"})
+    message = EmotionState(status=EmotionState.VISUAL_ONLY, emotion=conversions.estimate_to_message(happy_estimate()))
+    states.publish(message)
+    assert ros.until(lambda: bool(told))
+    line = told[0]
+    assert line.text == "happy 65 % (face only)"
+    assert line.action == OverlayText.ADD
+    assert (line.horizontal_alignment, line.vertical_alignment) == (OverlayText.LEFT, OverlayText.TOP)
+    assert line.horizontal_distance > 0 and line.vertical_distance > 0
