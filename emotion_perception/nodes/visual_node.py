@@ -30,7 +30,7 @@ class VisualNode(PerceptionNode):
     """Looks at the newest image; publishes one :class:`FaceEmotionArray` an image, empty where no face is in it.
 
     The service exists in every state, and refuses with the reason where the node is not active. An explanation is made
-    in a thread of its own, as the first one imports torch for seconds: images are looked at meanwhile.
+    in a thread of its own: images are looked at meanwhile.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -108,7 +108,7 @@ class VisualNode(PerceptionNode):
         await self._done(job)
         try:
             response.image = conversions.image_to_message(job.result(), header)
-        except (ValueError, ModelError, ImportError) as error:
+        except (ValueError, ModelError) as error:
             response.message = str(error)
             return response
         response.success = True
@@ -132,9 +132,7 @@ def _explain(picture: FacePicture, weights: Path, name: str) -> np.ndarray:
     """The explanation of a picture drawn, bgr."""
     from emotion_perception.visual.explain import draw_explanation, explain_face
 
-    explanation = explain_face(picture.crop, weights, name)
-    one_thread_each()  # torch is loaded only now
-    return draw_explanation(picture.crop, explanation)
+    return draw_explanation(picture.crop, explain_face(picture.crop, weights, name))
 
 
 def main() -> int:

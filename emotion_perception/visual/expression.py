@@ -28,6 +28,13 @@ EPSILON = 1e-5  # torch's batch norm
 COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
 
 
+def folded(weights: dict[str, np.ndarray], conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel ``(O, I, k, k)`` and bias ``(O,)`` of a convolution with the batch norm behind it folded in."""
+    gain = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
+    kernel = weights[f"{conv}.weight"] * gain[:, None, None, None]
+    return kernel, weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain
+
+
 class _Graph:
     """Builds the network's layers from its weights; each method takes and returns a graph node."""
 
@@ -36,10 +43,7 @@ class _Graph:
 
     def conv(self, x: ov.Node, conv: str, norm: str, stride: int = 1) -> ov.Node:
         """Convolution without bias and the batch norm behind it, as one convolution and an addition."""
-        w = self.weights
-        gain = w[f"{norm}.weight"] / np.sqrt(w[f"{norm}.running_var"] + EPSILON)
-        kernel = w[f"{conv}.weight"] * gain[:, None, None, None]
-        bias = w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
+        kernel, bias = folded(self.weights, conv, norm)
         pad = [kernel.shape[-1] // 2] * 2
         y = ops.convolution(x, ops.constant(kernel), [stride, stride], pad, pad, [1, 1])
         return ops.add(y, ops.constant(bias[None, :, None, None]))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from skimage import color, data, transform
 
+from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.common import publish_weights
 from emotion_perception.resources import model_path
 from emotion_perception.visual.explain import draw_explanation, explain_face
-from emotion_perception.visual.expression_net import ExpressionNet
+from emotion_perception.visual.expression import read_weights
+from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +63,36 @@ def test_randomised_weights_change_the_map(face, weights, random_weights):
     """Adebayo et al. (2018), sanity checks for saliency maps."""
     trained, random = explain_face(face, weights, "happy"), explain_face(face, random_weights, "happy")
     assert np.corrcoef(trained.heat.ravel(), random.heat.ravel())[0, 1] < 0.7
+
+
+@pytest.mark.parametrize("name", ["happy", "angry", "surprised"])
+@pytest.mark.parametrize("which", ["weights", "random_weights"])
+def test_the_map_is_that_of_torchs_gradient(face, request, which, name):
+    path = request.getfixturevalue(which)
+    tensors, card = read_weights(path)
+    shape, scale = card["training"]["net"], card["calibration"]
+    net = ExpressionNet(ExpressionNetConfig(shape["stem"], tuple(shape["widths"]), tuple(shape["blocks"]), 0.0)).eval()
+    net.load_state_dict(net.state_dict() | {key: torch.from_numpy(value) for key, value in tensors.items()})
+    x, maps = net.stem(net.standardise(torch.from_numpy(face).float()[None, None])), None
+    for stage in net.stages:
+        x = stage(x)
+        maps = x if x.shape[-1] == 6 else maps
+    features, target = x.mean((2, 3)), VISUAL_EMOTIONS.index(name)
+    logit = scale["ferplus_scale"] * net.ferplus(features)[0, target]
+    logit = logit + scale["fer2013_scale"] * net.fer2013(features)[0, target]
+    (gradient,) = torch.autograd.grad(logit, maps)
+    weighed = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).relu()[0].detach().numpy()
+    heat = cv2.resize(weighed, (48, 48), interpolation=cv2.INTER_CUBIC).clip(0)
+    assert explain_face(face, path, name).heat == pytest.approx(heat / heat.max(), abs=1e-3)
+
+
+def test_an_explanation_needs_no_torch(weights):
+    """Which would add seconds and half a gigabyte to a robot's node."""
+    code = (
+        "import sys; from pathlib import Path; import numpy as np; from emotion_perception.visual import explain; "
+        f"explain.explain_face(np.eye(48, dtype=np.uint8), Path({str(weights)!r})); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", ["calm", "smug"])
