@@ -217,7 +217,7 @@ def draw_batch(
     """Cuts of one length, drawn anew for each batch, from a random copy of each clip.
 
     Returns:
-        ``(N, F, 64)`` float32 dB, each clip's floor behind its end, and ``(N,)`` its valid frames.
+        ``(N, F, 64)`` float32 dB, zero behind each clip's end, and ``(N,)`` its valid frames.
     """
     length = int(rng.uniform(config.shortest_cut, config.longest_cut) * 100)
     mel = np.zeros((len(rows), length, bank.mel.shape[1]), np.float32)
@@ -225,7 +225,6 @@ def draw_batch(
     for i, row in enumerate(rows):
         clip = bank.clip(int(row), int(rng.integers(bank.copies))).astype(np.float32)
         part = cut(clip, length, float(rng.uniform(1 - config.tempo, 1 + config.tempo)), rng)
-        mel[i] = part.min()  # silence: a mixture of clips of unequal length hears what lies behind the shorter one
         mel[i, : len(part)] = part
         frames[i] = len(part)
     longest = int(frames.max())
