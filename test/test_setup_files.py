@@ -335,9 +335,10 @@ def test_setup_rejects_an_unknown_option():
     assert "Usage:" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "env.sh", "test.sh"])
+@pytest.mark.parametrize("script", ["setup.sh", "env.sh", "test.sh", "demo.sh"])
 def test_shell_scripts_parse(script):
-    subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], check=True)
+    parsed = subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], capture_output=True, text=True)
+    assert parsed.returncode == 0, parsed.stderr
 
 
 def test_training_and_tool_settings_are_valid_yaml():

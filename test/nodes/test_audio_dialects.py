@@ -283,7 +283,7 @@ INT32, UINT32 = st.integers(-(2**31), 2**31 - 1), st.integers(0, 2**32 - 1)
 MANY = settings(max_examples=150, deadline=None)
 
 
-def survives(read: Callable[[], d.Sound]) -> None:
+def assert_survives(read: Callable[[], d.Sound]) -> None:
     """Either usable sound or a ConversionError."""
     try:
         sound = read()
@@ -307,8 +307,8 @@ def test_no_audio_data_whatever_its_info_breaks_the_reader(data, rate, channels,
         channels=channels, sample_rate=rate, sample_format=sample_format, bitrate=0, coding_format=coding
     )
     form = told.or_else(d.form_from_audio_info(info))
-    survives(lambda: d.sound_from_audio_data(audio_data(data), form))
-    survives(
+    assert_survives(lambda: d.sound_from_audio_data(audio_data(data), form))
+    assert_survives(
         lambda: d.sound_from_audio_data_stamped(SimpleNamespace(header=header(), audio=audio_data(data)), form),
     )
 
@@ -326,7 +326,7 @@ def test_no_audio_stamped_breaks_the_reader(flag, channels, rate, size, names, w
     kinds = dict(d._PORTAUDIO.values())
     arrays = {name: np.full(size, 3, kinds[name]) for name in names}
     message = audio_stamped({"format": flag, "channels": channels, "rate": rate}, ns=when, **arrays)
-    survives(lambda: d.sound_from_audio_stamped(message))
+    assert_survives(lambda: d.sound_from_audio_stamped(message))
 
 
 @MANY
@@ -338,7 +338,7 @@ def test_no_audio_stamped_breaks_the_reader(flag, channels, rate, size, names, w
 )
 def test_no_raw_audio_breaks_the_reader(data, form, rate, channels):
     message = raw_audio(data=array.array("B", data), format=form, sample_rate=rate, number_of_channels=channels)
-    survives(lambda: d.sound_from_raw_audio(message))
+    assert_survives(lambda: d.sound_from_raw_audio(message))
 
 
 @MANY
