@@ -15,7 +15,7 @@ missing; without one, ROS 2 Jazzy comes as wheels. Changed Python files need no 
 
 Environment:
   EMOTION_VENV         where the virtual environment lies (default: .venv here)
-  EMOTION_PYTHON       Python to make it with, 3.10 to 3.13 (default: python3)
+  EMOTION_PYTHON       Python to make it with, 3.10 to 3.13 (default: the environment's, or python3)
   EMOTION_MIN_DISK_GB  free disk space to insist on for a first set-up (default: 10 on x86-64, 4 elsewhere)
 
 Then:  scripts/demo.sh    or    . scripts/env.sh && emotion-recognize --help
@@ -36,7 +36,6 @@ root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 venv="${EMOTION_VENV:-$root/.venv}"
 case $venv in /*) ;; *) venv="$PWD/$venv" ;; esac
-python="${EMOTION_PYTHON:-python3}"
 state="$venv/.emotion_perception" # what was finished, and with which inputs
 cache="$root/.cache"
 log="$cache/setup.log"
@@ -59,6 +58,16 @@ if [ -n "${ROS_DISTRO:-}" ]; then
             break
         fi
     done
+fi
+
+# An environment that is there keeps its Python, whatever `python3` means in this shell; a distribution's rclpy is for its own.
+venv_home="$(sed -n 's/^home *= *//p' "$venv/pyvenv.cfg" 2>/dev/null || true)"
+if [ -n "${EMOTION_PYTHON:-}" ]; then
+    python="$EMOTION_PYTHON"
+elif [ -z "$distribution" ] && [ -n "$venv_home" ] && [ -x "$venv_home/python3" ]; then
+    python="$venv_home/python3"
+else
+    python=python3
 fi
 
 # ---------------------------------------------------------------------------------------------- what changed
