@@ -152,6 +152,9 @@ class _FaceTrack:
         """Log-linear mean over the pictures, weighted by their own weight and their distance to the newest."""
         if self._average is None:
             used = self.pictures if half_life else self.pictures[-1:]
+            if len(used) == 1:  # its own average; without smoothing that is every time
+                self._average = self.newest.face.emotion
+                return self._average
             ages = [_seconds(self.newest.stamp_ns - picture.stamp_ns) for picture in used]
             weights = [
                 picture.weight * 0.5 ** (age / (half_life or 1)) for picture, age in zip(used, ages, strict=True)
