@@ -15,6 +15,7 @@ classes with the two as one, then that class is divided:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,7 +53,7 @@ def merge_intensities(intensities: np.ndarray, weights: np.ndarray) -> np.ndarra
     summed = weights @ np.where(unknown, 0.0, intensities)
     merged = np.full(intensities.shape[1], np.nan, np.float32)
     known = total > 0
-    merged[known] = np.clip(summed[known] / total[known], 0.0, 1.0)
+    merged[known] = np.minimum(np.maximum(summed[known] / total[known], 0.0), 1.0)  # np.clip takes three times as long
     return merged
 
 
@@ -88,12 +89,13 @@ def estimate_row(estimate: EmotionEstimate) -> np.ndarray:
 
 def pool_rows(rows: Sequence[np.ndarray], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
     """:func:`pool` for estimates already made into rows, which is quicker where each is pooled many times."""
-    w = np.array(weights, dtype=np.float64)
-    if w.size and not (np.isfinite(w).all() and w.min() >= 0):
+    # A handful of numbers: Python's own arithmetic is quicker on them than numpy's.
+    if not all(0 <= weight < math.inf for weight in weights):
         raise ValueError(f"weights must be finite and >= 0, got {list(weights)}")
-    total = float(w.sum())
+    total = float(sum(weights))
     if total <= 0:
         return EmotionEstimate.unknown()
+    w = np.array(weights, dtype=np.float64)
     table = np.array(rows)  # (N, 17)
     p = table[:, : len(EMOTIONS)]
     p /= p.sum(axis=1, keepdims=True)
@@ -105,11 +107,11 @@ def pool_rows(rows: Sequence[np.ndarray], weights: Sequence[float], tells_calm: 
 
     pooled = np.empty(len(EMOTIONS))
     pooled[CALM:] = mass
-    pooled[CALM] = mass[0] * _calm_share(p, w, np.array(tells_calm, dtype=bool))
+    pooled[CALM] = mass[0] * _calm_share(p, w, np.array(tells_calm, dtype=bool)) if any(tells_calm) else 0.0
     pooled[NEUTRAL] = mass[0] - pooled[CALM]
 
     own = table[:, -1] / p.max(axis=1)
-    confidence = float(np.clip(pooled.max() * (w @ own) / total, 0.0, 1.0))
+    confidence = min(1.0, max(0.0, float(pooled.max() * (w @ own)) / total))
     intensities = merge_intensities(table[:, len(EMOTIONS) : -1], w)
     valence, arousal = valence_arousal(pooled, None if np.isnan(intensities).all() else intensities)
     return EmotionEstimate(pooled.astype(np.float32), intensities, confidence, valence, arousal)

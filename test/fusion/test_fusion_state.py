@@ -401,7 +401,7 @@ def test_fusion_imports_neither_torch_nor_ros():
 
 def test_ten_people_cost_less_than_a_millisecond(fusion: EmotionFusion):
     costs = []
-    for step in range(400):
+    for step in range(120):
         faces = [face(f"face_{n}", top=2 + n % 6, size=100 + n) for n in range(10)]
         if step % 10 == 0:
             fusion.add_voice(voice(step / 30))
@@ -409,5 +409,5 @@ def test_ten_people_cost_less_than_a_millisecond(fusion: EmotionFusion):
         fusion.add_faces(at(step / 30), faces)
         assert len(fusion.states(at(step / 30))) == 10
         costs.append(time.thread_time() - start)
-    # What it costs undisturbed: a shared core that is slow for a while adds to a time and takes nothing from it.
-    assert np.percentile(costs[40:], 10) < 1e-3
+    # Half of them, as a busy machine may disturb any single one.
+    assert np.median(costs[40:]) < 1e-3
