@@ -28,6 +28,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="weights to write (default: runs/<model>/<model>.safetensors)")
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
     parser.add_argument("--initial", type=Path, help="published weights to begin from (visual)")
+    parser.add_argument(
+        "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
+    )
+    parser.add_argument(
+        "--ablation",
+        type=Path,
+        metavar="DIR",
+        help="train the model again and again without one ingredient each (visual), with a table in DIR",
+    )
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
     parser.add_argument("--restart", action="store_true", help="discard an earlier checkpoint")
@@ -38,8 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.initial and args.model != "visual":
-        parser.error("--initial goes with emotion-train visual")
+    if (args.initial or args.teacher or args.ablation) and args.model != "visual":
+        parser.error("--initial, --teacher and --ablation go with emotion-train visual")
     if not args.data.exists():
         print(f"emotion-train: no data at {args.data}", file=sys.stderr)
         return 2
@@ -62,7 +71,12 @@ def main(argv: list[str] | None = None) -> int:
             from emotion_perception.learning import train_visual
 
             visual = load_config(path, train_visual.VisualTraining, overrides)
-            card = train_visual.train(args.data, out, visual, checkpoint, args.initial)
+            if args.ablation:
+                from emotion_perception.learning.ablation import ablate
+
+                print(json.dumps(ablate(args.data, args.ablation, visual, args.teacher)))
+                return 0
+            card = train_visual.train(args.data, out, visual, checkpoint, args.initial, args.teacher)
         else:
             from emotion_perception.learning import train_acoustic
 

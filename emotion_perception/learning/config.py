@@ -24,6 +24,15 @@ def load_config(path: Path | None, into: type[T], overrides: dict[str, Any] | No
     return _build(into, values | (overrides or {}), str(path or "overrides"))
 
 
+def from_mapping(into: type[T], values: dict[str, Any]) -> T:
+    """Read a mapping, such as the one in a model's card, into the dataclass ``into``.
+
+    Raises:
+        ValueError: a key the dataclass lacks, or a value of the wrong type; the message names it.
+    """
+    return _build(into, values, into.__name__)
+
+
 def _build(into: type[T], values: dict[str, Any], where: str) -> T:
     types = get_type_hints(into)
     known = {f.name for f in fields(into)}  # type: ignore[arg-type]

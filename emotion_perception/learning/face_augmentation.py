@@ -13,7 +13,7 @@ def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
     """Randomly deform ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
 
     Each face may be mirrored, turned (a fifth of them up to 30 degrees), scaled, shifted, lit from one side, darkened
-    by a gamma, seen through sensor noise or at low resolution, and partly covered.
+    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered.
     """
     n, _, height, width = faces.shape
 
@@ -54,6 +54,11 @@ def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
     blurred = F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False)
     x = torch.where(chosen(0.25).view(n, 1, 1, 1), blurred, x)
 
+    # Motion: one direction a batch, up to nine pixels long, on some faces.
+    moved = chosen(0.15).nonzero()[:, 0]
+    if len(moved):
+        x[moved] = _motion_blur(x[moved], generator)
+
     # Sensor noise, stronger in some: after the darkening, where a real sensor has it.
     sigma = torch.where(chosen(0.4), uniform(0, 0.07), 0.0).view(n, 1, 1, 1)
     x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
@@ -65,6 +70,24 @@ def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
     inside = inside & chosen(0.3).view(n, 1, 1, 1)
     fill = torch.where(chosen(0.5).view(n, 1, 1, 1), x.mean((1, 2, 3), keepdim=True), uniform(0, 1, 1, height, width))
     return torch.where(inside, fill, x) * 255
+
+
+def _motion_blur(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Smear ``(N, 1, H, W)`` along one random line, 3 to 9 pixels long."""
+    length, angle = torch.rand(2, generator=generator).tolist()
+    length, angle, taps = 3 + 6 * length, math.pi * angle, 9
+    kernel = torch.zeros(1, 1, taps, taps)
+    for offset in torch.linspace(-0.5, 0.5, 2 * taps).tolist():
+        row, column = offset * length * math.sin(angle), offset * length * math.cos(angle)
+        kernel[0, 0, round(row) + taps // 2, round(column) + taps // 2] += 1
+    padded = F.pad(faces, [taps // 2] * 4, mode="reflect")
+    return F.conv2d(padded, kernel / kernel.sum())
+
+
+def mirror_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror a random half of ``(N, 1, H, W)`` and leave the rest as it is."""
+    chosen = torch.rand(len(faces), generator=generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), faces.flip(-1), faces)
 
 
 def mix_faces(

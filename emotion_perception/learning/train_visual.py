@@ -1,13 +1,15 @@
 """Train the face-expression network on FER+ votes and FER2013 labels together; read it from top to bottom.
 
 FER+ votes teach the distribution (soft cross-entropy), the original FER2013 label a second head, and the vote shares an
-intensity head. The published weights are the moving average; a blend of the two heads is calibrated on PublicTest.
+intensity head. Teachers, networks trained before, may say what they see in the very same augmented faces (Beyer et al.
+2022). The published weights are the moving average; a blend of the two heads is calibrated on PublicTest.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emotion_perception.emotions import VISUAL_EMOTIONS
+from emotion_perception.errors import ModelError
+from emotion_perception.inference import read_weights
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -28,7 +32,8 @@ from emotion_perception.learning.common import (
     save_checkpoint,
     seed_everything,
 )
-from emotion_perception.learning.face_augmentation import augment_faces, mix_faces
+from emotion_perception.learning.config import from_mapping
+from emotion_perception.learning.face_augmentation import augment_faces, mirror_faces, mix_faces
 from emotion_perception.learning.ferplus import FerPlusSplit, load_ferplus
 from emotion_perception.visual.expression_net import N_VISUAL, ExpressionNet, ExpressionNetConfig
 
@@ -49,25 +54,38 @@ class VisualTraining:
     smoothing: float = 0.1  # of the hard FER2013 labels; the votes are soft by themselves
     mixup_share: float = 0.5
     mixup_alpha: float = 0.3
+    augment: bool = True  # off, faces are only mirrored: for comparison
+    soft_votes: bool = True  # off, the crowd's majority is the label: for comparison
+    teacher_weight: float = 0.7  # share of what the teachers say in the loss, where there are any
+    teacher_temperature: float = 2.0  # softens both sides (Hinton et al. 2015)
     seed: int = 7
     net: ExpressionNetConfig = field(default_factory=ExpressionNetConfig)
 
 
-def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initial: Path | None = None) -> dict:
+def train(
+    data: Path,
+    out: Path,
+    config: VisualTraining,
+    checkpoint: Path,
+    initial: Path | None = None,
+    teachers: Sequence[Path] = (),
+) -> dict:
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
 
     Args:
         data: ``ferplus.npz``.
         initial: published weights of the same architecture to begin from, instead of random ones.
+        teachers: published weights, of any width, whose mean is imitated beside the labels.
 
     Raises:
-        ModelError: ``initial`` is missing, corrupt or of another architecture.
+        ModelError: ``initial`` or a teacher is missing or corrupt, or ``initial`` is of another architecture.
     """
     seed_everything(config.seed)
     training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
     net = ExpressionNet(config.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if initial is not None:
         load_published(net, initial)
+    masters = [load_network(path) for path in teachers]
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
     plain = [p for p in net.parameters() if p.dim() <= 1]
@@ -92,6 +110,8 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initi
 
     faces = torch.from_numpy(training.faces)
     votes = torch.from_numpy(training.distribution)
+    if not config.soft_votes:
+        votes = F.one_hot(torch.from_numpy(training.majority).clamp(min=0), votes.shape[1]).float()
     intensity = torch.from_numpy(training.votes[:, :N_VISUAL] / 10)
     original = torch.from_numpy(training.fer2013)
     hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
@@ -108,7 +128,8 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initi
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * factor
             rows = order[step * config.batch : (step + 1) * config.batch]
-            x = augment_faces(faces[rows].unsqueeze(1).float(), generator)
+            x = faces[rows].unsqueeze(1).float()
+            x = augment_faces(x, generator) if config.augment else mirror_faces(x, generator)
             x, (soft, strength, label, weight) = mix_faces(
                 x,
                 (votes[rows], intensity[rows], hard[rows], known[rows]),
@@ -116,9 +137,12 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initi
                 config.mixup_alpha,
                 generator,
             )
+            x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
-                a, b, c = net(x.contiguous(memory_format=torch.channels_last))
-            loss = _loss(a.float(), b.float(), c.float(), soft, strength, label, weight, config)
+                a, b, c = (head.float() for head in net(x))
+            loss = _loss(a, b, c, soft, strength, label, weight, config)
+            if masters:
+                loss = (1 - config.teacher_weight) * loss + config.teacher_weight * _imitation(masters, x, a, b, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -146,11 +170,43 @@ def train(data: Path, out: Path, config: VisualTraining, checkpoint: Path, initi
         "labels": list(VISUAL_EMOTIONS),
         "training": asdict(config),
         "initial": str(initial.name) if initial else None,
+        "teachers": [path.name for path in teachers],
         "calibration": calibrate(average.module, validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
+        "validation_without_average": evaluate(net, validation),
     }
     publish_weights(out, average.module, card)
     return card
+
+
+def load_network(path: Path) -> ExpressionNet:
+    """A published network as it was trained, fixed and ready to predict.
+
+    Raises:
+        ModelError: the file is missing, corrupt, or not a face-expression model of this kind.
+    """
+    _, card = read_weights(path)
+    try:
+        config = from_mapping(ExpressionNetConfig, card["training"]["net"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"not a face-expression model: {path} ({error})") from error
+    net = ExpressionNet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    load_published(net, path)
+    return net.eval().requires_grad_(False)
+
+
+def _imitation(
+    masters: list[ExpressionNet], x: Tensor, ferplus: Tensor, fer2013: Tensor, config: VisualTraining
+) -> Tensor:
+    """Cross-entropy of both heads to the mean distribution of the ``masters`` on the same faces, softened."""
+    t = config.teacher_temperature
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        said = [master(x)[:2] for master in masters]
+    loss = torch.zeros(())
+    for head, taught in zip((ferplus, fer2013), zip(*said, strict=True), strict=True):
+        target = torch.stack([F.softmax(logits.float() / t, 1) for logits in taught]).mean(0)
+        loss = loss + t * t * F.cross_entropy(head / t, target)
+    return loss
 
 
 def _draw_weights(split: FerPlusSplit, power: float) -> Tensor:
