@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from emotion_perception.learning import metrics
@@ -60,6 +61,31 @@ def test_temperature_undoes_a_known_scaling():
     labels = (rng.random((20000, 1)) > true.cumsum(1)).sum(1).clip(0, 3)
     scale, _ = metrics.fit_temperature(logits * 3, labels)
     assert scale == pytest.approx(1 / 3, rel=0.05)
+
+
+def test_mcnemar_is_the_exact_test_less_half_of_both_outer_steps():
+    a, b = np.array([1] * 9 + [0] * 3 + [1] * 20), np.array([0] * 9 + [1] * 3 + [1] * 20)
+    exact = binomtest(3, 12, 0.5).pvalue
+    assert metrics.mcnemar(a, b) == pytest.approx(exact - 220 / 2**12)  # 12 over 3 ways to see 3 of 12
+    assert metrics.mcnemar(b, a) == metrics.mcnemar(a, b)
+
+
+def test_mcnemar_of_equals_is_one():
+    a = np.array([True, False, True, True])
+    assert metrics.mcnemar(a, a) == pytest.approx(1)
+    assert metrics.mcnemar(a, a[[1, 0, 2, 3]]) == pytest.approx(1)  # one each
+
+
+def test_mcnemar_keeps_its_level():
+    rng = np.random.default_rng(0)
+    trials = rng.random((2000, 2, 60)) < 0.7
+    below = np.mean([metrics.mcnemar(a, b) < 0.05 for a, b in trials])
+    assert 0.02 < below < 0.065
+
+
+def test_mcnemar_needs_the_same_cases():
+    with pytest.raises(ValueError, match=r"same cases, got shapes \(3,\) and \(4,\)"):
+        metrics.mcnemar(np.ones(3), np.ones(4))
 
 
 def test_nothing_to_score_is_said():
