@@ -12,6 +12,7 @@ NODES = (
     "interaction_node",
     "overlay_node",
     "ros4hri_node",
+    "node_container",
 )
 
 

@@ -1,26 +1,46 @@
 """Start emotion perception on a robot: ``ros2 launch emotion_perception robot.launch.py``.
 
 ``--show-args`` lists the arguments. The nodes come from ``emotion_perception.nodes.graph``, the table that
-``emotion-bringup`` starts without launch. Each node configures and activates itself; a node that dies is started again.
+``emotion-bringup`` starts without launch. Each node configures and activates itself, unless ``lifecycle`` says who
+does; a process that dies is started again, later with every death that follows soon.
 """
 
 from __future__ import annotations
 
-from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 
-from emotion_perception.nodes.graph import ARGUMENTS, GraphNode, graph_nodes
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit, OnProcessStart
+from launch.events import matches_action
+from launch.events.process import ProcessExited
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from emotion_perception.nodes.graph import ARGUMENTS, CONTAINER, GraphNode, container_arguments, graph_nodes
+from emotion_perception.nodes.supervisor import Backoff, describe_exit
 from emotion_perception.resources import config_path
 
-RESPAWN_DELAY = 2.0  # s
+PACKAGE = "emotion_perception"
 
 
 def lifecycle_node(node: GraphNode) -> LifecycleNode:
     """The launch action of one row of the table."""
     return LifecycleNode(
-        package="emotion_perception",
+        package=PACKAGE,
         executable=node.executable,
         name=node.name,
         namespace=node.namespace,
@@ -28,15 +48,81 @@ def lifecycle_node(node: GraphNode) -> LifecycleNode:
         parameters=[node.parameter_file, dict(node.parameters)],
         ros_arguments=["--log-level", f"{node.logger}:={node.log_level}"],
         output="screen",
-        respawn=True,
-        respawn_delay=RESPAWN_DELAY,
     )
 
 
-def start_nodes(context: LaunchContext) -> list[LifecycleNode]:
-    """Evaluate the arguments and make the nodes."""
+def container(nodes: Sequence[GraphNode]) -> Node:
+    """The launch action of the process that runs all rows."""
+    return Node(package=PACKAGE, executable=CONTAINER, arguments=container_arguments(nodes), output="screen")
+
+
+def configured_and_activated(action: LifecycleNode) -> list[LaunchDescriptionEntity]:
+    """Life-cycle events for one node: configure when its process starts, activate when it is inactive by that."""
+
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(action), transition_id=transition))
+
+    return [
+        RegisterEventHandler(OnProcessStart(target_action=action, on_start=[change(Transition.TRANSITION_CONFIGURE)])),
+        RegisterEventHandler(
+            OnStateTransition(
+                target_lifecycle_node=action,
+                start_state="configuring",  # not on the way down from active
+                goal_state="inactive",
+                entities=[change(Transition.TRANSITION_ACTIVATE)],
+            )
+        ),
+    ]
+
+
+class KeptAlive:
+    """A process that is started again when it dies; launch's own ``respawn`` knows no back-off.
+
+    Args:
+        name: for the log.
+        nodes: what it runs; several make a container.
+        by_events: whether launch configures and activates its node.
+    """
+
+    def __init__(self, name: str, nodes: Sequence[GraphNode], by_events: bool) -> None:
+        self._name, self._nodes, self._by_events = name, nodes, by_events
+        self._backoff = Backoff()
+        self._started = 0.0
+
+    def start(self) -> list[LaunchDescriptionEntity]:
+        """The process, and what watches over it. An action can be run once, so each start makes a new one."""
+        action = container(self._nodes) if self._name == CONTAINER else lifecycle_node(self._nodes[0])
+        self._started = time.monotonic()
+        watch = RegisterEventHandler(OnProcessExit(target_action=action, on_exit=self._on_exit))
+        return [watch, *(configured_and_activated(action) if self._by_events else []), action]
+
+    def _start_again(self, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if self._by_events:
+            # launch_ros would call the service of the dead node, which DDS still shows for a while: the new one starts
+            # itself.
+            (node,) = self._nodes
+            self._nodes = [replace(node, parameters={**node.parameters, "autostart": True})]
+            self._by_events = False
+        return self.start()
+
+    def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
+        if context.is_shutdown:
+            return None
+        wait = self._backoff.after(time.monotonic() - self._started)
+        return [
+            LogInfo(msg=f"{self._name} died ({describe_exit(event.returncode)}); starting again in {wait:g} s"),
+            TimerAction(period=wait, actions=[OpaqueFunction(function=self._start_again)]),
+        ]
+
+
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Evaluate the arguments and make the processes."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
-    return [lifecycle_node(node) for node in graph_nodes(values)]
+    nodes = graph_nodes(values)
+    if values["composed"] == "true":
+        return KeptAlive(CONTAINER, nodes, by_events=False).start()
+    by_events = values["lifecycle"] == "launch"
+    return [entity for node in nodes for entity in KeptAlive(node.name, [node], by_events).start()]
 
 
 def generate_launch_description() -> LaunchDescription:

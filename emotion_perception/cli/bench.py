@@ -26,6 +26,7 @@ fields:
   end_to_end_ms_p50/p95  image stamp to /emotion_state received in another process, the whole graph running
   fps                    images processed per second
   cpu_percent, rss_mb    all processes of the graph; 100 is one core
+  pss_mb                 the same memory, pages that processes share counted once (Linux)
   start_s                start of the graph to the first state with evidence
 Other load on the machine counts: stop it for true figures."""
 
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--decisions", type=int, default=30, help="decisions for the acoustic figure (30)")
     parser.add_argument("--duration", type=float, default=20.0, help="seconds the graph is listened to (20)")
     parser.add_argument("--source", type=Path, help="film for the graph (default: the built-in clip)")
+    parser.add_argument("--composed", action="store_true", help="run the graph in one process")
     return parser
 
 
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
             found |= measure_visual(args.frames)
             found |= measure_acoustic(args.decisions)
         if args.parts != "core":
-            found |= measure_graph(args.source, args.duration)
+            found |= measure_graph(args.source, args.duration, args.composed)
     except (ModelError, MediaError, FileNotFoundError, RuntimeError) as error:
         print(f"emotion-bench: {error}", file=sys.stderr)
         return 1
@@ -144,7 +146,7 @@ def measure_acoustic(decisions: int) -> dict[str, Any]:
     return percentiles("acoustic_ms", taken[2:])
 
 
-def measure_graph(source: Path | None, duration: float) -> dict[str, Any]:
+def measure_graph(source: Path | None, duration: float, composed: bool = False) -> dict[str, Any]:
     """Start the whole graph, listen to ``/emotion_state`` from this process, and add up what the graph's processes use.
 
     Raises:
@@ -165,6 +167,8 @@ def measure_graph(source: Path | None, duration: float) -> dict[str, Any]:
         "--source",
         str(source or demo_clip_path()),
         "--loop",
+        "--composed",
+        str(composed).lower(),
     ]
     started = time.monotonic()
     graph = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
@@ -192,10 +196,13 @@ def _usage(processes: list[Any], seconds: float) -> dict[str, Any]:
     for process in processes:
         process.cpu_percent()
     time.sleep(seconds)
-    return {
+    used = {
         "cpu_percent": round(sum(p.cpu_percent() for p in processes), 1),
         "rss_mb": round(sum(p.memory_info().rss for p in processes) / 2**20, 1),
     }
+    if sys.platform == "linux":
+        used["pss_mb"] = round(sum(p.memory_full_info().pss for p in processes) / 2**20, 1)
+    return used
 
 
 if __name__ == "__main__":

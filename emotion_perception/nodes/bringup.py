@@ -1,4 +1,4 @@
-"""``emotion-bringup``: the graph of ``launch/robot.launch.py`` without launch, one process a node."""
+"""``emotion-bringup``: the graph of ``launch/robot.launch.py`` without launch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from emotion_perception.media import MediaError
-from emotion_perception.nodes.graph import ARGUMENTS, graph_nodes
+from emotion_perception.nodes.graph import ARGUMENTS, CONTAINER, container_command, graph_nodes
 from emotion_perception.nodes.supervisor import Supervisor
 from emotion_perception.playback import check_source
 from emotion_perception.resources import config_path
 
 EXIT_BAD_ARGUMENT = 2
 EXIT_NO_INPUT = 66  # media_source_node's, too
+SOURCE = "media_source_node"
 WATCH_PERIOD = 0.1  # s
 
 EXAMPLES = """examples:
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   emotion-bringup --source webcam                     camera and microphone of this computer
   emotion-bringup --source talk.mp4 --loop            a file, again and again
   emotion-bringup --namespace robot1 --config my_robot.yaml
+  emotion-bringup --composed true                     all nodes in one process
 """
 
 
@@ -45,15 +47,29 @@ def start_graph(
         FileNotFoundError: no parameter file.
     """
     nodes = graph_nodes(arguments, source_parameters)
+    if arguments.get("lifecycle") == "launch":
+        raise ValueError("lifecycle:=launch is robot.launch.py's; take self or manager here")
     if arguments.get("source"):
         check_source(arguments["source"])
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
     supervisor = Supervisor(log)
-    for node in nodes:
+    if arguments.get("composed") == "true":
+        commands = {CONTAINER: container_command(nodes)}
+        source = CONTAINER if arguments.get("source") else ""
+    else:
+        commands = {node.name: node.command() for node in nodes}
+        source = SOURCE
+    for name, command in commands.items():
         # The source's own end, and a source that cannot be read, are no deaths.
-        final = (0, EXIT_NO_INPUT) if node.executable == "media_source_node" else ()
-        supervisor.add(node.name, node.command(), restart=lambda code, final=final: code not in final)
+        final = (0, EXIT_NO_INPUT) if name == source else ()
+        supervisor.add(name, command, restart=lambda code, final=final: code not in final)
     return supervisor
+
+
+def source_ended(supervisor: Supervisor) -> int | None:
+    """The exit code of the process that played the source; None while it plays, or where there is no source."""
+    process = supervisor.processes.get(SOURCE) or supervisor.processes.get(CONTAINER)
+    return None if process is None else process.exit_code
 
 
 def wait_for_signal(stop: threading.Event) -> None:
@@ -66,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Console script ``emotion-bringup``: 0 when it was told to end, 66 for a source that can't be read."""
     parser = argparse.ArgumentParser(
         "emotion-bringup",
-        description="Start emotion perception: one process a node, restarted when it dies; Ctrl-C ends all.",
+        description="Start emotion perception; a process that dies is started again; Ctrl-C ends all.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -93,9 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         while not stop.wait(WATCH_PERIOD):
             supervisor.watch()
-            source = supervisor.processes.get("media_source_node")
-            if source is not None and source.exit_code is not None:
-                code = source.exit_code
+            ended = source_ended(supervisor)
+            if ended is not None:
+                code = ended
                 stop.wait(1.0)  # what was last seen and heard is still on its way
                 break
     finally:

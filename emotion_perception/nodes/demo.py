@@ -18,6 +18,7 @@ from emotion_perception.media import MediaError
 from emotion_perception.nodes.bringup import (
     EXIT_BAD_ARGUMENT,
     EXIT_NO_INPUT,
+    source_ended,
     start_graph,
     wait_for_signal,
 )
@@ -89,7 +90,7 @@ def play(options: argparse.Namespace, source: str, window: Any, stop: threading.
                 supervisor.watch()
                 if window is not None and not window.show(states.take_picture()):
                     return 0
-                code = supervisor.processes["media_source_node"].exit_code
+                code = source_ended(supervisor)
                 if code is not None and end is None:
                     if code != 0:
                         return code

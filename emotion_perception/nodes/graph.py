@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ class Argument:
 
 
 TRUE_FALSE = ("true", "false")
+CONTAINER = "node_container"  # the executable that runs several nodes
 ARGUMENTS: dict[str, Argument] = {
     "source": Argument(
         "",
@@ -40,6 +41,15 @@ ARGUMENTS: dict[str, Argument] = {
         "false",
         "Start ros4hri_node: expressions of the faces that a ROS4HRI detector tracks; needs hri_msgs.",
         TRUE_FALSE,
+    ),
+    "composed": Argument(
+        "false", "All nodes in one process: less memory, but one crash ends them all until the restart.", TRUE_FALSE
+    ),
+    "lifecycle": Argument(
+        "self",
+        "Who configures and activates the nodes. self: each node by itself; launch: robot.launch.py, by life-cycle "
+        "events; manager: your life-cycle manager.",
+        ("self", "launch", "manager"),
     ),
     "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
     "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
@@ -63,22 +73,47 @@ class GraphNode:
         return self.executable
 
     def command(self) -> list[str]:
-        """What starts it as a process, without launch."""
-        command = [sys.executable, "-m", f"emotion_perception.nodes.{self.executable}", "--ros-args"]
+        """What starts it as a process of its own, without launch."""
+        return [
+            sys.executable,
+            "-m",
+            f"emotion_perception.nodes.{self.executable}",
+            *self.ros_arguments(),
+            *self._log(),
+        ]
+
+    def ros_arguments(self) -> list[str]:
+        """``--ros-args`` with namespace, remappings and parameters: what concerns this node alone."""
+        words = ["--ros-args"]
         if self.namespace:
-            command += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+            words += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
         for old, new in self.remappings:
-            command += ["-r", f"{old}:={new}"]
+            words += ["-r", f"{old}:={new}"]
         if self.parameter_file:
-            command += ["--params-file", self.parameter_file]
+            words += ["--params-file", self.parameter_file]
         for name, value in self.parameters.items():
-            command += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: quotes keep "1001" a string
-        return [*command, "--log-level", f"{self.logger}:={self.log_level}"]
+            words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: quotes keep "1001" a string
+        return words
+
+    def _log(self) -> list[str]:
+        return ["--log-level", f"{self.logger}:={self.log_level}"]
 
     @property
     def logger(self) -> str:
         """The node's logger; a level given for it alone spares the middleware's own debug output."""
         return ".".join([*self.namespace.strip("/").split("/"), self.name]).lstrip(".")
+
+
+def container_arguments(nodes: Iterable[GraphNode]) -> list[str]:
+    """What tells ``node_container`` to run these nodes: one word of JSON each, and their log levels."""
+    nodes = tuple(nodes)
+    words = [json.dumps({"node": node.executable, "arguments": node.ros_arguments()}) for node in nodes]
+    return [*words, "--ros-args", *(word for node in nodes for word in node._log())]
+
+
+def container_command(nodes: Iterable[GraphNode]) -> list[str]:
+    """What starts these nodes in one process, without launch."""
+    return [sys.executable, "-m", f"emotion_perception.nodes.{CONTAINER}", *container_arguments(nodes)]
 
 
 def graph_nodes(
@@ -91,7 +126,7 @@ def graph_nodes(
         source_parameters: more parameters for ``media_source_node``.
 
     Raises:
-        ValueError: an argument that does not exist, or a value that it cannot have.
+        ValueError: an argument that does not exist, a value that it cannot have, or two that do not go together.
         FileNotFoundError: no parameter file.
     """
     values = {name: argument.default for name, argument in ARGUMENTS.items()} | dict(arguments or {})
@@ -100,15 +135,19 @@ def graph_nodes(
             raise ValueError(f"unknown argument {name!r}; there are {', '.join(ARGUMENTS)}")
         if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
             raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
+    if values["composed"] == "true" and values["lifecycle"] == "launch":
+        raise ValueError("lifecycle:=launch needs a process a node; with composed:=true take self or manager")
     config = values["config"] or str(_default_config())
-    clock = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
+    common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
+    if values["lifecycle"] != "self":
+        common["autostart"] = False
 
     def node(executable: str, *topics: str, **parameters: Any) -> GraphNode:
         remappings = tuple(
             (default, chosen) for topic in topics if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
         )
         return GraphNode(
-            executable, values["namespace"], remappings, config, {**clock, **parameters}, values["log_level"]
+            executable, values["namespace"], remappings, config, {**common, **parameters}, values["log_level"]
         )
 
     nodes = [

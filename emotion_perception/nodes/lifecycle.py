@@ -8,14 +8,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 
@@ -25,6 +26,7 @@ from emotion_perception.nodes.conversions import SECOND, make_header
 from emotion_perception.nodes.parameters import COMMON, NodeParameters, Parameter
 from emotion_perception.nodes.worker import Worker
 
+EXIT_BROKEN = 1
 GRACE = 1.5  # s between the signal to end and the end, whatever is going on
 STALE_AFTER = 2.0  # s without work before an active node warns
 JUMP_BACK = SECOND // 2  # a stamp this much older than the one before is a clock that was set back, not a late frame
@@ -275,23 +277,54 @@ def one_thread_each() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _end_anyway() -> None:
+def _end_anyway(nodes: Sequence[PerceptionNode]) -> None:
     """End the process although it is still loading models, which no signal interrupts."""
     while rclpy.ok():
         time.sleep(0.1)
     time.sleep(GRACE)
-    os._exit(0)
+    os._exit(_exit_code(nodes))
+
+
+def _exit_code(nodes: Sequence[PerceptionNode]) -> int:
+    return next((node.exit_code for node in nodes if node.exit_code), 0)
+
+
+def _spin_beside(node: PerceptionNode) -> None:
+    """Spin one of several nodes in a thread of its own: what breaks it ends the process, as it would alone."""
+    try:
+        rclpy.spin(node, SingleThreadedExecutor())
+    except ExternalShutdownException:
+        pass
+    except Exception:
+        if rclpy.ok():
+            traceback.print_exc()
+            node.end_process(EXIT_BROKEN)
 
 
 def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
     """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end, then end the process."""
+    return run_together([node_class], args)
+
+
+def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str] | None = None) -> int:
+    """Run nodes in one process, each with an executor in a thread of its own, until the process is told to end.
+
+    Args:
+        makers: each makes one node.
+        args: the process' own arguments; ``sys.argv`` where None.
+    """
     one_thread_each()
     rclpy.init(args=args)
-    threading.Thread(target=_end_anyway, daemon=True).start()
-    node = None
+    nodes: list[PerceptionNode] = []
+    threading.Thread(target=_end_anyway, args=(nodes,), daemon=True).start()
+    beside: list[threading.Thread] = []
     try:
-        node = node_class()
-        rclpy.spin(node)
+        for make in makers:
+            nodes.append(make())
+        beside = [threading.Thread(target=_spin_beside, args=(node,), daemon=True) for node in nodes[1:]]
+        for thread in beside:
+            thread.start()
+        rclpy.spin(nodes[0])
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except InvalidParameterValueException as error:
@@ -300,12 +333,15 @@ def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None)
     except Exception:
         if rclpy.ok():
             raise
-        # A signal ended ROS while the node was being made, or in a callback that then could not publish.
+        # A signal ended ROS while a node was being made, or in a callback that then could not publish.
     finally:
-        if node is not None:
-            node.destroy_node()
         rclpy.try_shutdown()
-    code = 0 if node is None else node.exit_code or 0
+        for thread in beside:
+            thread.join(1.0)  # no node goes while its executor works on it
+        for node in nodes:
+            node.destroy_node()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # taking the interpreter and the models apart takes a second, and nothing is left to save
+    os._exit(
+        _exit_code(nodes)
+    )  # taking the interpreter and the models apart takes a second, and nothing is left to save

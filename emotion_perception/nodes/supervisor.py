@@ -21,6 +21,21 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
 
+class Backoff:
+    """How long to wait before a process that died is started again: longer with every death that follows soon."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_BACKOFF
+
+    def after(self, lived: float) -> float:
+        """The wait, s, after a death ``lived`` seconds after the start."""
+        if lived > HEALTHY_AFTER:
+            self._next = FIRST_BACKOFF
+        wait = self._next
+        self._next = min(2 * wait, LONGEST_BACKOFF)
+        return wait
+
+
 class Supervised:
     """One process that is kept alive.
 
@@ -34,7 +49,7 @@ class Supervised:
         self.name, self._command, self._restart, self._log = name, list(command), restart, log
         self._process: subprocess.Popen[str] | None = None
         self._started = self._due = 0.0
-        self._backoff = FIRST_BACKOFF
+        self._backoff = Backoff()
         self.exit_code: int | None = None  # set once it has ended for good
         self.restarts = 0
 
@@ -76,11 +91,9 @@ class Supervised:
         if not self._restart(code):
             self.exit_code = code
             return
-        if now - self._started > HEALTHY_AFTER:
-            self._backoff = FIRST_BACKOFF
-        self._due = now + self._backoff
-        self.say(f"died ({describe_exit(code)}); starting again in {self._backoff:g} s")
-        self._backoff = min(2 * self._backoff, LONGEST_BACKOFF)
+        wait = self._backoff.after(now - self._started)
+        self._due = now + wait
+        self.say(f"died ({describe_exit(code)}); starting again in {wait:g} s")
 
     def send(self, number: int) -> None:
         """Send a signal to it and to what it started."""

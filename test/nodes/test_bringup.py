@@ -13,6 +13,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -24,7 +26,11 @@ from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.graph import ARGUMENTS, graph_nodes
 from emotion_perception.nodes.supervisor import Supervisor, describe_exit
 
+if TYPE_CHECKING:
+    from launch import LaunchContext
+
 ROOT = Path(__file__).parents[2]
+ROBOTS = ("robot1", "robot2")
 
 
 @pytest.fixture
@@ -111,30 +117,49 @@ def test_topics_namespace_and_clock_reach_the_command_line():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [({"overlay": "maybe"}, "one of true, false"), ({"sauce": "x"}, "unknown argument 'sauce'")]
+    ("arguments", "words"),
+    [
+        ({"overlay": "maybe"}, "one of true, false"),
+        ({"sauce": "x"}, "unknown argument 'sauce'"),
+        ({"composed": "true", "lifecycle": "launch"}, "a process a node"),
+    ],
 )
 def test_a_bad_argument_is_refused_with_a_reason(arguments: dict, words: str):
     with pytest.raises(ValueError, match=words):
         graph_nodes(arguments)
 
 
-def test_the_launch_file_starts_what_the_table_says():
+@pytest.fixture
+def robot_launch() -> ModuleType:
+    """The launch file as a module."""
     pytest.importorskip("launch_ros", reason="needs launch and launch_ros, which no package index has")
-    from launch import LaunchContext
-    from launch.utilities import perform_substitutions
-
     spec = importlib.util.spec_from_file_location("robot_launch", ROOT / "launch" / "robot.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def launched(robot_launch: ModuleType, **given: str) -> tuple[list, LaunchContext]:
+    """What the launch file starts for these arguments."""
+    from launch import LaunchContext
+
     context = LaunchContext()
-    given = {"source": "webcam", "image_topic": "/camera/image", "namespace": "robot1"}
-    declared = {argument.name: argument for argument in module.generate_launch_description().get_launch_arguments()}
-    assert set(declared) == set(ARGUMENTS)
-    assert all(argument.description for argument in declared.values())
     for name, argument in ARGUMENTS.items():
         context.launch_configurations[name] = given.get(name, argument.default)
-    started = module.start_nodes(context)
-    for action, node in zip(started, graph_nodes(given), strict=True):
+    return robot_launch.start_nodes(context), context
+
+
+def test_the_launch_file_starts_what_the_table_says(robot_launch: ModuleType):
+    from launch.utilities import perform_substitutions
+    from launch_ros.actions import LifecycleNode
+
+    given = {"source": "webcam", "image_topic": "/camera/image", "namespace": "robot1"}
+    declared = robot_launch.generate_launch_description().get_launch_arguments()
+    assert {argument.name for argument in declared} == set(ARGUMENTS)
+    assert all(argument.description for argument in declared)
+    started, context = launched(robot_launch, **given)
+    actions = [entity for entity in started if isinstance(entity, LifecycleNode)]
+    for action, node in zip(actions, graph_nodes(given), strict=True):
         assert (action.node_package, action.node_executable) == ("emotion_perception", node.executable)
         # Evaluates name, namespace, remappings and parameters, as launch does when it starts the node.
         action._perform_substitutions(context)
@@ -144,6 +169,48 @@ def test_the_launch_file_starts_what_the_table_says():
         for old, new in node.remappings:
             assert f"{old}:={new}" in command
         assert "--params-file" in command and f"{node.logger}:=info" in command
+
+
+def test_the_launch_file_gives_each_node_events_only_where_it_is_to_drive_them(robot_launch: ModuleType):
+    from launch.actions import RegisterEventHandler
+    from launch.event_handlers import OnProcessExit, OnProcessStart
+    from launch_ros.event_handlers import OnStateTransition
+
+    def handlers(**given: str) -> list[type]:
+        started, _ = launched(robot_launch, **given)
+        return [type(entity.event_handler) for entity in started if isinstance(entity, RegisterEventHandler)]
+
+    nodes = len(graph_nodes())
+    assert handlers() == handlers(lifecycle="manager") == [OnProcessExit] * nodes
+    assert handlers(lifecycle="launch") == [OnProcessExit, OnProcessStart, OnStateTransition] * nodes
+    assert all(node.parameters["autostart"] is False for node in graph_nodes({"lifecycle": "launch"}))
+
+
+def test_the_launch_file_can_run_all_nodes_in_one_process(robot_launch: ModuleType):
+    from launch_ros.actions import Node
+
+    started, context = launched(robot_launch, composed="true")
+    (action,) = (entity for entity in started if isinstance(entity, Node))
+    assert action.node_executable == "node_container"
+    words = [context.perform_substitution(part[0]) for part in action.cmd[1 : 1 + len(graph_nodes())]]
+    assert [json.loads(word)["node"] for word in words] == [node.executable for node in graph_nodes()]
+
+
+def test_a_process_that_dies_under_launch_is_started_again_later_and_later(robot_launch: ModuleType):
+    from launch import LaunchContext
+    from launch.actions import TimerAction
+    from launch.events.process import ProcessExited
+
+    kept = robot_launch.KeptAlive("fusion_node", [graph_nodes()[2]], by_events=False)
+    context = LaunchContext()
+    waits = []
+    for _ in range(3):
+        action = kept.start()[-1]
+        died = ProcessExited(action=action, name="x", cmd=[], cwd=None, env=None, pid=1, returncode=-9)
+        waits += [entity.period for entity in kept._on_exit(died, context) if isinstance(entity, TimerAction)]
+    assert waits == [0.5, 1.0, 2.0]
+    context._set_is_shutdown(True)
+    assert kept._on_exit(died, context) is None, "Ctrl-C is no death"
 
 
 # --- processes
@@ -164,6 +231,49 @@ def test_two_processes_exchange_faces_and_states(ros: World):
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(3.0) == 0
+
+
+def test_all_nodes_run_in_one_process(ros: World, picture: Path):
+    command = [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(picture), "--composed", "true"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
+        faces = ros.hear(FaceEmotionArray, "/faces/emotions", qos.profile("estimates"))
+        assert ros.until(lambda: bool(states and faces), 30.0), "picture to faces to state, within one process"
+        assert set(children(process)) == {"node_container"}
+        names = {"media_source_node", "visual_node", "acoustic_node", "fusion_node", "overlay_node"}
+        assert ros.until(lambda: names <= set(ros.node.get_node_names()), 10.0)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5.0) == 0
+    finally:
+        process.kill()
+
+
+def test_a_container_that_is_told_nonsense_says_so():
+    for words, said in ([], "no node given"), (['{"node": "toaster_node", "arguments": []}'], "toaster_node"):
+        command = [sys.executable, "-m", "emotion_perception.nodes.node_container", *words]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 2
+        assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_two_graphs_on_one_machine_keep_to_themselves(ros: World):
+    commands = [graph_nodes({"namespace": name})[2].command() for name in ROBOTS]
+    processes = [subprocess.Popen(command, cwd=ROOT) for command in commands]
+    try:
+        states = {name: ros.hear(EmotionState, f"/{name}/emotion_state", qos.profile("state")) for name in ROBOTS}
+        told = ros.node.create_publisher(FaceEmotionArray, "/robot1/faces/emotions", qos.profile("estimates"))
+        assert ros.until(lambda: all(states.values()) and told.get_subscription_count() == 1, 30.0)
+        told.publish(conversions.faces_to_message([a_face()], now_header(), 640, 480))
+        assert ros.until(lambda: states["robot1"][-1].status == EmotionState.VISUAL_ONLY, 5.0)
+        ros.spin(0.3)
+        assert {state.status for state in states["robot2"]} == {EmotionState.NO_EVIDENCE}
+        topics = [name for name, _ in ros.node.get_topic_names_and_types()]
+        assert {name for name in topics if name.startswith("/emotion")} == set(), "nothing outside the two namespaces"
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        assert [process.wait(5.0) for process in processes] == [0, 0]
 
 
 def test_fusion_needs_no_torch_and_no_opencv():
