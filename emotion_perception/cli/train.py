@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
   emotion-train acoustic --data ../shared/data --out models/voice.safetensors
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
+  emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
+  emotion-train visual --data ferplus.npz --teacher big.safetensors   # what it learnt, in a network for the robot
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
@@ -32,6 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
         "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
     )
     parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="torchvision network to train instead of the robot's (visual): mobilenet_v3_small, vgg16, resnet18, ...; "
+        "it then serves as --teacher",
+    )
+    parser.add_argument(
+        "--backbone-weights",
+        type=Path,
+        metavar="FILE",
+        help="its trained weights, a state dict in torchvision's names (.pth or .safetensors); default: random",
+    )
+    parser.add_argument(
         "--ablation",
         type=Path,
         metavar="DIR",
@@ -47,8 +62,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if (args.initial or args.teacher or args.ablation) and args.model != "visual":
-        parser.error("--initial, --teacher and --ablation go with emotion-train visual")
+    for_faces = (args.initial, args.teacher, args.ablation, args.backbone, args.backbone_weights)
+    if any(for_faces) and args.model != "visual":
+        parser.error("--initial, --teacher, --ablation and --backbone go with emotion-train visual")
+    if args.initial and args.backbone_weights:
+        parser.error("--initial and --backbone-weights both say where to begin; give one")
+    if args.ablation and (args.backbone or args.backbone_weights):
+        parser.error("--ablation is of the robot's own network; leave out --backbone")
     if not args.data.exists():
         print(f"emotion-train: no data at {args.data}", file=sys.stderr)
         return 2
@@ -71,12 +91,16 @@ def main(argv: list[str] | None = None) -> int:
             from emotion_perception.learning import train_visual
 
             visual = load_config(path, train_visual.VisualTraining, overrides)
+            if args.backbone:
+                visual = replace(visual, backbone=replace(visual.backbone, name=args.backbone))
             if args.ablation:
                 from emotion_perception.learning.ablation import ablate
 
                 print(json.dumps(ablate(args.data, args.ablation, visual, args.teacher)))
                 return 0
-            card = train_visual.train(args.data, out, visual, checkpoint, args.initial, args.teacher)
+            card = train_visual.train(
+                args.data, out, visual, checkpoint, args.initial, args.teacher, args.backbone_weights
+            )
         else:
             from emotion_perception.learning import train_acoustic
 

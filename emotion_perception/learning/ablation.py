@@ -12,6 +12,7 @@ import numpy as np
 
 from emotion_perception.learning.corruptions import CORRUPTIONS, corrupt
 from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.learning.report import write_text
 from emotion_perception.learning.train_visual import VisualTraining, load_network, predict, train
 
 # Name in the table -> what changes. One column more needs one line here.
@@ -33,7 +34,8 @@ def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Pat
     A variant that is there already is not trained again, so a killed run goes on where it stopped.
 
     Returns:
-        One row per variant: FER+ eight-class accuracy and macro recall, FER2013 accuracy, FER+ accuracy on damaged faces.
+        One row per variant: FER+ eight-class accuracy and macro recall, FER2013 accuracy, FER+ accuracy on damaged
+        faces.
     """
     rows = []
     for name, change in VARIANTS.items():
@@ -42,7 +44,7 @@ def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Pat
             used = teachers if "teacher_weight" in change else ()
             train(data, weights, replace(config, **change), weights.with_suffix(".checkpoint"), None, used)
         rows.append({"variant": name, **_score(data, weights)})
-        (out / "ablation.json").write_text(json.dumps(rows, indent=1))
+        write_text(out / "ablation.json", json.dumps(rows, indent=1))
     return rows
 
 
@@ -58,7 +60,7 @@ def _score(data: Path, weights: Path) -> dict[str, float]:
     return {
         "ferplus": accuracy(split.faces),
         "ferplus_not_mirrored": accuracy(split.faces, flip=False),
-        "ferplus_recall": float(np.mean([hit[split.majority == c].mean() for c in range(8)])),
+        "ferplus_recall": float(np.mean([hit[split.majority == c].mean() for c in np.unique(split.majority[crowd])])),
         "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
         **{kind: accuracy(corrupt(split.faces, kind)) for kind in CORRUPTIONS},
     }

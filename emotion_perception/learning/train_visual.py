@@ -1,13 +1,15 @@
 """Train the face-expression network on FER+ votes and FER2013 labels together; read it from top to bottom.
 
 FER+ votes teach the distribution (soft cross-entropy), the original FER2013 label a second head, and the vote shares an
-intensity head. Teachers, networks trained before, may say what they see in the very same augmented faces (Beyer et al.
-2022). The published weights are the moving average; a blend of the two heads is calibrated on PublicTest.
+intensity head. The network is the robot's own, or a torchvision backbone that has learnt from other pictures. Teachers,
+networks trained before, may say what they see in the very same augmented faces (Beyer et al. 2022). The published
+weights are the moving average; a blend of the two heads is calibrated on PublicTest.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +25,7 @@ from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import read_weights
 from emotion_perception.learning import metrics
+from emotion_perception.learning.backbone import BackboneConfig, BackboneNet
 from emotion_perception.learning.common import (
     MovingAverage,
     load_checkpoint,
@@ -36,6 +39,8 @@ from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.face_augmentation import augment_faces, mirror_faces, mix_faces
 from emotion_perception.learning.ferplus import FerPlusSplit, load_ferplus
 from emotion_perception.visual.expression_net import N_VISUAL, ExpressionNet, ExpressionNetConfig
+
+FaceNet = ExpressionNet | BackboneNet  # faces (N, 1, 48, 48), 0..255 -> logits of the three heads
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class VisualTraining:
     teacher_temperature: float = 2.0  # softens both sides (Hinton et al. 2015)
     seed: int = 7
     net: ExpressionNetConfig = field(default_factory=ExpressionNetConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)  # with a name, it takes the place of ``net``
 
 
 def train(
@@ -69,44 +75,52 @@ def train(
     checkpoint: Path,
     initial: Path | None = None,
     teachers: Sequence[Path] = (),
+    pretrained: Path | None = None,
 ) -> dict:
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
 
     Args:
         data: ``ferplus.npz``.
         initial: published weights of the same architecture to begin from, instead of random ones.
-        teachers: published weights, of any width, whose mean is imitated beside the labels.
+        teachers: published weights, of any width and any backbone, whose mean is imitated beside the labels.
+        pretrained: torchvision's weights of the backbone (:meth:`BackboneNet.load_pretrained`).
 
     Raises:
-        ModelError: ``initial`` or a teacher is missing or corrupt, or ``initial`` is of another architecture.
+        ModelError: one of these files is missing or corrupt, or is of another architecture, or the backbone is unknown.
+        ValueError: there are fewer faces than a batch has.
     """
     seed_everything(config.seed)
-    training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
-    net = ExpressionNet(config.net).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = _build(config.net, config.backbone)
     if initial is not None:
         load_published(net, initial)
+    if pretrained is not None:
+        if not isinstance(net, BackboneNet):
+            raise ModelError(f"{pretrained} is for a backbone, and none is named; {pretrained.name} would not be used")
+        net.load_pretrained(pretrained)
     masters = [load_network(path) for path in teachers]
+    training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
+    if len(training.faces) < config.batch:
+        raise ValueError(f"{data}: {len(training.faces)} training faces do not fill a batch of {config.batch}")
     average = MovingAverage(net, config.average_decay)
-    decayed = [p for p in net.parameters() if p.dim() > 1]
-    plain = [p for p in net.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        momentum=config.momentum,
-        nesterov=True,
-    )
+    groups, rates = _parameter_groups(net, config, begun=initial is not None or pretrained is not None)
+    optimizer = torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum, nesterov=True)
     generator = torch.Generator().manual_seed(config.seed)
     steps = len(training.faces) // config.batch
     total = steps * config.epochs
     first, history = 0, []
     if state := load_checkpoint(checkpoint):
-        net.load_state_dict(state["net"])
+        try:
+            net.load_state_dict(state["net"])
+        except RuntimeError as error:
+            raise ModelError(f"{checkpoint} is of another network; begin anew (--restart) or elsewhere") from error
         average.module.load_state_dict(state["average"])
         average.updates = state["updates"]
         optimizer.load_state_dict(state["optimizer"])
         generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_random"])  # dropout and the mixup weights
         first, history = state["epoch"], state["history"]
+    elif config.backbone.name and initial is None and pretrained is None:
+        tqdm.write(f"{config.backbone.name} begins with random weights: no file of trained ones is given", sys.stderr)
 
     faces = torch.from_numpy(training.faces)
     votes = torch.from_numpy(training.distribution)
@@ -125,8 +139,8 @@ def train(
         order = torch.multinomial(draw, steps * config.batch, replacement=True, generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
             factor = one_cycle(epoch * steps + step, total)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * factor
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = config.learning_rate * factor * rate
             rows = order[step * config.batch : (step + 1) * config.batch]
             x = faces[rows].unsqueeze(1).float()
             x = augment_faces(x, generator) if config.augment else mirror_faces(x, generator)
@@ -169,7 +183,9 @@ def train(
         "model": "face-expression",
         "labels": list(VISUAL_EMOTIONS),
         "training": asdict(config),
-        "initial": str(initial.name) if initial else None,
+        "backbone": config.backbone.name or None,  # the robot runs a network without one only
+        "pretrained": pretrained.name if pretrained else None,
+        "initial": initial.name if initial else None,
         "teachers": [path.name for path in teachers],
         "calibration": calibrate(average.module, validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
@@ -179,7 +195,7 @@ def train(
     return card
 
 
-def load_network(path: Path) -> ExpressionNet:
+def load_network(path: Path) -> FaceNet:
     """A published network as it was trained, fixed and ready to predict.
 
     Raises:
@@ -188,16 +204,39 @@ def load_network(path: Path) -> ExpressionNet:
     _, card = read_weights(path)
     try:
         config = from_mapping(ExpressionNetConfig, card["training"]["net"])
-    except (KeyError, TypeError, ValueError) as error:
+        backbone = from_mapping(BackboneConfig, card["training"].get("backbone", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"not a face-expression model: {path} ({error})") from error
-    net = ExpressionNet(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = _build(config, backbone)
     load_published(net, path)
     return net.eval().requires_grad_(False)
 
 
-def _imitation(
-    masters: list[ExpressionNet], x: Tensor, ferplus: Tensor, fer2013: Tensor, config: VisualTraining
-) -> Tensor:
+def _build(config: ExpressionNetConfig, backbone: BackboneConfig) -> FaceNet:
+    net: FaceNet = BackboneNet(backbone) if backbone.name else ExpressionNet(config)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _parameter_groups(net: FaceNet, config: VisualTraining, begun: bool) -> tuple[list[dict], list[float]]:
+    """The optimizer's groups, and each one's share of the learning rate.
+
+    Weight decay is for kernels and matrices alone. Of a backbone that has ``begun`` with trained weights, the first
+    layers, which see edges in any picture, move least; the rate grows from layer to layer up to the heads'.
+    """
+    layers = net.layers() if isinstance(net, BackboneNet) else [net]
+    groups, rates = [], []
+    for depth, layer in enumerate(layers):
+        rate = config.backbone.first_rate ** (1 - depth / (len(layers) - 1)) if begun and len(layers) > 1 else 1.0
+        kernels = [p for p in layer.parameters() if p.dim() > 1]
+        others = [p for p in layer.parameters() if p.dim() <= 1]
+        for parameters, decay in ((kernels, config.weight_decay), (others, 0.0)):
+            if parameters:
+                groups.append({"params": parameters, "weight_decay": decay})
+                rates.append(rate)
+    return groups, rates
+
+
+def _imitation(masters: list[FaceNet], x: Tensor, ferplus: Tensor, fer2013: Tensor, config: VisualTraining) -> Tensor:
     """Cross-entropy of both heads to the mean distribution of the ``masters`` on the same faces, softened."""
     t = config.teacher_temperature
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -233,7 +272,7 @@ def _loss(
 
 
 @torch.inference_mode()
-def predict(net: ExpressionNet, faces: np.ndarray, batch: int = 512, flip: bool = False) -> tuple[np.ndarray, ...]:
+def predict(net: FaceNet, faces: np.ndarray, batch: int = 512, flip: bool = False) -> tuple[np.ndarray, ...]:
     """Logits of the three heads for uint8 faces ``(N, 48, 48)``: ``(N, 8)``, ``(N, 7)``, ``(N, 7)``."""
     net.eval()
     parts = []
@@ -247,11 +286,11 @@ def predict(net: ExpressionNet, faces: np.ndarray, batch: int = 512, flip: bool 
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def evaluate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
+def evaluate(net: FaceNet, split: FerPlusSplit) -> dict[str, float]:
     """Accuracy of each head on its own labels, and of the intensity head (mean absolute error)."""
     ferplus, fer2013, intensity = predict(net, split.faces)
     crowd, original = split.majority >= 0, split.fer2013 >= 0
-    predicted = 1 / (1 + np.exp(-intensity))
+    predicted = 0.5 + 0.5 * np.tanh(intensity / 2)
     return {
         "ferplus8": float((ferplus.argmax(1) == split.majority)[crowd].mean()),
         "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
@@ -259,7 +298,7 @@ def evaluate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
     }
 
 
-def calibrate(net: ExpressionNet, split: FerPlusSplit) -> dict[str, float]:
+def calibrate(net: FaceNet, split: FerPlusSplit) -> dict[str, float]:
     """Scale the two heads so that their log-linear blend is calibrated to the crowd's majority on ``split``.
 
     ``probabilities = softmax(ferplus_scale * ferplus[:7] + fer2013_scale * fer2013)``, of logits averaged over the face

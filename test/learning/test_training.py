@@ -17,36 +17,10 @@ from emotion_perception.errors import ModelError
 from emotion_perception.learning import labelled, train_visual
 from emotion_perception.learning.common import MovingAverage, load_checkpoint, one_cycle, save_checkpoint
 from emotion_perception.learning.config import load_config
-from emotion_perception.learning.face_augmentation import augment_faces, mix_faces
 from emotion_perception.learning.ferplus import load_ferplus
 from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
 SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)))
-
-
-@pytest.fixture
-def archive(tmp_path) -> Path:
-    """A FER+-like archive of 96 faces: bright ones are happy, dark ones sad, two rows are not faces."""
-    rng = np.random.default_rng(0)
-    n = 96
-    happy = rng.random(n) < 0.5
-    votes = np.zeros((n, 10), np.uint8)
-    votes[happy, 1] = 9
-    votes[~happy, 3] = 9
-    votes[:, 0] = 1
-    votes[:2] = np.eye(10, dtype=np.uint8)[9] * 10
-    images = rng.integers(0, 60, (n, 48, 48)).astype(np.uint8)
-    images[happy, 30:40, 10:38] += 150
-    path = tmp_path / "ferplus.npz"
-    np.savez(
-        path,
-        images=images,
-        votes=votes,
-        usage=np.array(["Training"] * 64 + ["PublicTest"] * 32),
-        names=np.array([f"fer{i:07}.png" for i in range(n)]),
-        fer2013=np.where(happy, 3, 4).astype(np.int8),
-    )
-    return path
 
 
 def test_ferplus_reads_votes_in_the_visual_order(archive):
@@ -118,24 +92,6 @@ def test_weights_of_another_network_are_refused(archive, tmp_path):
             tmp_path / "b.ckpt",
             tmp_path / "first.safetensors",
         )
-
-
-def test_augmentation_keeps_shape_and_range_and_is_repeatable():
-    faces = torch.rand(32, 1, 48, 48) * 255
-    one = augment_faces(faces, torch.Generator().manual_seed(1))
-    two = augment_faces(faces, torch.Generator().manual_seed(1))
-    assert one.shape == faces.shape and one.min() >= 0 and one.max() <= 255
-    assert torch.equal(one, two)
-    assert not torch.allclose(one, faces, atol=5)
-
-
-def test_mixup_blends_targets_as_it_blends_faces():
-    faces = torch.zeros(64, 1, 4, 4)
-    faces[:32] = 100.0
-    target = (faces[:, 0, 0, 0] / 100).unsqueeze(1)
-    mixed, (blended,) = mix_faces(faces, (target,), 1.0, 0.5, torch.Generator().manual_seed(0))
-    assert torch.allclose(mixed[:, 0, 0, 0] / 100, blended[:, 0], atol=1e-6)
-    assert ((blended > 0.01) & (blended < 0.99)).any()
 
 
 def test_schedule_rises_then_falls():
