@@ -70,7 +70,9 @@ def draw(
 
 
 def label_text(emotion: EmotionEstimate, scores: bool = True) -> str:
-    """``happy 87 %``, or ``happy``."""
+    """``happy 87 %``, or ``happy``; ``?`` where nothing was read from the face."""
+    if emotion.confidence <= 0:
+        return "?"
     return f"{emotion.name} {100 * emotion.confidence:.0f} %" if scores else emotion.name
 
 

@@ -20,6 +20,7 @@ from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
 
 SECOND = 1_000_000_000  # ns
+OFFLINE_FACES = 64  # read of a picture: files do not wait for an answer as a robot does
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Recognizer:
     ) -> None:
         if frames_per_second <= 0 or step <= 0:
             raise ValueError(f"frames per second and step must be positive, got {frames_per_second} and {step}")
-        self._visual_config = visual or VisualConfig()
+        self._visual_config = visual or VisualConfig(max_faces=OFFLINE_FACES)
         self._acoustic_config = acoustic or AcousticConfig()
         self._fusion_config = fusion or FusionConfig()
         self._frame_interval = 1 / frames_per_second

@@ -145,6 +145,11 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return shared / np.maximum(union, 1e-9)
 
 
+def box_row(box: Box) -> tuple[float, float, float, float]:
+    """x, y, width and height, for a row of :func:`overlaps`."""
+    return box.x, box.y, box.width, box.height
+
+
 def check_image(image: np.ndarray, channels: Sequence[int] = (3,)) -> None:
     """Raise ValueError, naming the shape, unless ``image`` is uint8, not empty, of ``channels`` (0: ``(H, W)``)."""
     shape, dtype = getattr(image, "shape", None), getattr(image, "dtype", type(image))

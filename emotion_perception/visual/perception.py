@@ -1,7 +1,8 @@
 """From an image to faces with emotions: detection, tracking, quality and expression put together.
 
 The whole image is searched a few times a second; in every image between, each known face is found again in a small
-window around where it is expected. All faces of an image are classified in one batch.
+window around where it is expected. The faces that are read are classified in one batch; in a crowd these are the near
+and engaged ones (:mod:`emotion_perception.visual.attention`), the others are followed from search to search.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.resources import find_model
 from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
-from emotion_perception.visual.detector import FaceDetector, check_image, suppress
+from emotion_perception.visual.attention import Attention, box_side
+from emotion_perception.visual.detector import FaceDetector, box_row, check_image, overlaps, suppress
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.quality import face_quality
 from emotion_perception.visual.temporal import TemporalConfig, first_belief, next_belief, reported
@@ -28,6 +30,8 @@ TINY_PICTURE = 64  # px; a picture no larger in either direction is a face by it
 # 20 px in a 640x480 image is 10 px in the copy that is searched, and scores about 0.5 there, but 0.88 when enlarged:
 # of twenty such faces the search alone found thirteen, with the closer look all, and nothing that was no face.
 CANDIDATE_SCORE = 0.6
+SAME_PLACE = 0.3  # overlap at which a candidate is taken for the face that is expected there
+NEWCOMERS = 2  # closer looks in a search beyond those for max_faces, so that a crowd is found little by little
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class VisualConfig:
     detection_width: int = 320  # px, multiple of 32: longer side of the copy that is searched; farther faces need more
     still_detection_width: int = 640  # px, the same for single pictures, where time matters less
     detection_interval: float = 0.2  # s between searches of the whole image; 0 searches every image
-    max_faces: int = 8  # only so many are classified, the largest (nearest) first; bounds the time an image takes
+    max_faces: int = 8  # only so many are read, the nearest and most engaged; bounds the time an image takes
     min_face_size: int = 16  # px, mean side; smaller faces are not reported
     track_timeout: float = 1.5  # s out of sight after which a face's identity is given up
     expression_hold_s: float = TemporalConfig.hold  # s, time scale of the expression's filter; 0 turns it off
@@ -90,20 +94,25 @@ class FacePicture:
 class VisualPerception:
     """Faces with identity, quality and emotion, image by image. One instance per camera; not thread-safe.
 
+    Args:
+        config: see :class:`VisualConfig`.
+        classifier: another one than ``config.expression_model`` names, as an evaluation has.
+
     Raises:
         ModelError: a model is missing or not usable; names the path.
         ValueError: a field of the configuration is out of range; names it.
     """
 
-    def __init__(self, config: VisualConfig | None = None) -> None:
+    def __init__(self, config: VisualConfig | None = None, classifier: ExpressionClassifier | None = None) -> None:
         self.config = config = config or VisualConfig()
         self.detector = FaceDetector(
             Path(config.face_detector_model) if config.face_detector_model else None,
             config.min_detection_score * CANDIDATE_SCORE,
             config.detection_width,
         )
-        self.classifier = ExpressionClassifier(find_model(config.expression_model))
+        self.classifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
+        self._attention = Attention(config.max_faces)
         self._temporal: TemporalConfig | None = None
         if config.expression_hold_s > 0:
             self._temporal = TemporalConfig(config.expression_hold_s, config.expression_slip)
@@ -112,10 +121,12 @@ class VisualPerception:
     def reset(self) -> None:
         """Forget every face, as after a cut or a jump in time."""
         self.tracker.reset()
+        self._attention.reset()
         self._searched_ns: int | None = None
         self._stamp: int | None = None
         self._latest: tuple[FaceObservation, ...] = ()
-        self._visible: set[str] = set()
+        self._visible: set[str] = set()  # in view, as far as was looked
+        self._read: set[str] = set()  # those of them that are looked at in every image
         self._expressions: dict[str, _Expression] = {}
         # Of the newest image alone; replaced as a whole, so that another thread always finds it in one piece.
         self._pictures: dict[str, FacePicture] = {}
@@ -130,6 +141,9 @@ class VisualPerception:
 
     def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
         """Faces of one image of a stream, largest first; ``()`` where there is none.
+
+        In a crowd, the faces beyond ``max_faces`` have quality 0 and the unknown emotion, and between two searches
+        they are where they are expected, with detection score 0.
 
         A stamp seen just before gives the same answer again; one up to half a second older is a late image and gives
         ``()``; one older still means that the source began anew, and forgets every face first.
@@ -148,17 +162,20 @@ class VisualPerception:
             if self._stamp - stamp_ns <= self.tracker.config.max_lateness * SECOND:
                 return ()
             self.reset()
-        tracks = self.tracker.update(self._find(bgr, stamp_ns), stamp_ns, bgr)
+        found = self._find(bgr, stamp_ns)
+        # Who was not looked for is still there, as far as anybody knows.
+        assumed = set() if self._searched_ns == stamp_ns else self._visible - self._read
+        tracks = self.tracker.update(found, stamp_ns, bgr)
         self._stamp = stamp_ns
-        self._visible = {track.face_id for track in tracks if track.seen}
         alive = {track.face_id for track in tracks}
         self._expressions = {face: kept for face, kept in self._expressions.items() if face in alive}
-        shown = [
-            track
-            for track in tracks
-            if track.seen and track.confirmed and _side(track.detection.box) >= self.config.min_face_size
-        ]
-        self._latest = self._observe(gray, shown[: self.config.max_faces], stamp_ns)
+        in_view = [track for track in tracks if track.seen or track.face_id in assumed]
+        self._visible = {track.face_id for track in in_view}
+        large = [track for track in in_view if box_side(_newest(track)[0]) >= self.config.min_face_size]
+        # A doubtful face is looked for too, or it would never be confirmed.
+        self._read = self._attention.choose(large, alive, stamp_ns)
+        shown = [track for track in large if track.confirmed]
+        self._latest = self._observe(gray, shown, stamp_ns)
         return self._latest
 
     def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
@@ -181,8 +198,8 @@ class VisualPerception:
         if not found:
             # A face that fills the picture is found more readily when it is smaller than what the network looks at.
             found = self.detector.detect(bgr, self.config.detection_width)
-        found = [face for face in self._refined(bgr, found) if _side(face.box) >= self.config.min_face_size]
-        found = sorted(found, key=lambda face: -_side(face.box))[: self.config.max_faces]
+        found = [face for face in self._refined(bgr, found) if box_side(face.box) >= self.config.min_face_size]
+        found = sorted(found, key=lambda face: -box_side(face.box))[: self.config.max_faces]
         return found, [crop_face(gray, face, FACE_SIZE) for face in found]
 
     def whole_face(self, image: np.ndarray) -> FaceObservation:
@@ -201,34 +218,54 @@ class VisualPerception:
             or stamp_ns - self._searched_ns >= self.config.detection_interval * SECOND
             or self.config.detection_interval == 0
         )
-        expected = [box for face, box in self.tracker.predict(stamp_ns) if face in self._visible]
-        expected.sort(key=lambda box: -_side(box))
+        known = dict(self.tracker.predict(stamp_ns))
+        followed = [box for face_id, box in known.items() if face_id in self._visible and face_id in self._read]
         if not due:
-            found = [self.detector.refine(bgr, box) for box in expected[: self.config.max_faces]]
+            found = [self.detector.refine(bgr, box) for box in followed]
             if None not in found:
                 return _distinct([face for face in found if face is not None])
         # A face that is not where it was expected moved fast or went out of sight: look everywhere, once.
         self._searched_ns = stamp_ns
-        return self._refined(bgr, self.detector.detect(bgr))
+        return self._refined(bgr, self.detector.detect(bgr), followed, list(known.values()))
 
-    def _refined(self, bgr: np.ndarray, candidates: list[FaceDetection]) -> list[FaceDetection]:
-        """The faces among the candidates; the largest are placed anew in their windows.
+    def _refined(
+        self,
+        bgr: np.ndarray,
+        candidates: list[FaceDetection],
+        followed: Sequence[Box] = (),
+        known: Sequence[Box] = (),
+    ) -> list[FaceDetection]:
+        """The faces among the candidates; ``max_faces`` of them and a few are placed anew in windows.
 
-        So the crops of every image are framed alike, whether it was searched or its faces were followed.
+        So the crops of every image are framed alike, whether it was searched or its faces were followed. The windows
+        are for those that are followed, then for newcomers, the large ones first. Of the others, one that is where a
+        face is known to be may be doubtful (as in ByteTrack, Zhang et al. 2022), a newcomer may not.
         """
-        ranked = sorted(candidates, key=lambda face: -_side(face.box))
-        near, far = ranked[: self.config.max_faces], ranked[self.config.max_faces :]
-        faces = [self.detector.refine(bgr, face.box) or face for face in near] + far
-        return _distinct([face for face in faces if face.score >= self.config.min_detection_score])
+        ranked = sorted(candidates, key=lambda face: -box_side(face.box))
+        is_followed, is_known = _near(ranked, followed), _near(ranked, known)
+        order = sorted(range(len(ranked)), key=lambda i: (not is_followed[i], is_known[i]))
+        windows = set(order[: self.config.max_faces + NEWCOMERS])
+        faces = []
+        for i, face in enumerate(ranked):
+            looked_at = (self.detector.refine(bgr, face.box) if i in windows else None) or face
+            if looked_at.score >= self.config.min_detection_score or (is_known[i] and i not in windows):
+                faces.append(looked_at)
+        return _distinct(faces)
 
-    def _observe(self, gray: np.ndarray, tracks: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
-        crops = [crop_face(gray, track.detection, FACE_SIZE) for track in tracks]
-        frames = self._judge([track.face_id for track in tracks], [track.detection for track in tracks], crops)
+    def _observe(self, gray: np.ndarray, shown: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
+        read = [track for track in shown if track.face_id in self._read and track.seen]
+        crops = [crop_face(gray, track.detection, FACE_SIZE) for track in read]
+        frames = self._judge([track.face_id for track in read], [track.detection for track in read], crops)
         self._pictures = {
             face.face_id: FacePicture(face.face_id, stamp_ns, crop, face.emotion)
             for face, crop in zip(frames, crops, strict=True)
         }
-        return tuple(replace(face, emotion=self._filter(face, stamp_ns)) for face in frames)
+        told = [replace(face, emotion=self._filter(face, stamp_ns)) for face in frames]
+        for track in shown:
+            if track.face_id not in self._pictures:
+                box, score = _newest(track)
+                told.append(FaceObservation(track.face_id, box, score, 0.0, EmotionEstimate.unknown()))
+        return tuple(sorted(told, key=lambda face: -box_side(face.box)))
 
     def _judge(
         self, names: Sequence[str], faces: Sequence[FaceDetection], crops: Sequence[np.ndarray]
@@ -305,13 +342,22 @@ def _both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def _side(box: Box) -> float:
-    return float(np.sqrt(max(box.width, 0.0) * max(box.height, 0.0)))
+def _newest(track: TrackedFace) -> tuple[Box, float]:
+    """Where a face was detected and how surely; where it is expected and 0 if it was not looked for."""
+    return (track.detection.box, track.detection.score) if track.seen else (track.box, 0.0)
+
+
+def _near(faces: Sequence[FaceDetection], boxes: Sequence[Box]) -> np.ndarray:
+    """Which faces ``(N,)`` overlap one of the boxes."""
+    if not faces or not boxes:
+        return np.zeros(len(faces), bool)
+    rows = [np.array([box_row(box) for box in some]) for some in ([face.box for face in faces], boxes)]
+    return (overlaps(*rows) > SAME_PLACE).any(1)
 
 
 def _distinct(faces: list[FaceDetection]) -> list[FaceDetection]:
     """Without those that two windows found twice."""
     if len(faces) < 2:
         return faces
-    boxes = np.array([[f.box.x, f.box.y, f.box.width, f.box.height] for f in faces])
+    boxes = np.array([box_row(face.box) for face in faces])
     return [faces[i] for i in suppress(boxes, np.array([f.score for f in faces]), 0.5)]

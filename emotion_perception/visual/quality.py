@@ -15,6 +15,9 @@ from emotion_perception.visual.alignment import face_roll
 # log10 of the Laplacian's variance. FER2013's faces have -0.2 in the median; blurred by a Gaussian of 1 px, -1.2, at
 # which the classifier loses 1 % of its accuracy; of 2 px, -2.0, 10 %; of 3 px, -2.4, 21 %.
 SOFT, SHARP = -2.8, -1.3
+# A noisy picture has more of it than any clean face: 0.5 in one of a thousand of FER2013's. With noise of 60 grey levels,
+# 1.06 in the median, the classifier is right on 58 % of the faces; with 100, 1.20, it calls all of them neutral.
+CLEAN, NOISY = 0.6, 1.2
 
 
 def ramp(value: float, low: float, high: float) -> float:
@@ -29,13 +32,14 @@ def size_quality(detection: FaceDetection) -> float:
 
 
 def sharpness_quality(crop: np.ndarray) -> float:
-    """By the variance of the Laplacian of the 48x48 crop at unit contrast."""
+    """By the variance of the Laplacian of the 48x48 crop at unit contrast: little in blur, too much in noise."""
     face = crop.astype(np.float32)
     contrast = float(face.std())
     if contrast < 1.0:
         return 0.0
     variance = float(cv2.Laplacian(face / contrast, cv2.CV_32F, ksize=1)[2:-2, 2:-2].var())
-    return ramp(np.log10(variance + 1e-9), SOFT, SHARP)
+    detail = np.log10(variance + 1e-9)
+    return ramp(detail, SOFT, SHARP) * ramp(detail, NOISY, CLEAN)
 
 
 def light_quality(crop: np.ndarray) -> float:
@@ -47,18 +51,25 @@ def light_quality(crop: np.ndarray) -> float:
     return ramp(mean, 4.0, 30.0) * ramp(mean, 250.0, 215.0) * ramp(deviation, 1.0, 12.0)
 
 
-def pose_quality(landmarks: np.ndarray) -> float:
-    """By yaw and roll: 1 up to about 20 degrees of yaw, 0.2 in profile; falls beyond 40 degrees of roll.
+def yaw_offset(landmarks: np.ndarray) -> float:
+    """How far the nose tip of ``(5, 2)`` lies off the middle of the eyes, in eye distances along the eye line, >= 0.
 
-    Yaw shows in how far the nose tip lies off the middle of the eyes, in eye distances along the eye line.
+    0 in a frontal face, about 0.5 halfway to profile; infinite where both eyes are in one place.
     """
     eyes = landmarks[1] - landmarks[0]
     distance = float(np.hypot(*eyes))
     if distance < 1e-3:
+        return np.inf
+    return abs(float((landmarks[2] - landmarks[:2].mean(0)) @ eyes)) / distance**2
+
+
+def pose_quality(landmarks: np.ndarray) -> float:
+    """By yaw and roll: 1 up to about 20 degrees of yaw, 0.2 in profile; falls beyond 40 degrees of roll."""
+    offset = yaw_offset(landmarks)
+    if not np.isfinite(offset):
         return 0.0
-    offset = float((landmarks[2] - landmarks[:2].mean(0)) @ eyes) / distance**2
     roll = abs(float(np.degrees(face_roll(landmarks))))
-    return max(0.2, ramp(abs(offset), 0.6, 0.2)) * max(0.1, ramp(roll, 90.0, 40.0))
+    return max(0.2, ramp(offset, 0.6, 0.2)) * max(0.1, ramp(roll, 90.0, 40.0))
 
 
 def face_quality(crop: np.ndarray, detection: FaceDetection) -> float:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import random
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from emotion_perception.types import Box, FaceDetection
-from emotion_perception.visual.detector import overlaps
+from emotion_perception.visual.detector import box_row, overlaps
 
 SECOND = 1_000_000_000  # ns
 PATCH = 16  # px, side of the picture kept of a face
@@ -68,13 +68,11 @@ class _Track:
 
     @property
     def box(self) -> Box:
-        x, y, width, height = (float(v) for v in self.state[:, 0])
-        width, height = max(width, 1.0), max(height, 1.0)
-        return Box(x - width / 2, y - height / 2, width, height)
+        return _box(self.state)
 
     @property
     def size(self) -> float:
-        return float(max(self.state[2:, 0].mean(), 1.0))
+        return max(float(self.state[2, 0] + self.state[3, 0]) / 2, 1.0)
 
 
 class FaceTracker:
@@ -93,11 +91,8 @@ class FaceTracker:
 
     def predict(self, stamp_ns: int) -> list[tuple[str, Box]]:
         """Where each face is expected at ``stamp_ns``, without changing anything."""
-        return [(track.face_id, self._predicted(track, stamp_ns)) for track in self._tracks]
-
-    def _predicted(self, track: _Track, stamp_ns: int) -> Box:
-        state, _ = self._propagate(track, max(0, stamp_ns - (self._stamp or stamp_ns)) / SECOND)
-        return replace(track, state=state).box
+        states, _ = self._propagated(max(0, stamp_ns - (self._stamp or stamp_ns)) / SECOND)
+        return [(track.face_id, _box(state)) for track, state in zip(self._tracks, states, strict=True)]
 
     def update(
         self, detections: Sequence[FaceDetection], stamp_ns: int, image: np.ndarray | None = None
@@ -115,8 +110,8 @@ class FaceTracker:
             self.reset()
         elapsed = 0.0 if self._stamp is None else (stamp_ns - self._stamp) / SECOND
         self._stamp = stamp_ns
-        for track in self._tracks:
-            track.state, track.covariance = self._propagate(track, elapsed)
+        for track, state, covariance in zip(self._tracks, *self._propagated(elapsed), strict=True):
+            track.state, track.covariance = state, covariance
         patches = [appearance(image, detection.box) if image is not None else None for detection in detections]
         rows, columns = self._assign(detections, patches, stamp_ns)
         for row, column in zip(rows, columns, strict=True):
@@ -147,15 +142,23 @@ class FaceTracker:
         ]
         return sorted(faces, key=lambda face: (not face.seen, -face.box.width * face.box.height))
 
-    def _propagate(self, track: _Track, elapsed: float) -> tuple[np.ndarray, np.ndarray]:
-        """State and covariance ``elapsed`` seconds on: white acceleration, speed damped, size almost constant."""
+    def _propagated(self, elapsed: float) -> tuple[np.ndarray, np.ndarray]:
+        """States ``(N, 4, 2)`` and covariances ``(N, 4, 2, 2)`` of all tracks ``elapsed`` seconds on.
+
+        White acceleration, speed damped, size almost constant.
+        """
+        if not self._tracks:
+            return np.zeros((0, 4, 2)), np.zeros((0, 4, 2, 2))
         decay = np.exp(-elapsed / self.config.damping)
         travel = self.config.damping * (1 - decay)
         motion = np.array([[1.0, travel], [0.0, decay]])
-        scale = track.size * self.config.acceleration * np.array([1.0, 1.0, 0.3, 0.3])
+        sizes = np.array([track.size for track in self._tracks])
+        scale = sizes[:, np.newaxis] * self.config.acceleration * np.array([1.0, 1.0, 0.3, 0.3])  # (N, 4)
         unit = np.array([[elapsed**4 / 4, elapsed**3 / 2], [elapsed**3 / 2, elapsed**2]])
-        noise = (scale**2)[:, np.newaxis, np.newaxis] * unit
-        return track.state @ motion.T, motion @ track.covariance @ motion.T + noise
+        noise = (scale**2)[:, :, np.newaxis, np.newaxis] * unit
+        states = np.stack([track.state for track in self._tracks])
+        covariances = np.stack([track.covariance for track in self._tracks])
+        return states @ motion.T, motion @ covariances @ motion.T + noise
 
     def _correct(self, track: _Track, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int) -> None:
         measured = box_vector(detection.box)
@@ -192,23 +195,41 @@ class FaceTracker:
         """Pairs (track, detection) of least total cost among those that can be."""
         if not self._tracks or not detections:
             return [], []
-        expected = np.array([[b.x, b.y, b.width, b.height] for b in (track.box for track in self._tracks)])
-        found = np.array([[d.box.x, d.box.y, d.box.width, d.box.height] for d in detections])
-        cost = 1 - overlaps(expected, found)
-        for i, track in enumerate(self._tracks):
-            unseen = (stamp_ns - track.seen_ns) / SECOND
-            gate = min(self.config.gate + self.config.gate_growth * unseen, self.config.max_gate)
-            offset = found[:, :2] + found[:, 2:] / 2 - track.state[:2, 0]
-            distance = np.hypot(*offset.T) / track.size
-            growth = np.abs(np.log(found[:, 2:].mean(1) / track.size))
-            cost[i] = (cost[i] + distance) / gate  # the longer out of sight, the less its place says
-            for j, patch in enumerate(patches):
-                if patch is not None and track.patch is not None:
-                    cost[i, j] += self.config.appearance_weight * (1 - float((patch * track.patch).sum()))
-            cost[i, (distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
+        expected = np.array([box_row(track.box) for track in self._tracks])
+        found = np.array([box_row(detection.box) for detection in detections])
+        sizes = np.array([track.size for track in self._tracks])[:, np.newaxis]
+        unseen = np.array([(stamp_ns - track.seen_ns) / SECOND for track in self._tracks])[:, np.newaxis]
+        gate = np.minimum(self.config.gate + self.config.gate_growth * unseen, self.config.max_gate)
+        centres = np.array([track.state[:2, 0] for track in self._tracks])
+        offset = found[:, :2] + found[:, 2:] / 2 - centres[:, np.newaxis]
+        distance = np.hypot(offset[..., 0], offset[..., 1]) / sizes
+        growth = np.abs(np.log(found[:, 2:].mean(1) / sizes))
+        # The longer out of sight, the less a face's place says.
+        cost = (1 - overlaps(expected, found) + distance) / gate
+        cost += self.config.appearance_weight * _unlike([track.patch for track in self._tracks], patches)
+        cost[(distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
         rows, columns = linear_sum_assignment(cost)
         allowed = cost[rows, columns] < FORBIDDEN
         return list(rows[allowed]), list(columns[allowed])
+
+
+def _box(state: np.ndarray) -> Box:
+    """Of a state ``(4, 2)``."""
+    x, y, width, height = state[:, 0].tolist()
+    width, height = max(width, 1.0), max(height, 1.0)
+    return Box(x - width / 2, y - height / 2, width, height)
+
+
+def _unlike(tracks: Sequence[np.ndarray | None], detections: Sequence[np.ndarray | None]) -> np.ndarray:
+    """1 - correlation ``(N, M)`` of the pictures of tracks and detections; 0 where one of the two has none."""
+    unlike = np.zeros((len(tracks), len(detections)))
+    rows = [i for i, patch in enumerate(tracks) if patch is not None]
+    columns = [j for j, patch in enumerate(detections) if patch is not None]
+    if rows and columns:
+        one = np.stack([np.ravel(patch) for patch in tracks if patch is not None])
+        other = np.stack([np.ravel(patch) for patch in detections if patch is not None])
+        unlike[np.ix_(rows, columns)] = 1 - one @ other.T
+    return unlike
 
 
 def box_vector(box: Box) -> np.ndarray:

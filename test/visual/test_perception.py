@@ -88,14 +88,18 @@ def test_a_newcomer_is_found_while_another_face_is_followed(perception, scene):
     assert first.face_id in {face.face_id for face in perception.process(both, 10 * FRAME)}
 
 
-def test_only_the_largest_faces_are_reported_where_there_are_too_many(scene):
+def test_where_there_are_too_many_faces_the_near_are_read_and_the_far_are_told_as_unknown(scene):
     perception = VisualPerception(VisualConfig(expression_model=str(PUBLISHED), max_faces=1))
     image = scene(20, 20, scale=0.6)
     large = scene(300, 150, scale=1.3)
     image = np.where(large != 90, large, image)
-    for observed in (perception.process(image, 0), perception.still(image)):
-        assert len(observed) == 1
-        assert observed[0].box.x > 250
+    for i in range(10):
+        near, far = perception.process(image, i * FRAME)
+        assert near.box.x > 250 and near.quality > 0.9 and near.emotion.name == "happy"
+        assert far.box.x < 150 and far.quality == 0 and far.emotion.confidence == 0
+        assert np.isnan(far.emotion.intensities).all()
+    [only] = perception.still(image)
+    assert only.box.x > 250
 
 
 def test_a_repeated_stamp_gives_the_same_answer(perception, astronaut):
@@ -268,6 +272,29 @@ def test_two_people_who_walk_past_each_other_keep_their_identities(perception, a
     assert len(centres) == 2
     assert centres[goes_right] > 480
     assert centres[goes_left] < 150
+
+
+@needs_clip
+def test_a_face_keeps_its_identity_behind_someone_who_stops_before_it_for_a_second(perception, astronaut, clip):
+    """In real pixels, through search, windows and tracker: the one in front covers the other for 30 images."""
+    behind = cv2.resize(clip[0][0][40:240, 130:310], (150, 180))
+    in_front = cv2.resize(astronaut[20:200, 150:300], (180, 216))
+    hidden = 0
+    names: list[dict[str, float]] = []
+    for i in range(70):
+        x = {**dict.fromkeys(range(20, 50), 228)}.get(i, 20 + 10.4 * i if i < 20 else 228 + 12 * (i - 49))
+        image = np.full((480, 640, 3), 90, np.uint8)
+        image[160:340, 240:390] = behind
+        left = round(x)
+        image[140:356, left : left + 180] = in_front[:, : 640 - left]
+        faces = perception.process(image, i * FRAME)
+        hidden += len(faces) == 1
+        names.append({face.face_id: face.box.x + face.box.width / 2 for face in faces})
+    first = names[2]
+    waits = max(first, key=first.__getitem__)
+    assert len(first) == 2 and hidden >= 30
+    assert names[-1].keys() == first.keys()
+    assert names[-1][waits] == pytest.approx(first[waits], abs=20)
 
 
 @needs_clip
