@@ -19,7 +19,12 @@ examples:
   emotion-eval visual --data ../shared/data/ferplus.npz --split PrivateTest --labels fer2013 --out runs/fer2013
   emotion-eval acoustic --data ../shared/data/ravdess_speech --split test --out runs/ravdess
   emotion-eval visual --data my_photos --out runs/mine
+  emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --out runs/speakers
+  emotion-eval acoustic --data ../shared/data/ravdess_speech --noise-table --out runs/noise
 
+--protocol trains again and again, each time without some of the clips of DIR (the folder of the corpora), and tests on
+those. It takes hours; the same command goes on where a killed run stopped. Its JSON holds accuracy, uar and ece of every
+fold and of all pooled, with 95 % confidence intervals.
 OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png and calibration.png. The last line on
 stdout is one JSON object: n, accuracy, accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece,
 seconds, and how the files were read."""
@@ -36,9 +41,27 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", help="part of a corpus (PrivateTest of ferplus.npz, test of a speech corpus)")
     parser.add_argument("--labels", choices=("fer2013", "ferplus"), default="ferplus", help="labels of ferplus.npz")
     parser.add_argument(
+        "--convention",
+        choices=("ferplus", "fer2013"),
+        help="whose labels the face model's answer follows: ferplus is what the robot says (default: as --labels)",
+    )
+    parser.add_argument(
         "--corruption",
         choices=("low_light", "rotated", "small", "blurred"),
         help="damage the faces first, to see how the face model holds up",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("random", "leave-speakers-out", "cross-corpus"),
+        help="train the voice model without some clips and test on those: a fifth of RAVDESS, speakers, or a corpus",
+    )
+    parser.add_argument("--config", type=Path, help="hyper-parameters of --protocol (default: the published model's)")
+    parser.add_argument("--epochs", type=int, help="override their number of epochs")
+    parser.add_argument("--folds", type=int, help="only the first of the folds of --protocol")
+    parser.add_argument(
+        "--noise-table",
+        action="store_true",
+        help="the voice model in white noise, fan, music and babble, with and without noise reduction",
     )
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
@@ -50,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.corruption and (args.model != "visual" or not args.data.is_file()):
         parser.error("--corruption damages the faces of ferplus.npz; it goes with emotion-eval visual")
+    if (args.protocol or args.noise_table) and args.model != "acoustic":
+        parser.error("--protocol and --noise-table go with emotion-eval acoustic")
     if not args.data.exists():
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
@@ -59,9 +84,17 @@ def main(argv: list[str] | None = None) -> int:
 
     started = time.monotonic()
     try:
+        if args.protocol:
+            print(json.dumps(_protocol(args)))
+            return 0
+        if args.noise_table:
+            from emotion_perception.learning.speech_noise import noise_table
+
+            print(json.dumps(noise_table(args.data, args.split or "test", args.out, args.weights)))
+            return 0
         if args.model == "visual":
             cases = evaluation.visual(
-                args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption
+                args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption, args.convention
             )
         else:
             cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
@@ -73,6 +106,17 @@ def main(argv: list[str] | None = None) -> int:
     print((args.out / "classification_report.txt").read_text(), file=sys.stderr)
     print(json.dumps(summary))
     return 0
+
+
+def _protocol(args: argparse.Namespace) -> dict[str, Any]:
+    from emotion_perception.learning.config import load_config
+    from emotion_perception.learning.speech_protocols import run_protocol
+    from emotion_perception.learning.train_acoustic import AcousticTraining
+    from emotion_perception.resources import config_path
+
+    overrides = {"epochs": args.epochs} if args.epochs is not None else {}
+    config = load_config(args.config or config_path("training/acoustic.yaml"), AcousticTraining, overrides)
+    return run_protocol(args.protocol, args.data, args.out, config, args.folds)
 
 
 if __name__ == "__main__":

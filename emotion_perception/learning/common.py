@@ -83,6 +83,29 @@ def load_published(module: nn.Module, path: Path) -> None:
         raise ModelError(f"not weights of this network: {path} ({error})") from error
 
 
+def grow_from(module: nn.Module, path: Path) -> None:
+    """Begin a network from published weights of one as deep and at most as wide: it first computes the very same.
+
+    The old weights fill the first channels of every layer. The new channels keep their random weights, but nothing old
+    listens to them yet: those connections are zero, and are learnt.
+
+    Raises:
+        ModelError: the file is missing or corrupt, or its network is not a narrower one of this kind; names it.
+    """
+    tensors, _ = read_weights(path)
+    state = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
+    strange = set(tensors) ^ set(state)
+    larger = [name for name in set(tensors) & set(state) if any(a > b for a, b in zip(tensors[name].shape, state[name].shape))]
+    if strange or larger:
+        raise ModelError(f"{path} is no narrower network of this kind: see {sorted(strange or larger)[0]}")
+    with torch.no_grad():
+        for name, value in state.items():
+            old = torch.from_numpy(tensors[name]).to(value.dtype)
+            if value.dim() > 1:
+                value[: old.shape[0], old.shape[1] :] = 0
+            value[tuple(slice(n) for n in old.shape)] = old
+
+
 def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:
     """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, network, calibration, scores) is its metadata.
 

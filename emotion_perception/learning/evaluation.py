@@ -14,6 +14,7 @@ from emotion_perception.learning.corruptions import corrupt
 from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.speech_corpora import CORPORA, load_speech
 from emotion_perception.media import MediaError, read_audio, read_image
+from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 
 
@@ -28,9 +29,17 @@ class Cases:
     counts: dict[str, int]  # how the cases were read
 
 
-def visual(data: Path, split: str, labels: str, weights: Path | None = None, corruption: str | None = None) -> Cases:
+def visual(
+    data: Path,
+    split: str,
+    labels: str,
+    weights: Path | None = None,
+    corruption: str | None = None,
+    convention: str | None = None,
+) -> Cases:
     """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
 
+    FER2013's original labels are asked of the head that learnt them (``convention``); all else of the robot's answer.
     In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
     smaller, the whole picture is the face. ``corruption`` names damage done to the faces of the
     archive first.
@@ -39,9 +48,13 @@ def visual(data: Path, split: str, labels: str, weights: Path | None = None, cor
         ValueError, OSError: the data are not readable.
         ModelError: a model file is missing or corrupt.
     """
+    from emotion_perception.visual.expression import ExpressionClassifier
     from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
 
-    perception = VisualPerception(VisualConfig(expression_model=str(weights)) if weights else VisualConfig())
+    config = VisualConfig()
+    convention = convention or (labels if data.is_file() else "ferplus")
+    classifier = ExpressionClassifier(weights or find_model(config.expression_model), convention)
+    perception = VisualPerception(config, classifier)
     counts: Counter[str] = Counter()
     estimates: list[EmotionEstimate] = []
     if data.is_file():
@@ -50,7 +63,7 @@ def visual(data: Path, split: str, labels: str, weights: Path | None = None, cor
         for crop in tqdm(crops, desc="expressions", unit="face"):
             estimates.append(perception.whole_face(crop).emotion)
         counts["whole_picture_small"] = len(crops)
-        title = f"{perception.classifier.name} on {data.name} {split}, {labels} labels"
+        title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
         title += f", {corruption}" if corruption else ""
         return _cases(title, estimates, archive.labels, counts)
     files = load_folders(data, IMAGE_SUFFIXES)
@@ -70,7 +83,7 @@ def visual(data: Path, split: str, labels: str, weights: Path | None = None, cor
         face = faces[0] if faces else perception.whole_face(image)
         estimates.append(face.emotion)
         kept.append(int(label))
-    return _cases(f"{perception.classifier.name} on {data.name}", estimates, np.array(kept, dtype=np.int64), counts)
+    return _cases(f"{classifier.name}, {convention} head, on {data.name}", estimates, np.array(kept, dtype=np.int64), counts)
 
 
 def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:

@@ -1,6 +1,11 @@
-"""Make one clip into many: other speeds, rooms and noises (samples); other cuts and microphones (spectrograms)."""
+"""Make one clip into many: other speeds and rooms (samples); other cuts, noises and microphones (spectrograms).
+
+Noise is added to spectrograms, not to samples: it costs a hundredth, so that every draw of a clip hears another one.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import soxr
@@ -8,9 +13,10 @@ import torch
 from scipy.signal import fftconvolve
 from torch import Tensor
 
-from emotion_perception.acoustic.features import SAMPLE_RATE
+from emotion_perception.acoustic.features import FLOOR, SAMPLE_RATE, log_mel
 
 NOISES = ("white", "pink", "fan", "music", "babble")
+LN_DB = np.float32(np.log(10) / 10)  # dB to natural logarithm of a power
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
@@ -102,14 +108,11 @@ def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.rand
     return fftconvolve(samples, tail)[: len(samples)].astype(np.float32)
 
 
-def perturb(samples: np.ndarray, rng: np.random.Generator, voices: list[np.ndarray]) -> np.ndarray:
-    """One training copy of a clip: always another speed, often a room, often a noise at 0 to 25 dB."""
+def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One training copy of a clip: always another speed, often a room."""
     x = change_speed(samples, float(rng.uniform(0.88, 1.14)))
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         x = reverberate(x, float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12)), rng)
-    if rng.random() < 0.7:
-        kind = NOISES[rng.integers(len(NOISES))]
-        x = add_noise(x, make_noise(kind, len(x), rng, voices), float(rng.uniform(0, 25)))
     return x
 
 
@@ -126,6 +129,31 @@ def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) ->
     high = np.minimum(low + 1, len(mel) - 1)
     share = (position - low)[:, None].astype(np.float32)
     return mel[low] * (1 - share) + mel[high] * share
+
+
+def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.ndarray:
+    """``(4 * pieces, F, 64)`` float32 log-mel, dB, of the noises that are not made of voices."""
+    rng = np.random.default_rng((seed, 1))
+    n = int(seconds * SAMPLE_RATE)
+    kinds = [kind for kind in NOISES if kind != "babble"]
+    return np.stack([log_mel(make_noise(kind, n, rng, [])) for kind in kinds for _ in range(pieces)])
+
+
+def add_noise_to_spectrogram(mel: np.ndarray, noises: Sequence[np.ndarray], snr_db: float) -> np.ndarray:
+    """Add noises of equal strength to ``(F, 64)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
+
+    Powers add, as those of sounds that know nothing of each other do on average.
+
+    Args:
+        noises: ``(any F, 64)`` log-mel, dB; each is repeated until it is long enough.
+    """
+    speech = np.exp(LN_DB * mel)
+    noise = np.zeros_like(speech)
+    for one in noises:
+        power = np.resize(np.exp(LN_DB * one.astype(np.float32)), speech.shape)
+        noise += power / (power.mean() + FLOOR)
+    gain = speech.mean() / (noise.mean() + FLOOR) / 10 ** (snr_db / 10)
+    return np.log(speech + gain * noise + FLOOR) / LN_DB
 
 
 def colour(mel: Tensor, deviation_db: float, generator: torch.Generator) -> Tensor:

@@ -25,6 +25,8 @@ HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "emodb": {"validation": ("09", "12"), "test": ("15", "16")},
     "nemo": {"validation": ("IC0",), "test": ("SM0",)},
 }
+# By the corpora's own documentation; RAVDESS gives women even numbers.
+WOMEN = {"emodb": ("08", "09", "13", "14", "16"), "nemo": ("EB0", "IC0", "KD0")}
 # RAVDESS asks its actors for two strengths; where they lie on 0..1 is a convention of this project.
 NORMAL_INTENSITY, STRONG_INTENSITY = 0.4, 0.9
 
@@ -38,6 +40,7 @@ class SpeechSplit:
     labels: np.ndarray  # (N,) int64, index into EMOTIONS
     speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
     intensity: np.ndarray  # (N,) float32, 0..1, NaN where the corpus does not say (and for neutral, which has none)
+    female: np.ndarray  # (N,) float32, 1 a woman speaks, 0 a man; for the study of docs/acoustic_model.md alone
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -46,6 +49,23 @@ class SpeechSplit:
     def present(self) -> np.ndarray:
         """``(8,)`` bool: the labels this corpus can give."""
         return corpus_labels(self.corpus)
+
+    def where(self, chosen: np.ndarray) -> SpeechSplit:
+        """The clips that ``chosen``, ``(N,)`` bool, marks."""
+        rows = np.flatnonzero(chosen)
+        return SpeechSplit(
+            self.corpus,
+            tuple(self.paths[row] for row in rows),
+            self.labels[rows],
+            self.speakers[rows],
+            self.intensity[rows],
+            self.female[rows],
+        )
+
+    def held_for(self, split: str) -> np.ndarray:
+        """``(N,)`` bool: which clips belong to ``split``: ``train``, ``validation``, ``test`` or ``all``."""
+        held = {speaker: name for name, speakers in HELD_OUT[self.corpus].items() for speaker in speakers}
+        return np.array([split in ("all", held.get(str(s).split("/")[1], "train")) for s in self.speakers], bool)
 
 
 def corpus_labels(corpus: str) -> np.ndarray:
@@ -81,19 +101,20 @@ def load_speech(folder: Path, split: str) -> SpeechSplit:
     files = sorted(folder.glob(pattern))
     if not files:
         raise FileNotFoundError(f"no {pattern} in {folder}")
-    held = {speaker: name for name, speakers in HELD_OUT[corpus].items() for speaker in speakers}
-    rows = []
-    for path in files:
-        speaker, label, intensity = _parse(parse, path)
-        if split in ("all", held.get(speaker, "train")):
-            rows.append((path, label, f"{corpus}/{speaker}", intensity))
-    return SpeechSplit(
+    rows = [(path, *_parse(parse, path)) for path in files]
+    clips = SpeechSplit(
         corpus,
         tuple(row[0] for row in rows),
-        np.array([row[1] for row in rows], dtype=np.int64),
-        np.array([row[2] for row in rows], dtype=np.str_),
+        np.array([row[2] for row in rows], dtype=np.int64),
+        np.array([f"{corpus}/{row[1]}" for row in rows], dtype=np.str_),
         np.array([row[3] for row in rows], dtype=np.float32),
+        np.array([_is_woman(corpus, row[1]) for row in rows], dtype=np.float32),
     )
+    return clips.where(clips.held_for(split))
+
+
+def _is_woman(corpus: str, speaker: str) -> bool:
+    return int(speaker) % 2 == 0 if corpus == "ravdess_speech" else speaker in WOMEN[corpus]
 
 
 def _parse(parse: Callable[[str], tuple[str, int, float]], path: Path) -> tuple[str, int, float]:

@@ -21,7 +21,7 @@ from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cu
 from emotion_perception.learning.speech_augmentation import perturb
 from emotion_perception.learning.speech_corpora import SpeechSplit
 
-VERSION = 1  # of the features on disk: raise it when what is computed here changes
+VERSION = 2  # of the features on disk: raise it when what is computed here changes
 
 
 def read_speech(path: Path) -> np.ndarray:
@@ -52,6 +52,17 @@ class FeatureBank:
         """``(clips,)`` length of each clip (copy 0), s."""
         return (self.offsets[:, 0, 1] - self.offsets[:, 0, 0]) / 100
 
+    @classmethod
+    def join(cls, banks: Sequence[FeatureBank]) -> FeatureBank:
+        """One bank of the clips of several, in order."""
+        starts = np.cumsum([0, *(len(bank.mel) for bank in banks)])[:-1]
+        offsets = [bank.offsets + start for bank, start in zip(banks, starts, strict=True)]
+        return cls(np.concatenate([bank.mel for bank in banks]), np.concatenate(offsets))
+
+    def where(self, chosen: np.ndarray) -> FeatureBank:
+        """The clips that ``chosen``, ``(clips,)`` bool, marks; the spectrograms are shared."""
+        return FeatureBank(self.mel, self.offsets[chosen])
+
     def shortened(self, frames: int) -> FeatureBank:
         """The same clips, of each its first ``frames`` frames."""
         offsets = self.offsets.copy()
@@ -64,28 +75,26 @@ class FeatureBank:
         return self.mel[start:stop]
 
 
-def speech_features(splits: Sequence[SpeechSplit], copies: int, seed: int, cache: Path | None) -> FeatureBank:
-    """Features of all clips of ``splits`` in their order, read from ``cache`` (npz) where it holds exactly these.
+def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
+    """Features of all clips of ``split`` in their order, read from ``cache`` (npz) where it holds exactly these.
 
     Args:
         copies: 1 for the clips alone, more for perturbed copies after it.
         cache: None computes afresh and keeps nothing.
     """
-    paths = [path for split in splits for path in split.paths]
-    described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in paths]])
+    described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in split.paths]])
     key = hashlib.sha256(described.encode()).hexdigest()
     if cache is not None and cache.exists():
         with np.load(cache) as stored:
             if str(stored["key"]) == key:
                 return FeatureBank(stored["mel"], stored["offsets"])
     detector = VoiceActivityDetector()
-    clips = [cut_to_speech(read_speech(path), detector) for path in tqdm(paths, desc="reading speech", unit="clip")]
     rng = np.random.default_rng(seed)
-    parts, offsets, end = [], np.zeros((len(clips), copies, 2), np.int64), 0
-    for i, clip in enumerate(tqdm(clips, desc="log-mel", unit="clip")):
+    parts, offsets, end = [], np.zeros((len(split), copies, 2), np.int64), 0
+    for i, path in enumerate(tqdm(split.paths, desc=f"features of {split.corpus}", unit="clip")):
+        clip = cut_to_speech(read_speech(path), detector)
         for copy in range(copies):
-            voices = [clips[j] for j in rng.integers(len(clips), size=4)]
-            part = log_mel(clip if copy == 0 else perturb(clip, rng, voices)).astype(np.float16)
+            part = log_mel(clip if copy == 0 else perturb(clip, rng)).astype(np.float16)
             offsets[i, copy] = end, end + len(part)
             end += len(part)
             parts.append(part)

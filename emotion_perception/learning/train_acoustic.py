@@ -2,7 +2,7 @@
 
 One vocabulary for the three: a label that a corpus lacks is masked out of its clips' softmax, so that nEMO's silence
 about disgust teaches nothing about disgust. The intensity head learns from RAVDESS alone. The published weights are the
-moving average; their temperature is fitted on the validation speakers.
+moving average; how sure they are is fitted on speakers that they, or the networks of a cross-validation, never heard.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ from emotion_perception.learning.common import (
     save_checkpoint,
     seed_everything,
 )
-from emotion_perception.learning.speech_augmentation import colour, cut, mask_spectrogram
-from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, SpeechSplit, load_speech
+from emotion_perception.learning.speech_augmentation import (
+    add_noise_to_spectrogram,
+    colour,
+    cut,
+    mask_spectrogram,
+    noise_spectrograms,
+)
+from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, SpeechSplit, corpus_labels, load_speech
 from emotion_perception.learning.speech_features import FeatureBank, speech_features
 
 NEVER = -1e4  # logit of a label that does not compete
@@ -43,18 +49,22 @@ CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all 
 class AcousticTraining:
     """Hyper-parameters of one published model (``config/training/acoustic.yaml``)."""
 
-    epochs: int = 80
-    batch: int = 64
-    learning_rate: float = 2e-3  # AdamW peak
-    weight_decay: float = 0.05  # 3,600 clips are few for 0.7 million weights
-    average_decay: float = 0.995  # the average forgets in 200 steps, four epochs
-    copies: int = 5  # of each clip: itself, and four at another speed, in a room, in noise
+    epochs: int = 40
+    batch: int = 32
+    learning_rate: float = 1.5e-3  # AdamW peak
+    weight_decay: float = 0.05  # 5,000 clips are few for 0.6 million weights
+    average_decay: float = 0.995  # the average forgets in 200 steps, one or two epochs
+    copies: int = 4  # of each clip: itself, and three at another speed, often in a room
     ravdess_share: float = 0.5  # of the clips drawn; the only corpus with all eight labels
-    emodb_share: float = 0.2
-    nemo_share: float = 0.3
+    emodb_share: float = 0.25
+    nemo_share: float = 0.25
     shortest_cut: float = 0.8  # s, cuts as short as the first decisions on the robot
-    longest_cut: float = 3.5  # s
+    longest_cut: float = 2.5  # s
     tempo: float = 0.12  # a cut plays up to this much faster or slower, pitch unchanged
+    noise_share: float = 0.5  # of the draws have noise in them
+    babble_share: float = 0.35  # of these, other voices; the others white, pink, fan or music
+    quietest_snr: float = 25.0  # dB
+    loudest_snr: float = 0.0  # dB
     microphone_db: float = 4.0  # deviation of a random smooth curve over the bands
     masked_bands: int = 10
     masked_share: float = 0.2  # of the frames, twice
@@ -62,6 +72,8 @@ class AcousticTraining:
     mixup_share: float = 0.5
     mixup_alpha: float = 0.4
     intensity_weight: float = 0.2
+    sex: str = "off"  # VoiceNet's; for the study of docs/acoustic_model.md
+    sex_weight: float = 0.3  # of telling it, where that is a task
     seed: int = 7
     net: VoiceNetConfig = field(default_factory=VoiceNetConfig)
 
@@ -73,6 +85,7 @@ class Targets:
     labels: Tensor  # (N,) int64
     present: Tensor  # (N, 8) bool, labels the clip's corpus has
     intensity: Tensor  # (N,) float32, NaN where unknown
+    sex: Tensor  # (N,) float32, 1 a woman, -1 a man
     draw: Tensor  # (N,) float64, how often a clip is drawn
 
     @classmethod
@@ -87,54 +100,82 @@ class Targets:
             torch.from_numpy(np.concatenate([split.labels for split in splits])),
             torch.from_numpy(np.concatenate([np.tile(split.present, (len(split), 1)) for split in splits])),
             torch.from_numpy(np.concatenate([split.intensity for split in splits])),
+            torch.from_numpy(np.concatenate([2 * split.female - 1 for split in splits])),
             torch.from_numpy(np.concatenate(draw)),
         )
 
 
-def train(data: Path, out: Path, config: AcousticTraining, checkpoint: Path) -> dict:
+@dataclass(frozen=True)
+class Speech:
+    """All clips of some corpora, and their features in the same order."""
+
+    splits: tuple[SpeechSplit, ...]  # one per corpus
+    bank: FeatureBank
+
+    @classmethod
+    def read(cls, data: Path, config: AcousticTraining, cache: Path) -> Speech:
+        """Everything in ``data``; features are kept in the folder ``cache``.
+
+        Raises:
+            FileNotFoundError: no RAVDESS in ``data``.
+        """
+        corpora = [name for name in CORPORA if (data / name).is_dir()]
+        if "ravdess_speech" not in corpora:
+            raise FileNotFoundError(f"no ravdess_speech in {data}; it is the only corpus with all eight labels")
+        splits = tuple(load_speech(data / name, "all") for name in corpora)
+        banks = [
+            speech_features(split, config.copies, config.seed, cache / f"{split.corpus}.features.npz")
+            for split in splits
+        ]
+        return cls(splits, FeatureBank.join(banks))
+
+    def where(self, chosen: Sequence[np.ndarray]) -> Speech:
+        """The clips that ``chosen`` marks, ``(N,)`` bool for each corpus; a corpus without any is left out."""
+        kept = [split.where(mask) for split, mask in zip(self.splits, chosen, strict=True)]
+        return Speech(tuple(split for split in kept if len(split)), self.bank.where(np.concatenate(chosen)))
+
+    def held_for(self, split: str) -> Speech:
+        """The clips of ``train``, ``validation`` or ``test``."""
+        return self.where([one.held_for(split) for one in self.splits])
+
+
+def train(data: Path, out: Path, config: AcousticTraining, checkpoint: Path, folds: Path | None = None) -> dict:
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
 
     Args:
         data: folder that holds ``ravdess_speech`` and any of ``emodb``, ``nemo``.
+        folds: what ``emotion-eval acoustic --protocol leave-speakers-out`` wrote. How sure to be is then fitted on all
+            its speakers but the test speakers; else on the validation speakers alone.
 
     Raises:
         FileNotFoundError: no RAVDESS in ``data``.
     """
-    corpora = [name for name in CORPORA if (data / name).is_dir()]
-    if "ravdess_speech" not in corpora:
-        raise FileNotFoundError(f"no ravdess_speech in {data}; it is the only corpus with all eight labels")
-    training = [load_speech(data / name, "train") for name in corpora]
-    validation = [load_speech(data / name, "validation") for name in corpora]
-    bank = speech_features(training, config.copies, config.seed, checkpoint.with_suffix(".train.npz"))
-    held = speech_features(validation, 1, config.seed, checkpoint.with_suffix(".validation.npz"))
-    net, history = fit(training, bank, config, checkpoint, validation, held)
+    speech = Speech.read(data, config, checkpoint.parent)
+    validation = speech.held_for("validation")
+    net, history = fit(speech.held_for("train"), config, checkpoint, validation)
     card = {
         "model": "voice-emotion",
         "labels": list(EMOTIONS),
-        "corpora": corpora,
-        "held_out": {name: {k: list(v) for k, v in HELD_OUT[name].items()} for name in corpora},
+        "corpora": [split.corpus for split in speech.splits],
+        "held_out": {s.corpus: {k: list(v) for k, v in HELD_OUT[s.corpus].items()} for s in speech.splits},
         "training": asdict(config),
-        "calibration": calibrate(net, validation, held),
+        "calibration": fit_calibration(read_folds(folds)) if folds else calibrate(net, validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
     }
+    net.sex = net.given_sex = None
     publish_weights(out, net, card)
     return card
 
 
 def fit(
-    training: Sequence[SpeechSplit],
-    bank: FeatureBank,
-    config: AcousticTraining,
-    checkpoint: Path | None,
-    validation: Sequence[SpeechSplit] = (),
-    held: FeatureBank | None = None,
+    training: Speech, config: AcousticTraining, checkpoint: Path | None, validation: Speech | None = None
 ) -> tuple[VoiceNet, list[dict]]:
-    """Train one network on the splits whose features are ``bank``; the moving average and the scores of each epoch.
+    """Train one network; the moving average and the scores of each epoch.
 
     ``validation`` is only watched: nothing is chosen by it, so that a fold of a cross-validation may be passed.
     """
     seed_everything(config.seed)
-    net = VoiceNet(config.net)
+    net = VoiceNet(config.net, config.sex)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
@@ -144,7 +185,8 @@ def fit(
         lr=config.learning_rate,
     )
     shares = {"ravdess_speech": config.ravdess_share, "emodb": config.emodb_share, "nemo": config.nemo_share}
-    targets = Targets.of(training, shares)
+    targets, bank = Targets.of(training.splits, shares), training.bank
+    noises = noise_spectrograms(config.seed)
     steps = max(1, len(targets.labels) // config.batch)
     total = steps * config.epochs
     first, history = 0, []
@@ -167,15 +209,17 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * factor
             rows = order[step * config.batch : (step + 1) * config.batch]
-            mel, frames = draw_batch(bank, rows.numpy(), config, rng)
+            mel, frames = draw_batch(bank, rows.numpy(), noises, config, rng)
             mel = colour(mel, config.microphone_db, generator)
             other = torch.randperm(len(rows), generator=generator)
             share = _mixup_shares(len(rows), config, rng)
             mel = share[:, None, None] * mel + (1 - share[:, None, None]) * mel[other]
             frames = torch.where(share < 1, torch.maximum(frames, frames[other]), frames)
             mel = mask_spectrogram(mel, frames, config.masked_bands, config.masked_share, generator)
+            # Half of the time the sex is not given: the network must do without it on the robot.
+            given = targets.sex[rows] * (torch.rand(len(rows), generator=generator) < 0.5)
             with torch.autocast("cpu", torch.bfloat16):
-                emotion, strength = net(mel, frames)
+                emotion, strength, sex = net(mel, frames, given if config.sex == "condition" else None)
             emotion, strength = emotion.float(), strength.float()
             loss = (
                 share * emotion_loss(emotion, targets.labels[rows], targets.present[rows], config.smoothing)
@@ -185,6 +229,10 @@ def fit(
             loss = loss + config.intensity_weight * intensity_loss(
                 strength, targets.labels[rows], targets.intensity[rows], share
             )
+            if sex is not None:
+                woman = (targets.sex[rows] + 1) / 2
+                woman = share * woman + (1 - share) * woman[other]
+                loss = loss + config.sex_weight * F.binary_cross_entropy_with_logits(sex.float(), woman)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -192,8 +240,8 @@ def fit(
             average.update(net)
             losses.append(loss.item())
         scores: dict = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
-        if held is not None:
-            scores |= evaluate(average.module, validation, held)
+        if validation is not None:
+            scores |= evaluate(average.module, validation)
         history.append(scores)
         tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
         if checkpoint is not None:
@@ -212,9 +260,14 @@ def fit(
 
 
 def draw_batch(
-    bank: FeatureBank, rows: np.ndarray, config: AcousticTraining, rng: np.random.Generator
+    bank: FeatureBank, rows: np.ndarray, noises: np.ndarray, config: AcousticTraining, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Cuts of one length, drawn anew for each batch, from a random copy of each clip.
+    """Cuts of one length, drawn anew for each batch, from a random copy of each clip, often in noise.
+
+    Babble is made of the clips in ``bank``, so of no voice that does not train.
+
+    Args:
+        noises: ``(M, F, 64)`` log-mel of the noises that are not voices.
 
     Returns:
         ``(N, F, 64)`` float32 dB, zero behind each clip's end, and ``(N,)`` its valid frames.
@@ -223,8 +276,16 @@ def draw_batch(
     mel = np.zeros((len(rows), length, bank.mel.shape[1]), np.float32)
     frames = np.zeros(len(rows), np.int64)
     for i, row in enumerate(rows):
-        clip = bank.clip(int(row), int(rng.integers(bank.copies))).astype(np.float32)
+        clip = bank.clip(int(row), int(rng.integers(bank.copies)))
         part = cut(clip, length, float(rng.uniform(1 - config.tempo, 1 + config.tempo)), rng)
+        if rng.random() < config.noise_share:
+            if rng.random() < config.babble_share:
+                voices = rng.integers(len(bank.offsets), size=rng.integers(3, 7))
+                noise = [bank.clip(int(voice)) for voice in voices]
+            else:
+                piece = noises[rng.integers(len(noises))]
+                noise = [piece[rng.integers(len(piece) // 2) :]]
+            part = add_noise_to_spectrogram(part, noise, float(rng.uniform(config.loudest_snr, config.quietest_snr)))
         mel[i, : len(part)] = part
         frames[i] = len(part)
     longest = int(frames.max())
@@ -256,8 +317,10 @@ def intensity_loss(logits: Tensor, labels: Tensor, intensity: Tensor, share: Ten
 
 
 @torch.inference_mode()
-def predict(net: VoiceNet, bank: FeatureBank, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Emotion and intensity logits ``(N, 8)`` of the clips (copy 0) of ``bank``, whole."""
+def predict(
+    net: VoiceNet, bank: FeatureBank, sex: Tensor | None = None, batch: int = 32
+) -> tuple[np.ndarray, np.ndarray]:
+    """Emotion and intensity logits ``(N, 8)`` of the clips (copy 0) of ``bank``, whole; ``sex`` ``(N,)`` if given."""
     net.eval()
     lengths = bank.offsets[:, 0, 1] - bank.offsets[:, 0, 0]
     order = np.argsort(lengths)  # clips of like length together: little padding
@@ -267,17 +330,17 @@ def predict(net: VoiceNet, bank: FeatureBank, batch: int = 32) -> tuple[np.ndarr
         mel = np.zeros((len(rows), int(lengths[rows].max()), bank.mel.shape[1]), np.float32)
         for i, row in enumerate(rows):
             mel[i, : lengths[row]] = bank.clip(int(row))
-        a, b = net(torch.from_numpy(mel), torch.from_numpy(lengths[rows]))
+        a, b, _ = net(torch.from_numpy(mel), torch.from_numpy(lengths[rows]), None if sex is None else sex[rows])
         emotion[rows], strength[rows] = a.float().numpy(), b.float().numpy()
     return emotion, strength
 
 
-def evaluate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -> dict[str, float]:
-    """Accuracy, accuracy among the corpus' own labels, and unweighted average recall of each split."""
-    emotion, _ = predict(net, bank)
+def evaluate(net: VoiceNet, speech: Speech) -> dict[str, float]:
+    """Accuracy, accuracy among the corpus' own labels, and unweighted average recall of each corpus."""
+    emotion, _ = predict(net, speech.bank)
     found: dict[str, float] = {}
     start = 0
-    for split in splits:
+    for split in speech.splits:
         scores = metrics.score(softmax(emotion[start : start + len(split)], axis=1), split.labels)
         start += len(split)
         found[f"{split.corpus}_accuracy"] = scores.accuracy
@@ -286,28 +349,91 @@ def evaluate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) ->
     return found
 
 
-def calibrate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -> dict[str, float]:
+@dataclass(frozen=True)
+class Verdicts:
+    """What a network made of clips that it was not trained on, whole and cut short; it is what calibration needs."""
+
+    logits: np.ndarray  # (len(CALIBRATED_AT), N, 8) float32; the last are of the whole clips
+    seconds: np.ndarray  # (len(CALIBRATED_AT), N) float32, how much was heard
+    labels: np.ndarray  # (N,) int64
+    speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
+
+    @classmethod
+    def of(cls, net: VoiceNet, speech: Speech) -> Verdicts:
+        """Hear every clip of ``speech``."""
+        banks = [speech.bank.shortened(round(s * 100)) if s else speech.bank for s in CALIBRATED_AT]
+        return cls(
+            np.stack([predict(net, bank)[0] for bank in banks]),
+            np.stack([bank.seconds.astype(np.float32) for bank in banks]),
+            np.concatenate([split.labels for split in speech.splits]),
+            np.concatenate([split.speakers for split in speech.splits]),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Verdicts]) -> Verdicts:
+        """Those of several networks, each about its own clips."""
+        return cls(
+            np.concatenate([part.logits for part in parts], axis=1),
+            np.concatenate([part.seconds for part in parts], axis=1),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.speakers for part in parts]),
+        )
+
+    def where(self, chosen: np.ndarray) -> Verdicts:
+        """Those that ``chosen``, ``(N,)`` bool, marks."""
+        return Verdicts(self.logits[:, chosen], self.seconds[:, chosen], self.labels[chosen], self.speakers[chosen])
+
+    def save(self, path: Path) -> None:
+        """Write ``path`` (npz) atomically."""
+        partial = path.with_name(path.name + ".partial.npz")
+        np.savez(partial, **{name: getattr(self, name) for name in self.__dataclass_fields__})
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Verdicts:
+        """Read what :meth:`save` wrote."""
+        with np.load(path) as stored:
+            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+
+    @property
+    def corpora(self) -> np.ndarray:
+        """``(N,)`` str."""
+        return np.array([str(speaker).split("/")[0] for speaker in self.speakers])
+
+
+def read_folds(folder: Path) -> Verdicts:
+    """What the folds of a cross-validation said about all speakers that are not test speakers of the project.
+
+    Raises:
+        FileNotFoundError: there is no fold in ``folder``.
+    """
+    paths = sorted(folder.glob("fold_*.npz"))
+    if not paths:
+        raise FileNotFoundError(f"no fold_*.npz in {folder}; emotion-eval acoustic --protocol leave-speakers-out")
+    verdicts = Verdicts.join([Verdicts.load(path) for path in paths])
+    tested = [f"{corpus}/{speaker}" for corpus, held in HELD_OUT.items() for speaker in held["test"]]
+    return verdicts.where(~np.isin(verdicts.speakers, tested))
+
+
+def calibrate(net: VoiceNet, speech: Speech) -> dict[str, float]:
+    """:func:`fit_calibration` on clips that ``net`` did not train on."""
+    return fit_calibration(Verdicts.of(net, speech))
+
+
+def fit_calibration(verdicts: Verdicts) -> dict[str, float]:
     """How sure to be: ``probabilities = softmax(scale * d / (d + short_s) * logits)`` of a stretch of ``d`` seconds.
 
     A temperature (Guo et al. 2017), and how much less half a second tells than a sentence; both minimise the log loss
-    on the clips of ``splits``, whole and cut short, among each corpus' own labels. Each corpus counts alike, however
-    many clips it has.
+    on the clips, whole and cut short, among each corpus' own labels. Each corpus counts alike, however many clips it
+    has.
     """
-    logits, seconds = [], []
-    for cut_s in CALIBRATED_AT:
-        shortened = bank.shortened(round(cut_s * 100)) if cut_s else bank
-        logits.append(predict(net, shortened)[0])
-        seconds.append(shortened.seconds)
-    present = np.concatenate([np.tile(split.present, (len(split), 1)) for split in splits])
-    labels = np.concatenate([split.labels for split in splits])
-    starts = np.cumsum([0, *(len(split) for split in splits)])[:-1]
-    largest = max(len(split) for split in splits)
-    rows = np.concatenate(
-        [start + np.arange(largest) % len(split) for start, split in zip(starts, splits, strict=True)]
-    )
-    masked = np.concatenate([np.where(present, part, NEVER)[rows] for part in logits])
-    duration = np.concatenate([part[rows] for part in seconds])[:, None]
-    truth = np.tile(labels[rows], len(logits))
+    corpora = verdicts.corpora
+    names, counts = np.unique(corpora, return_counts=True)
+    rows = np.concatenate([np.resize(np.flatnonzero(corpora == name), counts.max()) for name in names])
+    present = np.stack([corpus_labels(str(name)) for name in corpora[rows]])
+    masked = np.concatenate([np.where(present, part[rows], NEVER) for part in verdicts.logits])
+    duration = np.concatenate([part[rows] for part in verdicts.seconds])[:, None]
+    truth = np.tile(verdicts.labels[rows], len(verdicts.logits))
     best: tuple[float, dict[str, float]] | None = None
     for short_s in np.linspace(0, 1, 21):
         scale, loss = metrics.fit_temperature(masked * duration / (duration + short_s), truth)
@@ -315,3 +441,9 @@ def calibrate(net: VoiceNet, splits: Sequence[SpeechSplit], bank: FeatureBank) -
             best = loss, {"scale": scale, "short_s": float(short_s)}
     assert best is not None
     return best[1]
+
+
+def calibrated(verdicts: Verdicts, calibration: dict[str, float]) -> np.ndarray:
+    """``(N, 8)`` probabilities of the whole clips, all labels competing, as the robot states them."""
+    seconds = verdicts.seconds[-1][:, None]
+    return softmax(calibration["scale"] * seconds / (seconds + calibration["short_s"]) * verdicts.logits[-1], axis=1)

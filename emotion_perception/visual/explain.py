@@ -16,7 +16,7 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS, emotion_index
 from emotion_perception.errors import ModelError
-from emotion_perception.visual.expression import FACE_SIZE, HEADS, folded, read_weights
+from emotion_perception.visual.expression import CONVENTIONS, FACE_SIZE, folded, read_weights
 
 MAP_SIZE = 6  # px of the feature maps that are weighed: the last stage's 3x3 is too coarse to point at a mouth
 Back = Callable[[np.ndarray], np.ndarray]  # from the gradient at a layer's output to that at its input
@@ -137,7 +137,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Net:
-    """The network with its two calibrated heads as one."""
+    """The network as far as its answer about what onlookers see."""
 
     stem: _Conv
     blocks: tuple[_Block, ...]
@@ -148,7 +148,7 @@ class _Net:
 @lru_cache(maxsize=2)
 def _load(path: Path, _modified: int) -> _Net:
     """The network of a published file; kept until the file changes."""
-    tensors, card = read_weights(path)
+    tensors, _ = read_weights(path)
     try:
         blocks: list[_Block] = []
         while f"stages.{len(blocks)}.conv1.weight" in tensors:
@@ -158,13 +158,7 @@ def _load(path: Path, _modified: int) -> _Net:
                 shortcut = _Conv(*folded(tensors, f"{at}.shortcut.0", f"{at}.shortcut.1"), 2)
             first = _Conv(*folded(tensors, f"{at}.conv1", f"{at}.norm1"), 1 if shortcut is None else 2)
             blocks.append(_Block(first, _Conv(*folded(tensors, f"{at}.conv2", f"{at}.norm2")), shortcut))
-        weight, bias = (
-            sum(
-                float(card["calibration"][f"{head}_scale"]) * tensors[f"{head}.{part}"][: len(VISUAL_EMOTIONS)]
-                for head in HEADS[:2]
-            )
-            for part in ("weight", "bias")
-        )
-        return _Net(_Conv(*folded(tensors, "stem.0", "stem.1")), tuple(blocks), np.asarray(weight), np.asarray(bias))
+        weight, bias = (tensors[f"{CONVENTIONS[0]}.{part}"][: len(VISUAL_EMOTIONS)] for part in ("weight", "bias"))
+        return _Net(_Conv(*folded(tensors, "stem.0", "stem.1")), tuple(blocks), weight, bias)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"not a face-expression model: {path} ({type(error).__name__}: {error})") from error

@@ -23,6 +23,7 @@ from emotion_perception.types import EmotionEstimate
 FACE_SIZE = 48  # px
 HEADS = ("ferplus", "fer2013", "intensity")
 SPLITS = (8, 15)  # where the three heads' 8 + 7 + 7 outputs are cut
+CONVENTIONS = HEADS[:2]  # whose labels an answer follows; the two sets agree on two faces of three
 EPSILON = 1e-5  # torch's batch norm
 # fp32: bfloat16, the default where the CPU has it, would make a face's probabilities depend on the machine.
 COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
@@ -86,18 +87,27 @@ class _Graph:
 class ExpressionClassifier:
     """Calibrated emotion of aligned grey faces, each seen as it is and mirrored.
 
+    Args:
+        weights: the published model.
+        convention: ``ferplus``, what most of ten onlookers call the face; ``fer2013``, what that data set's own labels
+            would. A robot wants the first; the second is there to compare with work on those labels.
+
     Raises:
         ModelError: the weights are missing, corrupt, or of another network; names the path.
+        ValueError: the convention is unknown.
     """
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, convention: str = "ferplus") -> None:
+        if convention not in CONVENTIONS:
+            raise ValueError(f"unknown label convention {convention!r}; there are {', '.join(CONVENTIONS)}")
         self.path = Path(weights)
+        self._head = CONVENTIONS.index(convention)
         tensors, self.card = read_weights(self.path)
         try:
             self.labels: tuple[str, ...] = tuple(self.card["labels"])
             if self.labels != VISUAL_EMOTIONS:
                 raise ValueError(f"labels are {self.labels}, expected {VISUAL_EMOTIONS}")
-            self._scales = tuple(float(self.card["calibration"][f"{head}_scale"]) for head in HEADS[:2])
+            self._scale = float(self.card["calibration"][f"{convention}_scale"])
             model = _Graph(tensors).model()
             self._compiled = ov.Core().compile_model(model, "CPU", COMPILE)
             self._request = self._compiled.create_infer_request()
@@ -122,9 +132,9 @@ class ExpressionClassifier:
 
     def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities and intensities, each ``(N, 7)`` in the order of :attr:`labels`."""
-        ferplus, fer2013, intensity = self.logits(faces)
-        blend = self._scales[0] * ferplus[:, : len(self.labels)] + self._scales[1] * fer2013
-        weight = np.exp(blend - blend.max(axis=1, keepdims=True))
+        *heads, intensity = self.logits(faces)
+        logits = self._scale * heads[self._head][:, : len(self.labels)]
+        weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weight / weight.sum(axis=1, keepdims=True), 0.5 + 0.5 * np.tanh(intensity / 2)
 
     def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:

@@ -70,7 +70,7 @@ def test_published_weights_load_back_with_their_card(archive, tmp_path):
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     missing, unexpected = net.load_state_dict(weights, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
-    assert card["calibration"]["ferplus_scale"] + card["calibration"]["fer2013_scale"] > 0
+    assert card["calibration"]["ferplus_scale"] > 0 and card["calibration"]["fer2013_scale"] > 0
     assert card["training"]["net"]["widths"] == list(SMALL.net.widths)
 
 

@@ -39,7 +39,7 @@ def random_weights(tmp_path):
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.weight, 1.0, 0.2)
     shape = {"stem": net.config.stem, "widths": net.config.widths, "blocks": net.config.blocks}
-    card = {"training": {"net": shape}, "calibration": {"ferplus_scale": 1.0, "fer2013_scale": 0.0}}
+    card = {"training": {"net": shape}, "calibration": {"ferplus_scale": 1.0, "fer2013_scale": 1.0}}
     publish_weights(tmp_path / "random.safetensors", net, card)
     return tmp_path / "random.safetensors"
 
@@ -70,7 +70,7 @@ def test_randomised_weights_change_the_map(face, weights, random_weights):
 def test_the_map_is_that_of_torchs_gradient(face, request, which, name):
     path = request.getfixturevalue(which)
     tensors, card = read_weights(path)
-    shape, scale = card["training"]["net"], card["calibration"]
+    shape = card["training"]["net"]
     net = ExpressionNet(ExpressionNetConfig(shape["stem"], tuple(shape["widths"]), tuple(shape["blocks"]), 0.0)).eval()
     net.load_state_dict(net.state_dict() | {key: torch.from_numpy(value) for key, value in tensors.items()})
     x, maps = net.stem(net.standardise(torch.from_numpy(face).float()[None, None])), None
@@ -78,8 +78,7 @@ def test_the_map_is_that_of_torchs_gradient(face, request, which, name):
         x = stage(x)
         maps = x if x.shape[-1] == 6 else maps
     features, target = x.mean((2, 3)), VISUAL_EMOTIONS.index(name)
-    logit = scale["ferplus_scale"] * net.ferplus(features)[0, target]
-    logit = logit + scale["fer2013_scale"] * net.fer2013(features)[0, target]
+    logit = net.ferplus(features)[0, target]
     (gradient,) = torch.autograd.grad(logit, maps)
     weighed = (gradient.mean((2, 3), keepdim=True) * maps).sum(1).relu()[0].detach().numpy()
     heat = cv2.resize(weighed, (48, 48), interpolation=cv2.INTER_CUBIC).clip(0)

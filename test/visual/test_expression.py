@@ -58,11 +58,22 @@ def test_faces_in_a_batch_get_what_each_gets_alone(classifier, faces):
         np.testing.assert_allclose(alone.probabilities, estimate.probabilities, atol=1e-5)
 
 
-def test_the_calibration_blends_the_two_heads(classifier, faces):
-    ferplus, fer2013, _ = classifier.logits(faces)
-    blend = np.exp(0.4 * ferplus[:, :7] + 0.2 * fer2013)
+@pytest.mark.parametrize(("convention", "head", "scale"), [("ferplus", 0, 0.4), ("fer2013", 1, 0.2)])
+def test_each_label_convention_is_answered_by_its_own_calibrated_head(random_net, faces, convention, head, scale):
+    classifier = ExpressionClassifier(random_net[1], convention)
+    weight = np.exp(scale * classifier.logits(faces)[head][:, :7])
     probabilities, _ = classifier.probabilities(faces)
-    np.testing.assert_allclose(probabilities, blend / blend.sum(1, keepdims=True), rtol=1e-4)
+    np.testing.assert_allclose(probabilities, weight / weight.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_a_robot_says_what_onlookers_see(random_net, classifier, faces):
+    crowd, _ = ExpressionClassifier(random_net[1], "ferplus").probabilities(faces)
+    np.testing.assert_array_equal(classifier.probabilities(faces)[0], crowd)
+
+
+def test_an_unknown_label_convention_is_refused(random_net):
+    with pytest.raises(ValueError, match="affectnet.*ferplus, fer2013"):
+        ExpressionClassifier(random_net[1], "affectnet")
 
 
 def test_no_faces_give_no_estimates(classifier):
