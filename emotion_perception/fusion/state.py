@@ -4,7 +4,7 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
 
 - **A face** counts from its newest picture of some quality until ``visual_max_age_s``; once a newer picture lacks it,
   only for ``face_hold_s`` after it was last seen, which bridges a missed detection and ends soon after it left. Its
-  pictures come filtered over time (``visual/temporal.py``), so the newest speaks for all; for a source without a
+  pictures come filtered over time (``fusion/temporal.py``), so the newest speaks for all; for a source without a
   filter, ``visual_smoothing_s`` averages them backwards from the newest with that half-life.
 - **A voice** counts by its newest decision until ``acoustic_max_age_s``, as a decision speaks for the last utterance.
 - **Weight** of either in the pool = base weight * reliability (how sure the detector is; speech long enough and by one

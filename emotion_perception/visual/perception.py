@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.resources import find_model
 from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
@@ -22,7 +23,6 @@ from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.detector import FaceDetector, box_row, check_image, overlaps, suppress
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.quality import face_quality
-from emotion_perception.visual.temporal import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackedFace, TrackerConfig
 
 TINY_PICTURE = 64  # px; a picture no larger in either direction is a face by itself (FER2013's are 48x48)
@@ -352,7 +352,7 @@ def _near(faces: Sequence[FaceDetection], boxes: Sequence[Box]) -> np.ndarray:
     if not faces or not boxes:
         return np.zeros(len(faces), bool)
     rows = [np.array([box_row(box) for box in some]) for some in ([face.box for face in faces], boxes)]
-    return (overlaps(*rows) > SAME_PLACE).any(1)
+    return np.asarray((overlaps(*rows) > SAME_PLACE).any(1))
 
 
 def _distinct(faces: list[FaceDetection]) -> list[FaceDetection]:

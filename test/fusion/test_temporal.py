@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emotion_perception.visual.temporal import TemporalConfig, first_belief, next_belief, reported
+from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
 
 CONFIG = TemporalConfig()
 K = 7
