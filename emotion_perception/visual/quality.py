@@ -18,9 +18,6 @@ SOFT, SHARP = -2.8, -1.3
 # A noisy picture has more of it than any clean face: 0.5 in one of a thousand of FER2013's. With noise of 60 grey levels,
 # 1.06 in the median, the classifier is right on 58 % of the faces; with 100, 1.20, it calls all of them neutral.
 CLEAN, NOISY = 0.6, 1.2
-# A noisy picture has more of it than any clean face: 0.5 in one of a thousand of FER2013's. With noise of 60 grey levels,
-# 1.06 in the median, the classifier is right on 58 % of the faces; with 100, 1.20, it calls all of them neutral.
-CLEAN, NOISY = 0.6, 1.2
 
 
 def ramp(value: float, low: float, high: float) -> float:
