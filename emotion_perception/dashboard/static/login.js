@@ -1,0 +1,10 @@
+// The token may come behind the # of a link or QR code: that part of an address is never sent to a server.
+const token = document.getElementById("token");
+if (location.search === "?wrong") {
+  document.getElementById("wrong").textContent = "That is not the token.";
+  token.setAttribute("aria-invalid", "true");
+} else if (location.hash.length > 1) {
+  token.value = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", "/login");
+  token.form.submit();
+}

@@ -1,0 +1,178 @@
+"""The guarded process that decodes and analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS``.
+
+Reads a line of JSON (``kind``, ``size``) and the file from stdin, writes one JSON object to stdout and ends. The file is
+held in memory alone (a memfd), never on a disk. Limits, set before the file is read: memory on top of the loaded models,
+processor time, no files larger than the upload, no core dump. It dies with its parent.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from emotion_perception.dashboard.store import estimate_fields
+from emotion_perception.dashboard.uploads import MAX_PIXELS, MAX_SECONDS
+from emotion_perception.dashboard.video import face_fields
+from emotion_perception.media import MediaError, open_media, read_image
+from emotion_perception.recognition import Recognizer
+from emotion_perception.types import EmotionStatus
+from emotion_perception.visual.explain import draw_explanation, explain_face
+from emotion_perception.visual.perception import is_whole_face, whole_crop
+
+if TYPE_CHECKING:
+    from emotion_perception.visual.perception import FacePicture
+
+SHOWN = 960  # px, longer side of a picture that is sent back
+EXPLAINED = 6  # faces of a picture
+VIDEO_PIXELS = 4096 * 2304
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str]) -> int:
+    """Load the models, wait for the file, answer."""
+    memory_mb, seconds = int(argv[0]), int(argv[1])
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(5)  # the robot's own perception goes first
+    cv2.setNumThreads(1)
+    recognizer = Recognizer(frames_per_second=5.0, step=0.5)
+    recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # what is loaded at first use is loaded now
+    _ = recognizer.acoustic
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return 0  # nobody came
+    job = json.loads(line)
+    limit(memory_mb, seconds, job["size"])
+    try:
+        answer = analyse(recognizer, job["kind"], sys.stdin.buffer.read(job["size"]))
+    except (MediaError, ValueError) as error:
+        answer = {"error": _without_path(str(error))}
+    except MemoryError:
+        answer = {"error": "the file needs more memory than is allowed"}
+    sys.stdout.write(json.dumps(answer, separators=(",", ":"), allow_nan=False))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def limit(memory_mb: int, seconds: int, size: int) -> None:
+    """Bound what a file can make this process do."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    room = used + memory_mb * 1_000_000 + 2 * size
+    for what, most in (
+        (resource.RLIMIT_AS, room),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, size),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (most, most))
+
+
+def analyse(recognizer: Recognizer, kind: str, data: bytes) -> dict[str, Any]:
+    """What is seen and heard in a file.
+
+    Raises:
+        MediaError: it cannot be decoded.
+        ValueError: it is larger than allowed.
+    """
+    held = os.memfd_create("upload")
+    try:
+        with open(held, "wb", closefd=False) as file:
+            file.write(data)
+        path = Path(f"/proc/self/fd/{held}")
+        return _picture(recognizer, read_image(path)) if kind == "picture" else _recording(recognizer, path)
+    finally:
+        os.close(held)
+
+
+def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
+    height, width = image.shape[:2]
+    faces = recognizer.image(image)
+    crops = [whole_crop(image)] if is_whole_face(image) else recognizer.visual.still_crops(image)[1]
+    told = []
+    for i, face in enumerate(faces):
+        fields = {**face_fields(face, width, height), **estimate_fields(face.emotion)}
+        if i < min(EXPLAINED, len(crops)):
+            fields["explanation"] = _explanation(recognizer, crops[i])
+        told.append(fields)
+    scale = min(1.0, SHOWN / max(height, width))
+    shown = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    jpeg = cv2.imencode(".jpg", shown, (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
+    return {"kind": "picture", "width": width, "height": height, "picture": _text(jpeg), "faces": told}
+
+
+def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
+    with open_media(path) as media:
+        if media.has_video and media.width * media.height > min(MAX_PIXELS, VIDEO_PIXELS):
+            raise ValueError(f"the clip has {media.width} x {media.height} pixels; at most 4096 x 2304 are taken")
+        seen, heard = media.has_video, media.has_audio
+    course = recognizer.course()
+    moments: list[list[Any]] = []
+    clearest: FacePicture | None = None
+    end, cut = 0.0, False
+    for moment in recognizer.media(path):
+        if moment.time > MAX_SECONDS:
+            cut = True
+            break
+        end = moment.time
+        course.add(moment)
+        state = moment.state
+        point: list[Any] = [round(moment.time, 2), int(state.status)]
+        if state.status != EmotionStatus.NO_EVIDENCE:
+            emotion = state.emotion
+            point += [emotion.label, *(round(v, 3) for v in (emotion.confidence, emotion.valence, emotion.arousal))]
+        moments.append(point)
+        picture = recognizer.visual.picture(state.face_id) if seen and state.face_id else None
+        if picture is not None and (clearest is None or picture.emotion.confidence > clearest.emotion.confidence):
+            clearest = picture
+    summary = course.summary("upload")
+    satisfaction = summary.satisfaction
+    answer: dict[str, Any] = {
+        "kind": "recording",
+        "video": seen,
+        "audio": heard,
+        "seconds": round(end, 2),
+        "cut": cut,
+        "step": 0.5,
+        "moments": moments,
+        "coverage": round(summary.coverage, 3),
+        "text": summary.text,
+        "score": satisfaction.score,
+        "margin": satisfaction.margin,
+        "reason": satisfaction.reason,
+    }
+    if summary.coverage:
+        answer["emotion"] = estimate_fields(summary.emotion)
+    if clearest is not None:
+        answer["explanation"] = _explanation(recognizer, clearest.crop)
+    return answer
+
+
+def _explanation(recognizer: Recognizer, crop: np.ndarray) -> dict[str, str]:
+    explained = explain_face(crop, recognizer.visual.classifier.path)
+    png = cv2.imencode(".png", draw_explanation(crop, explained, 192))[1].tobytes()
+    return {"emotion": explained.emotion, "picture": _text(png)}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _without_path(reason: str) -> str:
+    """A reason without the name of the file in memory, which tells a visitor nothing."""
+    if reason.startswith("/proc/self/fd/"):
+        reason = reason.partition(": ")[2]
+    return reason or "the file cannot be decoded"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,289 @@
+"""The web page: everything the robot knows, at http://127.0.0.1:8080; the service ``correct_emotion`` keeps feedback."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from sensor_msgs.msg import Image
+
+from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEmotion, VoiceEmotion
+from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
+from emotion_perception.dashboard.archive import Archive
+from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
+from emotion_perception.dashboard.store import Store
+from emotion_perception.dashboard.uploads import Analyst
+from emotion_perception.dashboard.video import VideoConfig, VideoFeed
+from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.audio_input import AudioInput, Chunk
+from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.nodes.lifecycle import PerceptionNode, run
+from emotion_perception.nodes.parameters import dashboard_parameters
+from emotion_perception.nodes.worker import Worker
+
+FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
+ANSWER_WITHIN = 5.0  # s for interaction_node
+CHUNKS_WAITING = 500
+
+
+class DashboardNode(PerceptionNode):
+    """Feeds the web server's store, and receives pictures and sound only while they are watched or kept.
+
+    Nothing is stored, and no picture of a moment ago is held, unless ``store_corrections`` says that people consented.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("dashboard_node", dashboard_parameters(), **options)
+        self._server: DashboardServer | None = None
+        self._store = Store()
+        self._recent: RecentEvidence | None = None
+        self._corrections: Corrections | None = None
+        self._archive: Archive | None = None
+        self._painter: Worker | None = None
+        self._listener: Worker | None = None
+        self._ear: AudioInput | None = None
+        self._image_source: Any = None
+        self._waiting: Image | None = None  # a picture whose faces are still to come
+        self._faces: FaceEmotionArray | None = None
+        # It exists in every state, and refuses with the reason where the node is not active.
+        self.create_service(CorrectEmotion, "correct_emotion", self._on_correct)
+        self._start = self.create_client(StartInteraction, "interaction/start")
+        self._stop = self.create_client(StopInteraction, "interaction/stop")
+
+    def configure(self) -> None:
+        """See that the page may be served as the parameters say."""
+        told = self.parameters
+        config = told.config(ServerConfig)
+        self._store = Store()
+        folder = told["conversations_directory"]
+        self._archive = Archive(Path(folder).expanduser(), self.get_logger().warning) if folder else None
+        self._recent = self._corrections = None
+        if told["store_corrections"]:
+            if not told["corrections_directory"]:
+                raise ValueError("store_corrections is true, but corrections_directory does not say where")
+            keep = CorrectionConfig(
+                Path(told["corrections_directory"]).expanduser(),
+                told["corrections_retention_days"],
+                told["corrections_max_mb"],
+            )
+            self._recent = RecentEvidence(keep.reach_s)
+            self._corrections = Corrections(keep, self._recent, self.get_logger().warning)
+        parts = Parts(
+            self._store,
+            VideoFeed(told.config(VideoConfig, **_video_fields(told))) if told["video"] else None,
+            self._archive,
+            self._corrections,
+            Analyst() if told["uploads"] else None,
+            self._start_conversation,
+            self._stop_conversation,
+        )
+        self._server = DashboardServer(config, parts, self.get_logger().warning)
+        self.model_name = "none needed"
+
+    def activate(self) -> None:
+        """Serve and listen."""
+        self._server.start()
+        self.get_logger().info(f"the dashboard is at {self._server.url}")
+        self._painter = self.work_on(self._show)
+        self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
+        self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
+        self.subscribe_to(GroupEmotion, "group_emotion", self._on_group, "state")
+        self.subscribe_to(EmotionArc, "interaction/arc", self._on_arc, "state")
+        self.subscribe_to(DiagnosticArray, "/diagnostics", self._on_diagnostics, "diagnostics")
+        if self._recent is not None:
+            self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
+            self._listener = Worker(self._keep_sound, CHUNKS_WAITING, self.meter.drop, self._on_work_error)
+            self._ear = AudioInput(self, "audio", self._listener.submit)
+        self.every(0.25, self._follow_viewers, steady=True)
+        self.every(2.0, self._look_for_conversations, steady=True)
+
+    def deactivate(self) -> None:
+        """Serve nobody, forget what was seen."""
+        if self._server is not None:
+            self._server.stop()
+        self._ear = None
+        if self._listener is not None:
+            self._listener.stop()
+        self._listen_to_pictures(False)
+        self._waiting = self._faces = self._painter = self._listener = None
+        self._store.forget()
+        if self._recent is not None:
+            self._recent.forget()
+
+    def cleanup(self) -> None:
+        """Let go of the server."""
+        self._server = self._archive = self._corrections = self._recent = None
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """Where the page is, how many watch, whether feedback is kept."""
+        if self._server is None:
+            return {}
+        video = self._server.parts.video
+        return {
+            "url": self._server.url,
+            "viewers": str(self._server.viewers),
+            "pictures encoded": str(video.encoded if video is not None else 0),
+            "corrections": "stored, with consent" if self._corrections is not None else "off",
+        }
+
+    # --- what comes in ------------------------------------------------------------------------------------------
+
+    def _on_state(self, message: EmotionState) -> None:
+        try:
+            state = conversions.state_from_message(message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        latency = conversions.duration_to_seconds(message.latency)
+        self._store.add_state(state, state.stamp_ns + round(latency * SECOND))
+        self.meter.done(latency)
+
+    def _on_group(self, message: GroupEmotion) -> None:
+        try:
+            self._store.add_group(conversions.group_from_message(message))
+        except ConversionError as error:
+            self.reject(str(error))
+
+    def _on_arc(self, message: EmotionArc) -> None:
+        self._store.add_conversation(conversions.running_from_message(message))
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        self._store.add_health(conversions.health_from_message(message, self.get_namespace()))
+
+    def _on_voice(self, message: VoiceEmotion) -> None:
+        recent = self._recent
+        try:
+            voice = conversions.voice_from_message(message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        if recent is not None:
+            recent.add_voice(voice)
+
+    def _on_faces(self, message: FaceEmotionArray) -> None:
+        try:
+            self._store.add_faces(conversions.faces_from_message(message)[1])
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        self._faces = message
+        if self._waiting is not None and self._waiting.header.stamp == message.header.stamp:
+            self._hand_over()
+
+    def _on_image(self, message: Image) -> None:
+        """A picture waits for its own faces, at most until the next one comes, so that boxes sit where the face is."""
+        if self._waiting is not None:
+            self._hand_over()
+        self._waiting = message
+
+    def _hand_over(self) -> None:
+        if self._painter is not None:
+            self._painter.submit((self._waiting, self._faces))
+        self._waiting = None
+
+    def _show(self, seen: tuple[Image, FaceEmotionArray | None]) -> None:
+        message, face_message = seen
+        server, recent = self._server, self._recent
+        video = server.parts.video if server is not None else None
+        wanted = video is not None and video.wanted
+        if not wanted and recent is None:
+            return
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        faces, faces_ns = (), 0
+        try:
+            image = conversions.image_from_message(message)
+            if face_message is not None:
+                faces_ns, faces = conversions.faces_from_message(face_message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        if recent is not None and faces_ns == stamp_ns:
+            recent.add_faces(image, stamp_ns, faces)
+        if wanted:
+            shown = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
+            video.offer(image, stamp_ns, shown, self._store.chosen_face)
+
+    def _keep_sound(self, chunk: Chunk) -> None:
+        ear, recent = self._ear, self._recent
+        if ear is None or recent is None:
+            return
+        try:
+            sound = ear.sound(chunk)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        recent.add_sound(sound.samples, sound.sample_rate, sound.stamp_ns)
+
+    def _follow_viewers(self) -> None:
+        video = self._server.parts.video
+        self._listen_to_pictures(self._recent is not None or (video is not None and video.viewers > 0))
+
+    def _listen_to_pictures(self, wanted: bool) -> None:
+        if wanted and self._image_source is None:
+            self._image_source = self.create_subscription(
+                Image, "image_raw", self._on_image, qos.profile("image_in"), qos_overriding_options=qos.overrides()
+            )
+        elif not wanted and self._image_source is not None:
+            self.destroy_subscription(self._image_source)
+            self._image_source = self._waiting = None
+
+    def _look_for_conversations(self) -> None:
+        if self._archive is not None and self._server.viewers:
+            self._store.set_conversations(self._archive.listed())
+
+    # --- what goes out ------------------------------------------------------------------------------------------
+
+    def _on_correct(self, request: CorrectEmotion.Request, response: CorrectEmotion.Response) -> Any:
+        if self.state_label != "active":
+            response.message = f"dashboard_node is {self.state_label}, not active"
+            return response
+        if self._corrections is None:
+            response.message = "storing faces and voices was not consented to: store_corrections is false"
+            return response
+        stamp_ns = conversions.stamp_to_ns(request.stamp) or None
+        try:
+            kept = self._corrections.correct(
+                request.label, request.face_id, request.voice_id, stamp_ns, request.annotator, request.comment
+            )
+        except (ValueError, OSError) as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        response.path = kept["path"]
+        return response
+
+    def _start_conversation(self, name: str) -> str:
+        return self._ask(self._start, StartInteraction.Request(name=name))
+
+    def _stop_conversation(self) -> str:
+        return self._ask(self._stop, StopInteraction.Request())
+
+    def _ask(self, client: Any, request: Any) -> str:
+        """Call a service from the server's thread; what went wrong, or nothing."""
+        if not client.service_is_ready():
+            return "interaction_node does not run; start it with interaction:=true"
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(ANSWER_WITHIN):
+            client.remove_pending_request(future)
+            return f"interaction_node did not answer within {ANSWER_WITHIN:.0f} s"
+        answer = future.result()
+        return "" if answer.success else answer.message
+
+
+def _video_fields(told: Any) -> dict[str, Any]:
+    return {"fps": told["video_fps"], "width": told["video_width"], "quality": told["video_quality"]}
+
+
+def main() -> int:
+    """Console script ``dashboard_node``."""
+    return run(DashboardNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
