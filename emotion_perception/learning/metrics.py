@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import binom
+from scipy.stats import binom, norm
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,19 @@ class Scores:
     macro_f1: float  # over the labels present
     auc: float  # one-vs-rest ROC area, mean over the labels present
     ece: float  # expected calibration error, 15 bins
+
+
+Interval = tuple[float, float]  # lower and upper end
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Where the scores of :class:`Scores` would lie on all such data, with 95 % confidence."""
+
+    accuracy: Interval
+    uar: Interval
+    macro_f1: Interval
+    ece: Interval
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
@@ -115,19 +128,96 @@ def score(probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray 
     predicted = probabilities.argmax(1)
     closed = present[probabilities[:, present].argmax(1)]
     table = confusion_matrix(predicted, labels, classes)
-    hits = np.diag(table)[present]
-    recall = hits / table.sum(1)[present]
-    f1 = 2 * hits / np.maximum(1, table.sum(1) + table.sum(0))[present]
+    uar, macro_f1 = _recall_and_f1(table[None])
     areas = [roc_curve(probabilities[:, c], labels == c)[2] for c in present] if len(present) > 1 else [np.nan]
     return Scores(
         n=len(labels),
         accuracy=float((predicted == labels).mean()),
         accuracy_closed=float((closed == labels).mean()),
-        uar=float(recall.mean()),
-        macro_f1=float(f1.mean()),
+        uar=float(uar[0]),
+        macro_f1=float(macro_f1[0]),
         auc=float(np.mean(areas)),
         ece=calibration_bins(probabilities, labels, confidence).expected_error,
     )
+
+
+def wilson_interval(hits: int, n: int, level: float = 0.95) -> Interval:
+    """Confidence interval of a share, ``hits`` of ``n`` > 0 (Wilson 1927): sound for few cases and near 0 or 1."""
+    z = float(norm.ppf((1 + level) / 2))
+    centre = (hits + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * np.sqrt(hits * (n - hits) / n + z * z / 4)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def intervals(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    confidence: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Intervals:
+    """95 % intervals of the scores of :func:`score`, whose arguments these are; the same seed gives the same ones.
+
+    Accuracy's is Wilson's; the others are bootstrapped over the cases (Efron 1979). The calibration error of a resample
+    is biased upwards as that of any finite sample, so its interval is the basic one, which takes the bias back, and
+    begins at 0 where perfect confidence could have scored as badly by chance. Cases count as independent: several by
+    one speaker make the truth wider than this.
+    """
+    n, classes, bins = len(labels), probabilities.shape[1], 15
+    predicted = probabilities.argmax(1)
+    hits = predicted == labels
+    confidence = probabilities.max(1) if confidence is None else confidence
+    cell, gap = labels * classes + predicted, confidence - hits
+    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    rng = np.random.default_rng(seed)
+    drawn: list[np.ndarray] = []
+    rows = max(1, 4_000_000 // n)  # resamples at once: some 100 MB
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        cases = rng.integers(0, n, (count, n))
+        row = np.arange(count)[:, None]
+        tables = np.bincount((cell[cases] + row * classes**2).ravel(), minlength=count * classes**2)
+        gaps = np.bincount((which[cases] + row * bins).ravel(), gap[cases].ravel(), count * bins)
+        uar, macro_f1 = _recall_and_f1(tables.reshape(count, classes, classes))
+        drawn.append(np.stack([uar, macro_f1, np.abs(gaps.reshape(count, bins)).sum(1) / n]))
+    low, high = np.quantile(np.concatenate(drawn, axis=1), [0.025, 0.975], axis=1)
+    ece = calibration_bins(probabilities, labels, confidence, bins).expected_error
+    deviation = np.sqrt(np.bincount(which, confidence * (1 - confidence), bins))  # of a bin's hits, were it perfect
+    perfect = np.abs(rng.normal(size=(resamples, bins)) * deviation).sum(1) / n
+    lower = 0.0 if ece <= np.quantile(perfect, 0.975) else max(0.0, float(2 * ece - high[2]))
+    return Intervals(
+        accuracy=wilson_interval(int(hits.sum()), n),
+        uar=(float(low[0]), float(high[0])),
+        macro_f1=(float(low[1]), float(high[1])),
+        ece=(lower, max(lower, float(2 * ece - low[2]))),
+    )
+
+
+def _recall_and_f1(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unweighted average recall and macro F1 ``(R,)`` of confusion matrices ``(R, K, K)``, over the labels in each."""
+    hits, support, predicted = np.diagonal(tables, axis1=1, axis2=2), tables.sum(2), tables.sum(1)
+    present = support > 0
+    recall = np.where(present, hits / np.maximum(1, support), 0)
+    f1 = np.where(present, 2 * hits / np.maximum(1, support + predicted), 0)
+    return recall.sum(1) / present.sum(1), f1.sum(1) / present.sum(1)
+
+
+def risk_coverage(correct: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What abstaining gains (El-Yaniv & Wiener 2010): share of the cases answered, and accuracy on those, surest first.
+
+    Cases of equal confidence are answered together.
+
+    Args:
+        correct: ``(N,)`` bool, N > 0.
+        confidence: ``(N,)``.
+
+    Returns:
+        Shares, rising to 1, and accuracies, both ``(M,)`` for M different confidences.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(confidence[order])), len(order) - 1)
+    answered = last_of_tie + 1
+    return answered / len(order), np.cumsum(correct[order])[last_of_tie] / answered
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from emotion_perception.learning import metrics
-from emotion_perception.learning.report import write_report
 
 
 @pytest.fixture
@@ -88,24 +85,73 @@ def test_mcnemar_needs_the_same_cases():
         metrics.mcnemar(np.ones(3), np.ones(4))
 
 
+def test_wilsons_interval_is_the_published_one():
+    # Newcombe (1998), table I, method 3.
+    assert metrics.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert metrics.wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert metrics.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert metrics.wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+def _draw(rng: np.random.Generator, n: int, sureness: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cases whose labels follow softmax(logits); the classifier says softmax(sureness * logits)."""
+    logits = rng.normal(size=(n, 5)) * 1.5
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = (rng.random((n, 1)) > true.cumsum(1)).sum(1).clip(0, 4)
+    said = np.exp(sureness * logits)
+    return said / said.sum(1, keepdims=True), labels
+
+
+@pytest.mark.parametrize("sureness", [1.0, 1.4])
+def test_intervals_hold_the_scores_of_all_such_data_as_often_as_they_say(sureness):
+    rng = np.random.default_rng(5)
+    everything = metrics.score(*_draw(rng, 300_000, sureness))
+    found = {"accuracy": 0, "uar": 0, "macro_f1": 0, "ece": 0}
+    for seed in range(60):
+        ends = metrics.intervals(*_draw(rng, 500, sureness), resamples=200, seed=seed)
+        for name in found:
+            low, high = getattr(ends, name)
+            assert 0 <= low <= high <= 1
+            found[name] += low <= getattr(everything, name) <= high
+    assert min(found.values()) >= 50  # 57 are expected of 95 %; fewer than 50 by chance once in a thousand
+
+
+def test_intervals_narrow_with_the_number_of_cases_and_repeat():
+    rng = np.random.default_rng(2)
+    few, many = (metrics.intervals(*_draw(rng, n, 1.4)) for n in (200, 5000))
+    for name in ("accuracy", "uar", "macro_f1", "ece"):
+        assert np.ptp(getattr(many, name)) < 0.4 * np.ptp(getattr(few, name))
+    cases = _draw(rng, 300, 1.0)
+    assert metrics.intervals(*cases) == metrics.intervals(*cases)
+    assert metrics.intervals(*cases) != metrics.intervals(*cases, seed=1)
+
+
+def test_many_cases_are_resampled_in_parts():
+    ends = metrics.intervals(*_draw(np.random.default_rng(1), 60_000, 1.0), resamples=150)  # 66 at once
+    low, high = ends.macro_f1
+    assert 0.006 < high - low < 0.011  # four standard errors of a share of 60,000
+
+
+def test_stated_confidence_is_what_intervals_are_of():
+    probabilities, labels = np.tile([0.8, 0.2], (400, 1)), np.array([0] * 200 + [1] * 200)
+    assert metrics.intervals(probabilities, labels).ece == pytest.approx((0.25, 0.35), abs=0.02)
+    assert metrics.intervals(probabilities, labels, np.full(400, 0.5)).ece[0] == 0
+
+
+def test_one_case_has_the_widest_interval():
+    ends = metrics.intervals(np.eye(8)[[2]], np.array([2]))
+    assert ends.accuracy == pytest.approx((0.2065, 1.0), abs=1e-3)
+    assert ends.uar == (1.0, 1.0)
+
+
+def test_abstaining_from_what_is_unsure_gains_accuracy():
+    confidence = np.array([0.9, 0.5, 0.7, 0.7, 0.3])
+    correct = np.array([True, False, True, False, False])
+    answered, accuracy = metrics.risk_coverage(correct, confidence)
+    assert answered.tolist() == [0.2, 0.6, 0.8, 1.0]  # equally sure ones together
+    assert accuracy == pytest.approx([1, 2 / 3, 0.5, 0.4])
+
+
 def test_nothing_to_score_is_said():
     with pytest.raises(ValueError, match="nothing to score"):
         metrics.score(np.empty((0, 8)), np.empty(0, dtype=int))
-
-
-def test_report_writes_every_file_and_valid_json(tmp_path, cases):
-    probabilities, labels = cases
-    summary = write_report(tmp_path / "out", "test", probabilities, labels, extra={"seconds": 1.0})
-    names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {
-        "report.json", "classification_report.txt", "confusion_matrix.png", "roc.png", "calibration.png",
-    }  # fmt: skip
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["accuracy"] == summary["accuracy"] and np.sum(report["confusion_matrix"]) == 400
-    assert {"n", "accuracy", "accuracy_closed", "uar", "macro_f1", "auc", "ece", "seconds"} <= set(summary)
-
-
-def test_report_of_a_single_label_has_no_auc_but_is_json(tmp_path):
-    summary = write_report(tmp_path, "one label", np.eye(8)[[2, 2, 3]] * 0.9 + 0.0125, np.array([2, 2, 2]))
-    assert summary["auc"] is None
-    json.loads((tmp_path / "report.json").read_text(), parse_constant=lambda name: pytest.fail(name))
