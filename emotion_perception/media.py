@@ -23,6 +23,8 @@ import numpy as np
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from emotion_perception.recordings import Recording
+
 FALLBACK_FPS = 25.0  # where neither the container nor the codec says
 STILL_FPS = 10.0  # rate at which `MediaFile.loop` repeats a still image
 MAX_AUDIO_BLOCK_S = (
@@ -31,6 +33,7 @@ MAX_AUDIO_BLOCK_S = (
 AUDIO_JITTER_S = 0.02  # stamps this near the sample count are rounding (FLV counts milliseconds), not gaps
 MAX_GAP_S = 600.0  # no stream pauses longer
 DEMUX_ATTEMPTS = 8  # breaks in a container after which the rest is given up
+RECORDING_SUFFIXES = (".mcap", ".db3")
 STREAM_KINDS = ("video", "audio")
 # Demuxers that take any text for a picture, or whose files point at other files.
 REFUSED_FORMATS = {"tty", "hls", "dash", "concat", "sdp", "applehttp"}
@@ -151,21 +154,13 @@ class MediaFile:
                 stream.close()
 
     def _loop(self) -> Generator[MediaItem, None, None]:
-        offset = 0.0
         if self.is_image:
             frame = MediaFrame(0.0, read_image(self.path))
             count = 0
             while True:
                 yield replace(frame, time=count / STILL_FPS)
                 count += 1
-        while True:
-            end = 0.0
-            for item in self._read():
-                end = max(end, item.end if isinstance(item, MediaAudio) else item.time + 1 / self.fps)
-                yield replace(item, time=item.time + offset)
-            if end <= 0.0:
-                raise MediaError(f"{self.path}: nothing in it can be decoded any more")
-            offset += end
+        yield from repeated(self._read, 1 / (self.fps or FALLBACK_FPS), self.path)
 
     def _probe(self) -> None:
         """Find the streams and decode the first frame of each: what is promised here can be read."""
@@ -256,13 +251,48 @@ class MediaFile:
                         clock += len(block) / rate
 
 
-def open_media(path: str | Path) -> MediaFile:
-    """Open a local video, audio or image file; use as a context manager.
+def repeated(
+    read: Callable[[], Iterator[MediaItem]], frame_period: float, path: Path
+) -> Generator[MediaItem, None, None]:
+    """One pass after the other, times going on; ``frame_period`` is how long a last frame is shown, s.
+
+    Raises:
+        MediaError: a pass gave nothing.
+    """
+    offset = 0.0
+    while True:
+        end = 0.0
+        for item in read():
+            end = max(end, item.end if isinstance(item, MediaAudio) else item.time + frame_period)
+            yield replace(item, time=item.time + offset)
+        if end <= 0.0:
+            raise MediaError(f"{path}: nothing in it can be decoded any more")
+        offset += end
+
+
+def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "") -> MediaFile | Recording:
+    """Open a local video, audio or image file, or a rosbag2 recording; use as a context manager.
+
+    Args:
+        path: a file, or a recording's folder.
+        image_topic, audio_topic: what of a recording is read; empty: found by type.
 
     Raises:
         MediaError: missing, a directory, empty, not readable, corrupt, or nothing in it can be decoded.
     """
+    if is_recording(path):
+        from emotion_perception.recordings import Recording  # it builds on this module; films need no rosbags
+
+        return Recording(path, image_topic, audio_topic)
+    if image_topic or audio_topic:
+        raise MediaError(f"{path}: only a recording (.mcap, .db3, or its folder) has topics")
     return MediaFile(_checked(path))
+
+
+def is_recording(path: str | Path) -> bool:
+    """Whether a path is a rosbag2 recording: its folder, or one of its files."""
+    path = Path(path)
+    return path.suffix.lower() in RECORDING_SUFFIXES or (path / "metadata.yaml").is_file()
 
 
 def read_image(path: str | Path) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Sources by name, and playing a file as if it were live: what ``media_source_node`` and the demo are fed by.
 
-A source is a path to a video, audio or image file, or ``webcam``, ``webcam:1``, ``webcam:/dev/video2`` (with the
-default microphone where there is one), or ``microphone``, ``microphone:NAME``.
+A source is a path to a video, audio or image file or to a rosbag2 recording, or ``webcam``, ``webcam:1``,
+``webcam:/dev/video2`` (with the default microphone where there is one), or ``microphone``, ``microphone:NAME``.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 
 from emotion_perception.live import Microphone, Webcam
 from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem, open_media
+
+if TYPE_CHECKING:
+    from emotion_perception.recordings import Recording
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Source:
     """
 
     description: str
-    devices: tuple[MediaFile | Webcam | Microphone, ...]
+    devices: tuple[MediaFile | Recording | Webcam | Microphone, ...]
     live: bool
     has_video: bool
     has_audio: bool
@@ -62,7 +66,8 @@ def open_source(name: str, width: int = 640, height: int = 480, fps: float = 30.
         except MediaError as error:
             return Source(name, (camera,), live=True, has_video=True, has_audio=False, note=f"without sound: {error}")
     file = open_media(name)
-    return Source(name, (file,), live=False, has_video=file.has_video, has_audio=file.has_audio)
+    note = getattr(file, "note", "")  # a recording's: which topics were chosen
+    return Source(name, (file,), live=False, has_video=file.has_video, has_audio=file.has_audio, note=note)
 
 
 def check_source(name: str) -> None:

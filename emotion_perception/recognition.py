@@ -115,8 +115,10 @@ class Recognizer:
         crops = [whole_crop(image)] if is_whole_face(image) else self.visual.still_crops(image)[1]
         return (crops[0], explain_face(crops[0], self.visual.classifier.path, emotion)) if crops else None
 
-    def media(self, path: Path) -> Iterator[Moment]:
-        """The state every ``step`` seconds of a video or sound file, and once at its end.
+    def media(self, path: Path, image_topic: str = "", audio_topic: str = "") -> Iterator[Moment]:
+        """The state every ``step`` seconds of a video, sound file or rosbag2 recording, and once at its end.
+
+        A recording's topics are found by their types where they are not named.
 
         Raises:
             MediaError: the file cannot be read.
@@ -124,7 +126,7 @@ class Recognizer:
         fusion = EmotionFusion(self._fusion_config)
         faces: tuple[FaceObservation, ...] = ()
         end, due, next_frame = 0.0, self._step, 0.0
-        with open_media(path) as media:
+        with open_media(path, image_topic, audio_topic) as media:
             if media.has_video:
                 self.visual.reset()
             if media.has_audio:

@@ -1,4 +1,5 @@
-"""``emotion-recognize``: emotions in pictures, videos and sound files, as JSON lines. No ROS needed."""
+"""``emotion-recognize``: emotions in pictures, videos, sound files and rosbag2 recordings, as JSON lines.
+No ROS needed."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ EPILOG = """examples:
   emotion-recognize portrait.jpg                  # a line per face
   emotion-recognize interview.mp4                 # a line per second: face and voice together
   emotion-recognize call.wav --step 0.5           # a line every half second
+  emotion-recognize recording.mcap                # a rosbag2 recording: its camera and microphone, found by type
+  emotion-recognize bag/ --image-topic /head/image_raw/compressed    # or named
   emotion-recognize talk.mp4 --report talk.html   # and a page with the emotional arc for people
   emotion-recognize portrait.jpg --explain why.png --emotion angry   # which parts of the face spoke for it
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
@@ -34,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video or sound file")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video, sound file or rosbag2")
     parser.add_argument("--step", type=float, default=1.0, help="seconds between two lines of a recording (1.0)")
     parser.add_argument("--fps", type=float, default=10.0, help="pictures of a video looked at per second (10)")
     parser.add_argument(
@@ -46,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--explain", type=Path, metavar="PNG", help="also draw where in one picture's largest face the emotion is seen"
     )
+    parser.add_argument("--image-topic", default="", help="camera topic of a recording (default: found by type)")
+    parser.add_argument("--audio-topic", default="", help="microphone topic of a recording (default: found by type)")
     parser.add_argument("--emotion", help="the emotion to explain (default: the likeliest)")
     return parser
 
@@ -68,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     for path in args.paths:
         try:
-            _recognize(recognizer, path, args.report)
+            _recognize(recognizer, path, args.report, (args.image_topic, args.audio_topic))
             if args.explain:
                 _explain(recognizer, path, args.explain, args.emotion)
         except MediaError as error:
@@ -86,14 +91,16 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
+def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str]) -> None:
     from tqdm import tqdm
 
     from emotion_perception.media import MediaError, open_media, read_image
     from emotion_perception.types import EmotionStatus
 
-    with open_media(path) as media:
+    with open_media(path, *topics) as media:
         is_image = media.is_image
+        if note := getattr(media, "note", ""):
+            print(f"emotion-recognize: {path}: {note}", file=sys.stderr)
     if is_image:
         if report:
             raise MediaError(f"{path} is a picture; --report is about a video or sound file")
@@ -105,7 +112,7 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None) -> None:
         return
     course = recognizer.course() if report else None
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for moment in recognizer.media(path):
+        for moment in recognizer.media(path, *topics):
             bar.total = moment.duration and round(moment.duration, 1)
             bar.update(round(moment.time - bar.n, 3))
             state = moment.state

@@ -2,7 +2,7 @@
 
 Nothing of a foreign package is imported to read its messages: they are read by their fields. That is also how
 :func:`message_class` tells the two incompatible packages named ``audio_common_msgs`` apart (ros-drivers', mgonzs13's).
-Only :class:`~emotion_perception.nodes.conversions.ConversionError` leaves the readers, whatever the message holds.
+Only :class:`~emotion_perception.nodes.sensor_messages.ConversionError` leaves the readers, whatever the message holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion_perception.nodes.conversions import SECOND, ConversionError, audio_from_message, stamp_to_ns
+from emotion_perception.nodes.sensor_messages import SECOND, ConversionError, audio_from_message, stamp_to_ns
 
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; beyond them it is a broken header, not sound
 MAX_CHANNELS = 1024
@@ -153,7 +153,7 @@ def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound
     """``emotion_msgs/AudioChunk``; ``form`` is not asked: the message tells all.
 
     Raises:
-        ConversionError: see :func:`~emotion_perception.nodes.conversions.audio_from_message`.
+        ConversionError: see :func:`~emotion_perception.nodes.sensor_messages.audio_from_message`.
     """
     samples, rate, stamp_ns = audio_from_message(message)
     return Sound(samples, rate, stamp_ns, message.header.frame_id)

@@ -1,0 +1,174 @@
+"""Pictures and sound out of messages, by their fields: of ``rclpy`` and of ``rosbags`` alike. No ROS needed.
+
+Only :class:`ConversionError` leaves this module, whatever the message holds; its text says what was wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+SECOND = 1_000_000_000  # ns
+MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
+
+
+class ConversionError(ValueError):
+    """A message that cannot be used; the text says what was wrong with it."""
+
+
+def stamp_to_ns(stamp: Any) -> int:
+    """Nanoseconds since the clock's epoch."""
+    return int(stamp.sec * SECOND + stamp.nanosec)
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+_Converter = Callable[[np.ndarray], np.ndarray]
+
+
+def _keep(image: np.ndarray) -> np.ndarray:
+    return image
+
+
+def _recolour(code: str) -> _Converter:
+    def convert(image: np.ndarray) -> np.ndarray:
+        import cv2  # here, so that nodes without pictures do not carry OpenCV in their memory
+
+        try:
+            return cv2.cvtColor(image, getattr(cv2, code))
+        except cv2.error as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ConversionError(f"cannot convert a {image.shape} image by {code}: {reason}") from error
+
+    return convert
+
+
+# encoding: channels, and how to make bgr8 or mono8 of it. OpenCV names a Bayer pattern by its second row, ROS by its
+# first: rggb is OpenCV's "BG".
+_EIGHT_BIT: dict[str, tuple[int, _Converter]] = {
+    "bgr8": (3, _keep),
+    "8UC3": (3, _keep),
+    "rgb8": (3, _recolour("COLOR_RGB2BGR")),
+    "bgra8": (4, _recolour("COLOR_BGRA2BGR")),
+    "8UC4": (4, _recolour("COLOR_BGRA2BGR")),
+    "rgba8": (4, _recolour("COLOR_RGBA2BGR")),
+    "mono8": (1, _keep),
+    "8UC1": (1, _keep),
+    "yuv422": (2, _recolour("COLOR_YUV2BGR_UYVY")),
+    "uyvy": (2, _recolour("COLOR_YUV2BGR_UYVY")),
+    "yuv422_yuy2": (2, _recolour("COLOR_YUV2BGR_YUY2")),
+    "yuyv": (2, _recolour("COLOR_YUV2BGR_YUY2")),
+    "bayer_rggb8": (1, _recolour("COLOR_BayerBG2BGR")),
+    "bayer_bggr8": (1, _recolour("COLOR_BayerRG2BGR")),
+    "bayer_gbrg8": (1, _recolour("COLOR_BayerGR2BGR")),
+    "bayer_grbg8": (1, _recolour("COLOR_BayerGB2BGR")),
+}
+_SIXTEEN_BIT: dict[str, tuple[int, _Converter]] = {
+    "mono16": (1, _keep),
+    "bgr16": (3, _keep),
+    "rgb16": (3, _recolour("COLOR_RGB2BGR")),
+    "bayer_rggb16": (1, _recolour("COLOR_BayerBG2BGR")),
+    "bayer_bggr16": (1, _recolour("COLOR_BayerRG2BGR")),
+    "bayer_gbrg16": (1, _recolour("COLOR_BayerGR2BGR")),
+    "bayer_grbg16": (1, _recolour("COLOR_BayerGB2BGR")),
+}
+IMAGE_ENCODINGS: tuple[str, ...] = (*_EIGHT_BIT, *_SIXTEEN_BIT, "nv21")
+
+
+def image_from_message(message: Any) -> np.ndarray:
+    """Pixels of a raw image: uint8 ``(H, W, 3)`` bgr, or ``(H, W)`` grey for the mono encodings.
+
+    bgr8 and mono8 are returned as a read-only view of the message's own memory: nothing is copied.
+
+    Raises:
+        ConversionError: unknown encoding, no pixels, a step shorter than a row, or fewer bytes than the header says.
+    """
+    encoding, height, width = message.encoding, message.height, message.width
+    if height == 0 or width == 0:
+        raise ConversionError(f"image has no pixels ({width}x{height})")
+    if height * width > MAX_PIXELS:
+        raise ConversionError(f"image is said to be {width}x{height} pixels, more than any camera gives")
+    if encoding in _EIGHT_BIT:
+        (channels, convert), size = _EIGHT_BIT[encoding], 1
+    elif encoding in _SIXTEEN_BIT:
+        (channels, convert), size = _SIXTEEN_BIT[encoding], 2
+    elif encoding == "nv21":
+        return _nv21(message)
+    else:
+        raise ConversionError(f"unknown image encoding {encoding!r}; known: {', '.join(IMAGE_ENCODINGS)}")
+    rows = _rows(message, height, width * channels * size)
+    if size == 2:
+        wide = np.ascontiguousarray(rows).view(">u2" if message.is_bigendian else "<u2")
+        rows = (wide >> 8).astype(np.uint8)
+    image = rows.reshape(height, width) if channels == 1 else rows.reshape(height, width, channels)
+    return convert(image)
+
+
+def _rows(message: Any, height: int, row_bytes: int) -> np.ndarray:
+    """The image's rows without their padding, uint8 ``(height, row_bytes)``."""
+    step = message.step
+    if step < row_bytes:
+        raise ConversionError(
+            f"image step is {step} bytes, a row of {message.width} {message.encoding} pixels needs {row_bytes}"
+        )
+    needed = (height - 1) * step + row_bytes
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    data.flags.writeable = False
+    if data.size < needed:
+        raise ConversionError(
+            f"image data is {data.size} bytes, {message.width}x{height} {message.encoding} needs {needed}"
+        )
+    if step == row_bytes:
+        return data[:needed].reshape(height, row_bytes)
+    return np.lib.stride_tricks.as_strided(data, (height, row_bytes), (step, 1), writeable=False)
+
+
+def _nv21(message: Any) -> np.ndarray:
+    height, width = message.height, message.width
+    if height % 2 or width % 2:
+        raise ConversionError(f"nv21 needs an even size, got {width}x{height}")
+    return _recolour("COLOR_YUV2BGR_NV21")(_rows(message, height * 3 // 2, width))
+
+
+def image_from_compressed(message: Any) -> np.ndarray:
+    """Pixels of a JPEG or PNG image, uint8 ``(H, W, 3)`` bgr.
+
+    Raises:
+        ConversionError: the bytes are no picture that OpenCV can read.
+    """
+    import cv2
+
+    data = np.frombuffer(message.data, dtype=np.uint8)
+    if data.size == 0:
+        raise ConversionError("compressed image is empty")
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise ConversionError(f"compressed image ({message.format!r}) cannot be decoded: {error}") from error
+    if image is None:
+        raise ConversionError(f"compressed image ({message.format!r}, {data.size} bytes) cannot be decoded")
+    return image
+
+
+# --- sound --------------------------------------------------------------------------------------------------------
+
+
+def audio_from_message(message: Any) -> tuple[np.ndarray, int, int]:
+    """Samples int16 ``(T, channels)``, sample rate in Hz, and the stamp of the first sample in ns.
+
+    Raises:
+        ConversionError: no channels, no rate, no samples, or samples that do not fill the channels evenly.
+    """
+    channels, rate = message.channels, message.sample_rate
+    samples = np.frombuffer(message.samples, dtype=np.int16)
+    if channels == 0:
+        raise ConversionError("audio chunk says it has 0 channels")
+    if not 1000 <= rate <= 768_000:
+        raise ConversionError(f"audio chunk has a sample rate of {rate} Hz")
+    if samples.size == 0:
+        raise ConversionError("audio chunk is empty")
+    if samples.size % channels:
+        raise ConversionError(f"audio chunk has {samples.size} samples for {channels} channels")
+    return samples.reshape(-1, channels), int(rate), stamp_to_ns(message.header.stamp)
