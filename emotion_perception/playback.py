@@ -44,8 +44,16 @@ class Source:
             device.close()
 
 
-def open_source(name: str, width: int = 640, height: int = 480, fps: float = 30.0, webcam_sound: bool = True) -> Source:
-    """Open a source by its name; size and rate are wishes to a webcam.
+def open_source(
+    name: str,
+    width: int = 640,
+    height: int = 480,
+    fps: float = 30.0,
+    webcam_sound: bool = True,
+    image_topic: str = "",
+    audio_topic: str = "",
+) -> Source:
+    """Open a source by its name; size and rate are wishes to a webcam, topics are a recording's (empty: by type).
 
     Raises:
         MediaError: it cannot be read; one line that says why.
@@ -65,7 +73,7 @@ def open_source(name: str, width: int = 640, height: int = 480, fps: float = 30.
             return Source(name, (camera, Microphone()), live=True, has_video=True, has_audio=True)
         except MediaError as error:
             return Source(name, (camera,), live=True, has_video=True, has_audio=False, note=f"without sound: {error}")
-    file = open_media(name)
+    file = open_media(name, image_topic, audio_topic)
     note = getattr(file, "note", "")  # a recording's: which topics were chosen
     return Source(name, (file,), live=False, has_video=file.has_video, has_audio=file.has_audio, note=note)
 

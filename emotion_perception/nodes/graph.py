@@ -26,7 +26,8 @@ CONTAINER = "node_container"  # the executable that runs several nodes
 ARGUMENTS: dict[str, Argument] = {
     "source": Argument(
         "",
-        "What media_source_node plays: a video, audio or image file, webcam, webcam:N, microphone. "
+        "What media_source_node plays: a video, audio or image file, a rosbag2 recording (with use_sim_time in its own "
+        "time, /clock included), webcam, webcam:N, microphone. "
         "Empty: the robot's own drivers publish image and audio, and media_source_node is not started.",
     ),
     "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
@@ -166,8 +167,16 @@ def graph_nodes(
         nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
     return tuple(nodes)
 
+        if values["use_sim_time"] == "true" and _is_recording(values["source"]):
+            extra.setdefault("replay", "recorded")
 
 def _default_config() -> Any:
     from emotion_perception.resources import config_path
+
+def _is_recording(source: str) -> bool:
+    from emotion_perception.media import is_recording  # here: it comes with OpenCV and PyAV
+
+    return is_recording(source)
+
 
     return config_path("robot.yaml")

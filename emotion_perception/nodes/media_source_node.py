@@ -1,25 +1,31 @@
-"""Publishes a file, a webcam or a microphone as ``image_raw`` and ``audio``, for robots and desks without drivers."""
+"""Publishes a film, a recording, a webcam or a microphone as ``image_raw`` and ``audio``."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem
+from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem, is_recording
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
 from emotion_perception.nodes.parameters import MEDIA_SOURCE
 from emotion_perception.playback import Source, due_time, open_source, paced
 
+if TYPE_CHECKING:
+    from emotion_perception.recordings import Recording
+
 EXIT_NO_INPUT = 66  # EX_NOINPUT of sysexits.h: the source cannot be read
 LEAD_IN = 0.05  # s between the decision to play and the first frame
+CLOCK_PERIOD = 0.01  # s of wall time between two messages on /clock
 RETRY = 2.0  # s before a live device that stopped is opened again
 
 
@@ -27,7 +33,8 @@ class MediaSourceNode(PerceptionNode):
     """Plays one source.
 
     Stamps are capture times: a live device's own, or media time counted from the ROS time at which the file began;
-    sound and picture share that one beginning, so they are as far apart as in the file.
+    sound and picture share that one beginning, so they are as far apart as in the file. A recording can be replayed
+    under its own stamps; ``/clock`` then comes from here, and a loop sets it back, as ``ros2 bag play --loop`` does.
     """
 
     expected_problems = (*PerceptionNode.expected_problems, MediaError)
@@ -37,6 +44,7 @@ class MediaSourceNode(PerceptionNode):
         self._source: Source | None = None
         self._images = None
         self._audio = None
+        self._time_out = None
         self._threads: list[threading.Thread] = []
         self._stop_playing = threading.Event()
         self._media_time = 0.0
@@ -50,10 +58,13 @@ class MediaSourceNode(PerceptionNode):
                 self.end_process(EXIT_NO_INPUT)
             raise
         if self._source.note:
-            self.get_logger().warning(self._source.note)
+            tell = self.get_logger().warning if self._source.live else self.get_logger().info
+            tell(self._source.note)
         # Both, whatever the source holds: a topic that stays silent is easier to understand than one that is missing.
         self._images = self.publish_to(Image, "image_raw", "image_out")
         self._audio = self.publish_to(AudioChunk, "audio", "audio_out")
+        if self._replays:
+            self._time_out = self.publish_to(Clock, "/clock", "clock")
         self.model_name = self._source.description
 
     def activate(self) -> None:
@@ -61,6 +72,8 @@ class MediaSourceNode(PerceptionNode):
         self._stop_playing = threading.Event()
         if self._source.live:
             jobs = [lambda device=device: self._play_live(device) for device in self._source.devices]
+        elif self._replays:
+            jobs = [lambda: self._replay(self._source.devices[0])]
         else:
             jobs = [lambda: self._play_file(self._source.devices[0])]
         self._threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
@@ -79,7 +92,7 @@ class MediaSourceNode(PerceptionNode):
         """Give the file or the devices back."""
         if self._source is not None:
             self._source.close()
-        self._source = self._images = self._audio = None
+        self._source = self._images = self._audio = self._time_out = None
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Where in the media we are."""
@@ -92,7 +105,14 @@ class MediaSourceNode(PerceptionNode):
             self.parameters["height"],
             self.parameters["fps"],
             self.parameters["webcam_sound"],
+            self.parameters["recorded_image_topic"],
+            self.parameters["recorded_audio_topic"],
         )
+
+    @property
+    def _replays(self) -> bool:
+        """Whether a recording is played in its own time."""
+        return self.parameters["replay"] == "recorded" and is_recording(self.parameters["source"])
 
     def _play_file(self, file: MediaFile) -> None:
         self._wait_for_listeners()
@@ -116,6 +136,42 @@ class MediaSourceNode(PerceptionNode):
             wait_until(length)
         if not self._stop_playing.is_set():
             self._end(f"{file.path.name}: played to the end ({self._media_time:.1f} s)")
+
+    def _replay(self, recording: Recording) -> None:
+        """A recording in its own time, from the start to the end, and again if it is to loop."""
+        self._wait_for_listeners()
+        length, rate = self.parameters["duration"], self.parameters["rate"]
+        end_of_play = time.monotonic() + LEAD_IN + (length / rate if length > 0 else math.inf)
+        while True:
+            began = time.monotonic() + LEAD_IN
+            if not self._play_round(recording, began, rate, end_of_play):
+                return
+            if time.monotonic() >= end_of_play or not (self.parameters["loop"] or length > 0):
+                break
+        self._end(f"{recording.path.name}: played to the end ({self._media_time:.1f} s)")
+        while not self._stop_playing.wait(CLOCK_PERIOD):  # time goes on, so that what was seen grows old
+            self._tell_time(recording.start_ns, (time.monotonic() - began) * rate)
+
+    def _play_round(self, recording: Recording, began: float, rate: float, end_of_play: float) -> bool:
+        """One pass; whether to go on after it."""
+
+        def wait_until(media_time: float) -> float | None:
+            due = began + media_time / rate
+            while (now := time.monotonic()) < due:
+                self._tell_time(recording.start_ns, (now - began) * rate)
+                if self._stop_playing.wait(min(CLOCK_PERIOD, due - now)):
+                    return None
+            self._tell_time(recording.start_ns, max(media_time, (now - began) * rate))  # never behind what comes next
+            return None if self._stop_playing.is_set() or now >= end_of_play else now - due
+
+        for item in paced(recording.read(), wait_until, self.meter.drop):
+            self._media_time = item.time
+            self._publish(item, recording.start_ns + round(item.time * conversions.SECOND))
+            self.meter.done(max(0.0, time.monotonic() - began - due_time(item) / rate))
+        return not self._stop_playing.is_set()
+
+    def _tell_time(self, start_ns: int, media_time: float) -> None:
+        self._time_out.publish(Clock(clock=conversions.ns_to_stamp(start_ns + round(media_time * conversions.SECOND))))
 
     def _still(self, file: MediaFile) -> Iterator[MediaItem]:
         image = next(file.read()).image

@@ -148,8 +148,18 @@ COMMON = (
 
 
 MEDIA_SOURCE = (
-    Parameter("source", "", "A video, audio or image file, webcam, webcam:N, or microphone."),
+    Parameter("source", "", "A video, audio or image file, a rosbag2 recording, webcam, webcam:N, or microphone."),
     Parameter("loop", False, "Play a file again and again; stamps go on."),
+    Parameter(
+        "replay",
+        "now",
+        "In what time a recording plays. now: as if it were captured now; recorded: under its own stamps and with "
+        "/clock, for use_sim_time; a loop then sets the clock back.",
+        choices=("now", "recorded"),
+    ),
+    Parameter("rate", 1.0, "How many times as fast as it was, with replay: recorded.", low=0.1, high=100.0),
+    Parameter("recorded_image_topic", "", "Camera topic of a recording; empty: found by type."),
+    Parameter("recorded_audio_topic", "", "Microphone topic of a recording; empty: found by type."),
     Parameter(
         "duration",
         0.0,

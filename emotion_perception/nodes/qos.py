@@ -31,6 +31,7 @@ PROFILES: dict[str, QoSProfile] = {
     "markers": _profile(_RELIABLE, _VOLATILE, 10),  # /emotion/markers: a DELETE that is lost leaves a label hanging
     "tracked": _profile(_RELIABLE, _VOLATILE, 1),  # ROS4HRI's lists of ids; a lost one leaves a face without topics
     "switch": _profile(_RELIABLE, _VOLATILE, 1),  # /robot_speaking
+    "clock": _profile(_RELIABLE, _VOLATILE, 10),  # /clock of a replay; hears whoever asks for best-effort, too
     "diagnostics": _profile(_RELIABLE, _VOLATILE, 10),
 }
 
