@@ -11,6 +11,7 @@ NODES = (
     "fusion_node",
     "interaction_node",
     "overlay_node",
+    "dashboard_node",
     "ros4hri_node",
     "node_container",
 )
@@ -34,7 +35,7 @@ setup(
     maintainer_email="maintainers@emotion-perception.example",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.dashboard": ["static/*"]},
     # What the package needs is in package.xml (rosdep) and requirements.in (PyPI); nothing is fetched at build time.
     install_requires=["setuptools"],
     zip_safe=False,

@@ -38,6 +38,7 @@ ARGUMENTS: dict[str, Argument] = {
     "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
     "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, their arc and reports.", TRUE_FALSE),
+    "dashboard": Argument("false", "Start dashboard_node: the web page, at http://127.0.0.1:8080.", TRUE_FALSE),
     "ros4hri": Argument(
         "false",
         "Start ros4hri_node: expressions of the faces that a ROS4HRI detector tracks; needs hri_msgs.",
@@ -158,6 +159,8 @@ def graph_nodes(
     ]
     if values["interaction"] == "true":
         nodes.append(node("interaction_node"))
+    if values["dashboard"] == "true":
+        nodes.append(node("dashboard_node", "image_topic", "audio_topic"))
     if values["ros4hri"] == "true":
         nodes.append(node("ros4hri_node"))
     if values["overlay"] == "true":

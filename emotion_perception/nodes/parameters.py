@@ -237,6 +237,42 @@ _VISUAL = (
         "raw: sensor_msgs/Image on image_raw; compressed: sensor_msgs/CompressedImage on image_raw/compressed.",
         choices=("raw", "compressed"),
     ),
+_DASHBOARD = (
+    Parameter("address", "127.0.0.1", "Address to listen on; anything but loopback needs a token."),
+    Parameter("port", 8080, "Port to listen on; 0: any that is free.", low=0, high=65535),
+    Parameter("token", "", "Secret that visitors must know, 16 characters or more; empty: none, on loopback alone."),
+    Parameter(
+        "allowed_hosts", "", "More names by which browsers reach this machine, with commas between; others are refused."
+    ),
+    Parameter("video", True, "Show the camera's picture to whoever watches."),
+    Parameter("video_fps", 12.0, "Pictures shown per second, at most.", unit="Hz", low=0.5, high=30.0),
+    Parameter("video_width", 640, "Larger pictures are made smaller.", unit="px", low=64, high=1920),
+    Parameter("video_quality", 70, "JPEG quality of the pictures.", low=1, high=100),
+    Parameter(
+        "max_mbit",
+        20.0,
+        "Bandwidth of the pictures for all viewers together; with more viewers each gets fewer.",
+        unit="Mbit/s",
+        low=0.1,
+        high=1000.0,
+    ),
+    Parameter(
+        "conversations_directory", "", "Folder of interaction_node's directory, to list and export; empty: none."
+    ),
+    Parameter("uploads", True, "Let visitors try a picture, clip or sound of their own; nothing of it is kept."),
+    Parameter("max_upload_mb", 50.0, "Largest file that is taken.", unit="MB", low=1.0, high=500.0),
+    Parameter(
+        "store_corrections",
+        False,
+        "People in view consented that faces and voices are stored where somebody corrects an emotion.",
+    ),
+    Parameter("corrections_directory", "", "Where corrections are stored; needed with store_corrections."),
+    Parameter(
+        "corrections_retention_days", 90.0, "Corrections are deleted after this.", unit="days", low=0.04, high=3650.0
+    ),
+    Parameter("corrections_max_mb", 500.0, "No more corrections are taken beyond.", unit="MB", low=1.0, high=1e6),
+)
+
 )
 
 _ACOUSTIC = (
@@ -399,6 +435,11 @@ def tables() -> dict[str, tuple[Parameter, ...]]:
     }
 
 
+def dashboard_parameters() -> tuple[Parameter, ...]:
+    """Those of ``dashboard_node``; sound is heard as by ``acoustic_node``."""
+    return _DASHBOARD + tuple(parameter for parameter in _ACOUSTIC if parameter.name.startswith("audio_"))
+
+
 def reference_page() -> str:
     """All parameters as a Markdown page."""
     lines = [
@@ -408,6 +449,7 @@ def reference_page() -> str:
         "",
         "Set them in the parameter file of your robot (`config/robot.yaml` is the commented example) or with",
         "`--ros-args -p name:=value`. *At once*: a change takes effect in the running node. Otherwise it is read when",
+        "dashboard_node": dashboard_parameters(),
         "the node is configured, and a change is refused, with this reason, while the node is configured. Quality of",
         "service: `qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability|durability>`.",
     ]
