@@ -68,7 +68,7 @@ class Parts:
     stop_conversation: Callable[[], str] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Viewer:
     """One live connection."""
 
@@ -306,7 +306,9 @@ class DashboardServer:
 
     async def _beat(self) -> None:
         """Looks for news and tells the viewers."""
-        store, seen, frame, ticked = self.parts.store, {}, 0, 0.0
+        store, frame, ticked = self.parts.store, 0, 0.0
+        seen: dict[str, int] = {}
+        told: dict[str, str] = {}
         while True:
             await asyncio.sleep(BEAT if self._viewers else 0.25)
             now = time.monotonic()
@@ -322,6 +324,8 @@ class DashboardServer:
             if not changed and not new_frame:
                 continue
             texts = {section: store.text(section) for section in changed} if self._viewers else {}
+            texts = {section: text for section, text in texts.items() if told.get(section) != text}
+            told |= texts
             for viewer in self._viewers:
                 for section, text in texts.items():
                     # A trail from its beginning that was not sent yet has the news in it already.

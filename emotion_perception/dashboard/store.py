@@ -23,6 +23,7 @@ TRAIL_STEP_S = 0.5  # between two points of the scrolling arc
 TRAIL_S = 240.0  # what a new viewer is given of it
 TRAIL_NEWS = 20  # points told again with each new one, so that a viewer who misses a message misses no point
 STATE_RATE_HZ = 5.0  # faster than eyes can read figures
+GROUP_RATE_HZ = 2.0
 SILENT_AFTER_S = 3.0  # a node that reports every second and has not for so long
 EXPECTED_NODES = ("visual_node", "acoustic_node", "fusion_node")  # without them there is nothing to show
 
@@ -71,6 +72,7 @@ class Store:
         self._evidence_at: float | None = None  # when there last was any
         self._trail: deque[list[Any]] = deque(maxlen=round(TRAIL_S / TRAIL_STEP_S))
         self._group: GroupEmotion | None = None
+        self._group_told = -math.inf
         self._people: tuple[FaceObservation, ...] = ()
         self._conversation: RunningConversation | None = None
         self._health: dict[str, tuple[NodeHealth, float]] = {}
@@ -106,8 +108,11 @@ class Store:
     def add_group(self, group: GroupEmotion) -> None:
         """The mood of everybody in view."""
         with self._lock:
+            changed = self._group is None or self._group.faces_counted != group.faces_counted
             self._group = group
-            self._touch("group")
+            if changed or self._clock() - self._group_told >= 0.9 / GROUP_RATE_HZ:
+                self._group_told = self._clock()
+                self._touch("group")
 
     def add_conversation(self, running: RunningConversation) -> None:
         """How the conversation goes."""

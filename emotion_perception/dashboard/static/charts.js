@@ -18,7 +18,7 @@ export function bars(list) {
       const p = probabilities ? probabilities[i] : 0;
       fill.style.transform = `scaleX(${p})`;
       number.textContent = probabilities ? (p > 0 && p < 0.01 ? "< 1 %" : `${Math.round(100 * p)} %`) : "–";
-      row.classList.toggle("top", Boolean(probabilities) && p === Math.max(...probabilities));
+      row.classList.toggle("best", Boolean(probabilities) && p === Math.max(...probabilities));
     });
   };
 }
@@ -31,7 +31,7 @@ export function plane(parent) {
   svg.append(
     el("circle", { class: "axis", cx: c, cy: c, r }), el("circle", { class: "axis", cx: c, cy: c, r: r / 2 }),
     el("path", { class: "axis", d: `M${c - r} ${c}H${c + r}M${c} ${c - r}V${c + r}` }),
-    el("text", { x: size - 2, y: c - 6, "text-anchor": "end" }, "pleasant"), el("text", { x: 2, y: c - 6 }, "unpleasant"),
+    el("text", { x: size - 2, y: c + 16, "text-anchor": "end" }, "pleasant"), el("text", { x: 2, y: c + 16 }, "unpleasant"),
     el("text", { x: c, y: 14, "text-anchor": "middle" }, "excited"), el("text", { x: c, y: size - 5, "text-anchor": "middle" }, "drowsy"),
   );
   // Where labels would meet their neighbours' they stand elsewhere: angry and fearful lie side by side.

@@ -113,7 +113,7 @@ export function live(correct) {
     const mean = known.reduce((sum, point) => sum + point[4], 0) / Math.max(1, known.length);
     chart = arc(byId("arc"), {
       points, from: end - SHOWN_S, to: end, step: 0.5, cursor: cursor ? end + cursor : null,
-      tick: (from, to) => [0, 30, 60, 90, 120].map((ago) => [to - ago, ago ? `${ago} s ago` : "now"]),
+      tick: (from, to) => [0, 30, 60, 90, 120].map((ago) => [to - ago, ago ? `−${ago} s` : "now"]),
       label: `The last two minutes: ${known.length ? `${mood(mean)} on average, evidence for ${Math.round(known.length / 2)} of 120 s` : "nobody was seen or heard"}. The table below has the values.`,
     });
     if (byId("arc-details").open) fillTable(end);
@@ -186,6 +186,10 @@ export function live(correct) {
       replace(byId("talk-facts"), ...facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))));
     }
   }
+
+  showState({ status: null });
+  say(byId("unknown-title"), "Waiting for the robot");
+  say(byId("unknown-text"), "");
 
   // --- read out, sparingly: what has held for 3 s, at most every 10 s
   let saidAt = -Infinity, saidText = "", pending = "", since = 0;
