@@ -167,19 +167,19 @@ def graph_nodes(
         nodes.append(node("overlay_node", "image_topic"))
     if values["source"]:
         extra = {"source": values["source"], "wait_for_nodes": "visual_node,acoustic_node", **(source_parameters or {})}
+        if values["use_sim_time"] == "true" and _is_recording(values["source"]):
+            extra.setdefault("replay", "recorded")
         nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
     return tuple(nodes)
 
-        if values["use_sim_time"] == "true" and _is_recording(values["source"]):
-            extra.setdefault("replay", "recorded")
-
-def _default_config() -> Any:
-    from emotion_perception.resources import config_path
 
 def _is_recording(source: str) -> bool:
     from emotion_perception.media import is_recording  # here: it comes with OpenCV and PyAV
 
     return is_recording(source)
 
+
+def _default_config() -> Any:
+    from emotion_perception.resources import config_path
 
     return config_path("robot.yaml")
