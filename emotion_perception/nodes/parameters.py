@@ -230,13 +230,6 @@ ROS4HRI = (
     Parameter("max_tracked", 30, "Only so many of the tracked faces are looked at.", low=1, high=100),
 )
 
-_VISUAL = (
-    Parameter(
-        "image_transport",
-        "raw",
-        "raw: sensor_msgs/Image on image_raw; compressed: sensor_msgs/CompressedImage on image_raw/compressed.",
-        choices=("raw", "compressed"),
-    ),
 _DASHBOARD = (
     Parameter("address", "127.0.0.1", "Address to listen on; anything but loopback needs a token."),
     Parameter("port", 8080, "Port to listen on; 0: any that is free.", low=0, high=65535),
@@ -273,6 +266,13 @@ _DASHBOARD = (
     Parameter("corrections_max_mb", 500.0, "No more corrections are taken beyond.", unit="MB", low=1.0, high=1e6),
 )
 
+_VISUAL = (
+    Parameter(
+        "image_transport",
+        "raw",
+        "raw: sensor_msgs/Image on image_raw; compressed: sensor_msgs/CompressedImage on image_raw/compressed.",
+        choices=("raw", "compressed"),
+    ),
 )
 
 _ACOUSTIC = (
@@ -422,6 +422,11 @@ def interaction_parameters() -> tuple[Parameter, ...]:
     return _INTERACTION + config_parameters(ConversationConfig)
 
 
+def dashboard_parameters() -> tuple[Parameter, ...]:
+    """Those of ``dashboard_node``; sound is heard as by ``acoustic_node``."""
+    return _DASHBOARD + tuple(parameter for parameter in _ACOUSTIC if parameter.name.startswith("audio_"))
+
+
 def tables() -> dict[str, tuple[Parameter, ...]]:
     """Every node's own parameters, by executable."""
     return {
@@ -431,13 +436,9 @@ def tables() -> dict[str, tuple[Parameter, ...]]:
         "fusion_node": fusion_parameters(),
         "interaction_node": interaction_parameters(),
         "overlay_node": OVERLAY,
+        "dashboard_node": dashboard_parameters(),
         "ros4hri_node": ROS4HRI,
     }
-
-
-def dashboard_parameters() -> tuple[Parameter, ...]:
-    """Those of ``dashboard_node``; sound is heard as by ``acoustic_node``."""
-    return _DASHBOARD + tuple(parameter for parameter in _ACOUSTIC if parameter.name.startswith("audio_"))
 
 
 def reference_page() -> str:
@@ -449,7 +450,6 @@ def reference_page() -> str:
         "",
         "Set them in the parameter file of your robot (`config/robot.yaml` is the commented example) or with",
         "`--ros-args -p name:=value`. *At once*: a change takes effect in the running node. Otherwise it is read when",
-        "dashboard_node": dashboard_parameters(),
         "the node is configured, and a change is refused, with this reason, while the node is configured. Quality of",
         "service: `qos_overrides.<topic>.<publisher|subscription>.<history|depth|reliability|durability>`.",
     ]
