@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,14 @@ from safetensors.torch import load_file
 from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.errors import ModelError
 from emotion_perception.learning import labelled, train_visual
-from emotion_perception.learning.common import MovingAverage, load_checkpoint, one_cycle, save_checkpoint
+from emotion_perception.learning.common import (
+    MovingAverage,
+    grow_from,
+    load_checkpoint,
+    one_cycle,
+    publish_weights,
+    save_checkpoint,
+)
 from emotion_perception.learning.config import load_config
 from emotion_perception.learning.ferplus import load_ferplus
 from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
@@ -92,6 +99,59 @@ def test_weights_of_another_network_are_refused(archive, tmp_path):
             tmp_path / "b.ckpt",
             tmp_path / "first.safetensors",
         )
+
+
+def _randomise(net: ExpressionNet) -> ExpressionNet:
+    """As if trained: no layer is zero any more, and the batch norms have seen something."""
+    torch.manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight, 1.0, 0.3)
+            torch.nn.init.normal_(module.bias, 0.0, 0.3)
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return net.eval()
+
+
+def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp_path):
+    small = _randomise(ExpressionNet(SMALL.net))
+    publish_weights(tmp_path / "small.safetensors", small.half().float(), {})
+    wide = _randomise(ExpressionNet(replace(SMALL.net, stem=6, widths=(8, 12, 12, 16))))
+    grow_from(wide, tmp_path / "small.safetensors")
+    faces = torch.randint(0, 256, (4, 1, 48, 48)).float()
+    for before, after in zip(small(faces), wide(faces), strict=True):
+        assert torch.allclose(before, after, atol=1e-4)
+    wide.ferplus(wide.stages(wide.stem(wide.standardise(faces))).mean((2, 3))).square().sum().backward()
+    assert wide.ferplus.weight[:, 8:].abs().max() == 0 < wide.ferplus.weight.grad[:, 8:].abs().max()
+
+
+def test_training_begins_from_a_narrower_network(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "small.safetensors", SMALL, tmp_path / "small.ckpt")
+    wide = replace(SMALL, epochs=0, net=replace(SMALL.net, widths=(8, 12, 12, 16)))
+    train_visual.train(
+        archive, tmp_path / "wide.safetensors", wide, tmp_path / "wide.ckpt", tmp_path / "small.safetensors"
+    )
+    faces = load_ferplus(archive, "PublicTest").faces
+    small, grown = (
+        train_visual.predict(train_visual.load_network(tmp_path / f"{name}.safetensors"), faces)
+        for name in ("small", "wide")
+    )
+    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(small, grown, strict=True))
+
+
+def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
+    publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=8)), {})
+    with pytest.raises(ModelError, match=r"wide\.safetensors is no narrower network of this kind: see st"):
+        grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.safetensors")
+
+
+def test_both_optimizers_learn_and_another_is_refused(archive, tmp_path):
+    for optimizer, rate in (("sgd", 0.1), ("adamw", 0.03)):
+        config = replace(SMALL, epochs=8, optimizer=optimizer, learning_rate=rate, augment=False)
+        card = train_visual.train(archive, tmp_path / f"{optimizer}.safetensors", config, tmp_path / optimizer)
+        assert card["validation"]["ferplus8"] > 0.8  # 0.63 of the faces are of one kind
+    with pytest.raises(ValueError, match="optimizer must be sgd or adamw, got 'lion'"):
+        train_visual.train(archive, tmp_path / "x.safetensors", replace(SMALL, optimizer="lion"), tmp_path / "x")
 
 
 def test_schedule_rises_then_falls():
