@@ -230,7 +230,9 @@ class Corrections:
         data, emotion, when_ns, who = found
         self.sweep()
         if self.size() + len(data) > self.config.max_mb * 1e6:
-            raise CorrectionError(f"{self.config.folder} holds {self.config.max_mb:g} MB already; review or delete some")
+            raise CorrectionError(
+                f"{self.config.folder} holds {self.config.max_mb:g} MB already; review or delete some"
+            )
         now = self._clock()
         made = datetime.fromtimestamp(now, timezone.utc)
         fields = {

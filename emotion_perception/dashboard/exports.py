@@ -117,7 +117,9 @@ def _conversation(interaction_id: str, fields: dict[str, Any]) -> Report:
             "seconds": round(i * arc["step"], 3),
             "status": arc["status"][i],
             "label": arc["label"][i],
-            **{key: arc[key][i] for key in ("confidence", "evidence", "valence", "valence_sd", "arousal", "arousal_sd")},
+            **{
+                key: arc[key][i] for key in ("confidence", "evidence", "valence", "valence_sd", "arousal", "arousal_sd")
+            },
         }
         for i in range(len(arc["valence"]))
     ]
@@ -178,7 +180,19 @@ def period_report(archive: Archive, kind: str, name: str) -> Report:
         _time_by_emotion(by_label, None),
         Table("All conversations", ("when", "length", "mostly", "satisfaction"), lines, 1),
     ]
-    kept = ("id", "name", "person_id", "start", "duration", "coverage", "label", "valence", "score", "margin", "verdict")
+    kept = (
+        "id",
+        "name",
+        "person_id",
+        "start",
+        "duration",
+        "coverage",
+        "label",
+        "valence",
+        "score",
+        "margin",
+        "verdict",
+    )
     rows = tuple({key: entry[key] for key in kept} | {"shape": entry["shape"]} for entry in found)
     first = datetime.fromtimestamp(wanted.start)
     title = f"{first:%A, %d %B %Y}" if kind == "day" else f"Week {wanted.name[-2:]} of {wanted.name[:4]}"
@@ -366,12 +380,16 @@ def _svg(curve: Curve) -> str:
             parts.append(f'<path class="{kind}" d="M{line}"/>')
     for i, colour in enumerate(curve.strip):
         if colour:
-            parts.append(f'<rect x="{x(i):.1f}" y="196" width="{x(i + 1) - x(i) + 0.3:.1f}" height="14" fill="{colour}"/>')
+            parts.append(
+                f'<rect x="{x(i):.1f}" y="196" width="{x(i + 1) - x(i) + 0.3:.1f}" height="14" fill="{colour}"/>'
+            )
     for part in range(5):
         at = curve.seconds * part / 4
         anchor = "end" if part == 4 else "start" if part == 0 else "middle"
         parts.append(f'<text x="{x(at / curve.step):.0f}" y="228" text-anchor="{anchor}">{clock(at)}</text>')
-    legend = "Solid: valence (pleasant). Dashed: arousal (excited). Strip: the most probable emotion. Gaps: no evidence."
+    legend = (
+        "Solid: valence (pleasant). Dashed: arousal (excited). Strip: the most probable emotion. Gaps: no evidence."
+    )
     return "".join(parts) + f'</svg><p class="soft">{legend}</p>'
 
 

@@ -135,7 +135,13 @@ def _curve(pdf: FPDF, curve: Curve) -> None:
         pdf.set_xy(x(at / curve.step) - 10, top + height + 6.5)
         pdf.cell(20, 4, clock(at), align="C")
     pdf.set_xy(pdf.l_margin, top + height + 12)
-    _text(pdf, "Solid: valence (pleasant). Dashed: arousal (excited). Strip: most probable emotion. Gaps: no evidence.", 8, "", SOFT)
+    _text(
+        pdf,
+        "Solid: valence (pleasant). Dashed: arousal (excited). Strip: most probable emotion. Gaps: no evidence.",
+        8,
+        "",
+        SOFT,
+    )
 
 
 def _table(pdf: FPDF, table: Table) -> None:

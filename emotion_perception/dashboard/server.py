@@ -181,13 +181,14 @@ class DashboardServer:
         try:
             response = self._refusal(request) or await handler(request)
         except web.HTTPException as error:
-            response = error
+            if request.path.startswith("/api/"):
+                response = _problem(error.status, error.reason)
+            else:
+                response = web.Response(status=error.status, text=error.reason)
         except (UploadError, CorrectionError, ValueError) as error:
             response = _problem(getattr(error, "status", 400), str(error))
         except (OSError, asyncio.TimeoutError) as error:
             response = _problem(503, str(error) or "timed out")
-        if isinstance(response, web.HTTPException) and request.path.startswith("/api/"):
-            response = _problem(response.status, response.reason)
         if not response.prepared:
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
@@ -470,5 +471,3 @@ async def _json(request: web.Request) -> dict[str, Any]:
 async def _chunks(request: web.Request) -> AsyncIterator[bytes]:
     while chunk := await asyncio.wait_for(request.content.readany(), 30.0):
         yield chunk
-
-

@@ -86,7 +86,9 @@ def sniff(data: bytes) -> Sniffed:
     raise UploadError(f"this is no kind of file that is known here; {_TAKEN}")
 
 
-_TAKEN = "a picture (JPEG, PNG, WebP, GIF, BMP), a clip (MP4, WebM, MKV, AVI, FLV) or a sound (WAV, MP3, OGG, FLAC) is taken"
+_TAKEN = (
+    "a picture (JPEG, PNG, WebP, GIF, BMP), a clip (MP4, WebM, MKV, AVI, FLV) or a sound (WAV, MP3, OGG, FLAC) is taken"
+)
 
 
 def picture_size(name: str, data: bytes) -> tuple[int, int] | None:

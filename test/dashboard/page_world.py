@@ -1,0 +1,105 @@
+"""What the dashboard's tests share: things to show, and a client that asks as the page does."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.dashboard.server import DashboardServer
+from emotion_perception.emotions import EMOTIONS, HAPPY
+from emotion_perception.fusion.arc import SECOND, ArcSample, EmotionalArc
+from emotion_perception.fusion.conversation import summarize
+from emotion_perception.fusion.report import write_files
+from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
+
+TOKEN = "correct-horse-battery-staple"
+
+
+def happy(share: float = 0.8, label: int = HAPPY) -> EmotionEstimate:
+    """A distribution with one emotion on top."""
+    p = np.full(len(EMOTIONS), (1 - share) / (len(EMOTIONS) - 1), np.float32)
+    p[label] = share
+    return EmotionEstimate.from_probabilities(p)
+
+
+def a_state(stamp_ns: int, label: int = HAPPY, known: bool = True) -> EmotionState:
+    """The state of one person, or that nobody is there."""
+    if not known:
+        unknown = EmotionEstimate.unknown()
+        return EmotionState(stamp_ns, EmotionStatus.NO_EVIDENCE, "", "", "", unknown, ())
+    return EmotionState(stamp_ns, EmotionStatus.VISUAL_ONLY, "person_1", "f1", "", happy(label=label), ())
+
+
+def a_face(face_id: str = "f1", label: int = HAPPY) -> FaceObservation:
+    """A face in the middle of a 640x480 picture."""
+    return FaceObservation(face_id, Box(270.0, 160.0, 100.0, 120.0), 0.9, 0.8, happy(label=label))
+
+
+def store_conversation(
+    folder: Path, interaction_id: str, start_ns: int, valence_phase: float = 0.0, name: str = "", seconds: int = 60
+) -> None:
+    """Write a conversation's files as interaction_node does: happy, and now and then sad."""
+    arc = EmotionalArc(start_ns)
+    samples = []
+    for i in range(seconds * 2):
+        sad = math.sin(i / 9 + valence_phase) < -0.5
+        p = np.full(8, 0.02, np.float32)
+        p[EMOTIONS.index("sad" if sad else "happy")] = 0.86
+        e = EmotionEstimate.from_probabilities(p)
+        when = start_ns + i * SECOND // 2
+        sample = ArcSample(when, EmotionStatus.VISUAL_ONLY, p, 0.86, e.valence, e.arousal, (1.0, 0.0, 0.0), "person_1")
+        arc.add(sample)
+        samples.append(sample)
+    summary = summarize(
+        arc.arc(start_ns + seconds * SECOND), interaction_id=interaction_id, name=name, ended_by="nobody was there"
+    )
+    write_files(folder, summary, samples)
+
+
+@dataclass
+class Answer:
+    """What a server answered."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> str:
+        return self.json["error"]
+
+
+@dataclass
+class Client:
+    """Asks a server as a browser with the page open would, unless told otherwise."""
+
+    server: DashboardServer
+
+    def ask(self, method: str, path: str, body: bytes | str | None = None, own: bool = True, **headers: str) -> Answer:
+        sent = {"Host": f"127.0.0.1:{self.server.port}"}
+        if own:
+            sent |= {"X-Dashboard": "1", "Origin": f"http://127.0.0.1:{self.server.port}"}
+        sent |= {key.replace("_", "-"): value for key, value in headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=100)
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask("GET", path, **headers)
+
+    def post(self, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
+        return self.ask("POST", path, body, **headers)
