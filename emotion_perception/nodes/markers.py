@@ -1,4 +1,4 @@
-"""Faces and the state as what rviz shows: text labels above heads, and one line of text over the view. Pure functions.
+"""Faces and the state as what rviz and Foxglove show: labels above heads, a line of text, boxes. Pure functions.
 
 A picture alone does not say how far away a face is; its height does well enough for a label: faces are about as tall
 as each other.
@@ -25,6 +25,7 @@ Overlay = TypeVar("Overlay")
 NAMESPACE = "emotion"
 LIFETIME = Duration(sec=1)  # labels go by themselves where nothing more is said about their face
 FACE_HEIGHT = 0.2  # m, of a grown-up's face as a detector frames it
+LETTERS = 16.0  # px, of labels over a picture
 GAP = 0.1  # m between the face's upper edge and the label
 ABOVE_FACE_FRAME = 0.25  # m, from the middle of the head (frame face_<id> of REP-155) to above it
 MAX_NUMBERS = 256  # face ids whose marker number is remembered
@@ -166,6 +167,53 @@ def state_to_overlay(state: EmotionState, overlay_type: type[Overlay], scores: b
         if name in wanted:
             setattr(message, name, wanted[name])
     return message
+
+
+def faces_to_annotations(faces: Iterable[FaceObservation], header: Header, types: Any, scores: bool = True) -> Any:
+    """Boxes and labels over the picture, as Foxglove's ``ImageAnnotations``.
+
+    Args:
+        faces: of the picture with this header; its stamp is every annotation's, by which Foxglove finds the picture.
+        types: the module ``foxglove_msgs.msg``; older releases lack the own ``timestamp`` of the list.
+        scores: write the confidences beside the labels.
+    """
+    whole = types.ImageAnnotations()
+    if hasattr(whole, "timestamp"):
+        whole.timestamp = header.stamp
+    for face in faces:
+        box, shade = face.box, emotion_colour(face.emotion.label)
+        colour = types.Color(r=shade.r, g=shade.g, b=shade.b, a=1.0)
+        right, bottom = box.x + box.width, box.y + box.height
+        corners = ((box.x, box.y), (right, box.y), (right, bottom), (box.x, bottom))
+        whole.points.append(
+            types.PointsAnnotation(
+                timestamp=header.stamp,
+                type=types.PointsAnnotation.LINE_LOOP,
+                points=[types.Point2(x=float(x), y=float(y)) for x, y in corners],
+                outline_color=colour,
+                thickness=2.0,
+            )
+        )
+        whole.texts.append(
+            types.TextAnnotation(
+                timestamp=header.stamp,
+                position=types.Point2(x=float(box.x), y=float(max(box.y - 4, LETTERS))),  # its lower left corner
+                text=f"{face.face_id}: {label_text(face.emotion, scores)}",
+                font_size=LETTERS,
+                text_color=colour,
+                background_color=types.Color(a=0.6),
+            )
+        )
+    return whole
+
+
+def foxglove_types() -> Any | None:
+    """``foxglove_msgs.msg`` where it is installed."""
+    try:
+        import foxglove_msgs.msg as types
+    except ImportError:
+        return None
+    return types
 
 
 def overlay_text_type() -> type | None:

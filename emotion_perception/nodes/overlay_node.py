@@ -4,6 +4,7 @@
 ``emotion/image_annotated``         the picture with boxes, labels and bars; ``/compressed`` the same as JPEG
 ``emotion/markers``                 text labels above heads, for rviz
 ``emotion/overlay_text``            the state as a line of text, where ``rviz_2d_overlay_msgs`` is installed
+``emotion/image_annotations``       boxes and labels for Foxglove's image panel, where ``foxglove_msgs`` is installed
 =================================== ============================================================================
 """
 
@@ -24,6 +25,8 @@ from emotion_perception.nodes.markers import (
     Labels,
     camera_from_info,
     camera_from_size,
+    faces_to_annotations,
+    foxglove_types,
     overlay_text_type,
     state_to_overlay,
 )
@@ -46,6 +49,7 @@ class OverlayNode(PerceptionNode):
         super().__init__("overlay_node", OVERLAY, **options)
         self._annotated = self._compressed = self._markers = self._text = None
         self._text_type: type | None = None
+        self._annotations = self._foxglove = None
         self._sources: dict[str, Any] = {}  # subscriptions that come and go with the watchers, by topic
         self._drawer: Worker | None = None
         self._labels = Labels()
@@ -59,6 +63,10 @@ class OverlayNode(PerceptionNode):
         self._text_type = overlay_text_type()
         if self._text_type is not None:
             self._text = self.publish_to(self._text_type, "emotion/overlay_text", "annotated_image")
+        self._foxglove = foxglove_types()
+        if self._foxglove is not None:
+            kind = self._foxglove.ImageAnnotations
+            self._annotations = self.publish_to(kind, "emotion/image_annotations", "markers")
 
     def activate(self) -> None:
         """Listen to results; to pictures once there is a watcher."""
@@ -76,11 +84,11 @@ class OverlayNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Nothing is held beyond the publishers."""
-        self._annotated = self._compressed = self._markers = self._text = None
+        self._annotated = self._compressed = self._markers = self._text = self._annotations = None
 
     def extra_diagnostics(self) -> dict[str, str]:
         """What is watched."""
-        watched = [name for name in ("pictures", "labels", "text") if self._watched(name)]
+        watched = [name for name in ("pictures", "labels", "text", "boxes") if self._watched(name)]
         return {"watched": ", ".join(watched) or "nothing"}
 
     def _forget(self) -> None:
@@ -92,6 +100,7 @@ class OverlayNode(PerceptionNode):
 
     def _watched(self, name: str) -> bool:
         made = {"pictures": (self._annotated, self._compressed), "labels": (self._markers,), "text": (self._text,)}
+        made["boxes"] = (self._annotations,)
         return any(publisher is not None and publisher.get_subscription_count() > 0 for publisher in made[name])
 
     def _follow_watchers(self) -> None:
@@ -104,7 +113,7 @@ class OverlayNode(PerceptionNode):
             self._waiting = None
         if not labels:
             self._labels.clear()
-        if not (pictures or labels):
+        if not (pictures or labels or self._watched("boxes")):
             self.meter.restart()  # nobody to draw for is not staleness
 
     def _info_topic(self) -> str:
@@ -136,6 +145,8 @@ class OverlayNode(PerceptionNode):
             self._hand_over()
         if self._watched("labels"):
             self._label(message)
+        if self._watched("boxes"):
+            self._annotate(message)
 
     def _on_state(self, message: EmotionState) -> None:
         self._state = message
@@ -166,6 +177,17 @@ class OverlayNode(PerceptionNode):
             )
         )
         if not self._watched("pictures"):  # with them the meter is theirs
+            self.meter.done((self.now_ns - stamp_ns) / SECOND)
+
+    def _annotate(self, message: FaceEmotionArray) -> None:
+        try:
+            stamp_ns, faces = conversions.faces_from_message(message)
+        except ConversionError as error:
+            self.reject(str(error))
+            return
+        scores = self.parameters["show_scores"]
+        self._annotations.publish(faces_to_annotations(faces, message.header, self._foxglove, scores))
+        if not (self._watched("pictures") or self._watched("labels")):  # with them the meter is theirs
             self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
     def _hand_over(self) -> None:

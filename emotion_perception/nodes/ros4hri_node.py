@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from emotion_perception.fusion.state import EmotionFusion, FusionConfig
+from emotion_perception.fusion.temporal import TemporalConfig
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.conversions import SECOND, ConversionError
 from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
 from emotion_perception.nodes.parameters import ROS4HRI
 from emotion_perception.nodes.worker import Worker
-from emotion_perception.types import EmotionEstimate, EmotionStatus
+from emotion_perception.types import EmotionEstimate
+from emotion_perception.visual.steady import SteadyExpression
 
 TRACKED = "/humans/faces/tracked"
 FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what can be part of a topic's name
@@ -30,8 +31,8 @@ CROP_WIDTHS = (160, 128)  # px, at which a cropped face (128 px in ROS4HRI) is l
 class _Face:
     """A tracked face: its topics, what it showed lately, and the crop that waits."""
 
-    def __init__(self, subscription: Any, publisher: Any, fusion: EmotionFusion) -> None:
-        self.subscription, self.publisher, self.fusion = subscription, publisher, fusion
+    def __init__(self, subscription: Any, publisher: Any, expression: SteadyExpression) -> None:
+        self.subscription, self.publisher, self.expression = subscription, publisher, expression
         self.waiting: Image | None = None
         self.stamp_ns: int | None = None  # of the last crop looked at
 
@@ -105,10 +106,9 @@ class Ros4HriNode(PerceptionNode):
         subscription = self.create_subscription(
             Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
         )
-        config = FusionConfig(
-            visual_smoothing_s=self.parameters["smoothing_s"], min_quality=self.parameters["min_quality"]
-        )
-        self._faces[face_id] = _Face(subscription, publisher, EmotionFusion(config))
+        hold, slip = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
+        expression = SteadyExpression(TemporalConfig(hold, slip) if hold > 0 else None)
+        self._faces[face_id] = _Face(subscription, publisher, expression)
 
     def _drop(self, face_id: str) -> None:
         with self._lock:
@@ -161,16 +161,16 @@ class Ros4HriNode(PerceptionNode):
             self.reject(f"crop of {face_id}: stamp repeats or is older than the one before; dropped", "crop order")
             return False
         self.reject(f"crop of {face_id}: stamps jumped back; starting afresh", "crop jump")
-        face.fusion.reset()
+        face.expression.reset()
         return True
 
     def _judge(self, face: _Face, image: np.ndarray, stamp_ns: int) -> EmotionEstimate | None:
         """What the face shows, over its last crops; None where they are too poor to tell."""
         # Placed anew in the crop, as the classifier learnt aligned faces; failing that, the crop is the face.
-        seen = self._perception.still(image) or (self._perception.whole_face(image),)
-        face.fusion.add_faces(stamp_ns, seen)
-        state = face.fusion.state(stamp_ns)
-        return None if state.status == EmotionStatus.NO_EVIDENCE else state.emotion
+        seen = next(iter(self._perception.still(image)), None) or self._perception.whole_face(image)
+        if seen.quality <= self.parameters["min_quality"]:
+            return None
+        return face.expression.add(seen.emotion, stamp_ns)
 
 
 def message_types() -> tuple[type, type]:

@@ -67,3 +67,41 @@ std_msgs/ColorRGBA fg_color
 string text
 """
 }
+# foxglove_msgs 3.4.3. Comments and constants that nothing here uses are left out; older releases have no top-level
+# timestamp and no metadata.
+_COMMON = """builtin_interfaces/Time timestamp
+foxglove_msgs/KeyValuePair[] metadata
+"""
+FOXGLOVE_MSGS = {
+    "KeyValuePair": "string key\nstring value\n",
+    "Color": "float64 r\nfloat64 g\nfloat64 b\nfloat64 a\n",
+    "Point2": "float64 x\nfloat64 y\n",
+    "CircleAnnotation": f"""{_COMMON}foxglove_msgs/Point2 position
+float64 diameter
+float64 thickness
+foxglove_msgs/Color fill_color
+foxglove_msgs/Color outline_color
+""",
+    "PointsAnnotation": f"""uint8 UNKNOWN=0
+uint8 POINTS=1
+uint8 LINE_LOOP=2
+uint8 LINE_STRIP=3
+uint8 LINE_LIST=4
+{_COMMON}uint8 type
+foxglove_msgs/Point2[] points
+foxglove_msgs/Color outline_color
+foxglove_msgs/Color[] outline_colors
+foxglove_msgs/Color fill_color
+float64 thickness
+""",
+    "TextAnnotation": f"""{_COMMON}foxglove_msgs/Point2 position
+string text
+float64 font_size
+foxglove_msgs/Color text_color
+foxglove_msgs/Color background_color
+""",
+    "ImageAnnotations": f"""{_COMMON}foxglove_msgs/CircleAnnotation[] circles
+foxglove_msgs/PointsAnnotation[] points
+foxglove_msgs/TextAnnotation[] texts
+""",
+}

@@ -1,4 +1,4 @@
-"""Checks that need ``hri_msgs`` and ``rviz_2d_overlay_msgs``; test_ros4hri.py builds those and runs this file."""
+"""Checks that need ``hri_msgs``, ``rviz_2d_overlay_msgs`` and ``foxglove_msgs``: test_ros4hri.py builds them first."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import pytest
 from foreign_messages import EXPRESSIONS
+from foxglove_msgs.msg import ImageAnnotations, PointsAnnotation
 from hri_msgs.msg import Expression, IdsList
-from node_world import World, happy_estimate, now_header
+from node_world import World, a_face, happy_estimate, now_header
 from rviz_2d_overlay_msgs.msg import OverlayText
 from sensor_msgs.msg import Image
 
-from emotion_msgs.msg import EmotionState
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.overlay_node import OverlayNode
@@ -180,3 +181,33 @@ def test_the_line_of_text_in_its_real_message(ros: World):
     assert line.action == OverlayText.ADD
     assert (line.horizontal_alignment, line.vertical_alignment) == (OverlayText.LEFT, OverlayText.TOP)
     assert line.horizontal_distance > 0 and line.vertical_distance > 0
+
+
+def test_boxes_and_labels_for_foxglove_only_while_somebody_watches(ros: World):
+    node = ros.add(OverlayNode)
+    node.trigger_configure()
+    node.trigger_activate()
+    faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
+    assert ros.matched(faces)
+    faces.publish(conversions.faces_to_message([a_face()], now_header(), 640, 480))
+    ros.spin(0.3)
+    assert node.meter.total == 0, "nobody watches"
+    told = ros.hear(ImageAnnotations, "emotion/image_annotations")
+    assert ros.until(lambda: node.extra_diagnostics() == {"watched": "boxes"})
+    ros.spin(0.2)
+    header = now_header()
+    faces.publish(conversions.faces_to_message([a_face("f1"), a_face("f2")], header, 640, 480))
+    assert ros.until(lambda: bool(told))
+    message = told[0]
+    assert message.timestamp == header.stamp
+    box, label = message.points[0], message.texts[0]
+    assert box.timestamp == label.timestamp == header.stamp, "the picture's own"
+    assert box.type == PointsAnnotation.LINE_LOOP
+    assert [(point.x, point.y) for point in box.points] == [(10, 20), (110, 20), (110, 140), (10, 140)]
+    assert (label.position.x, label.position.y) == (10, 16)
+    assert [text.text for text in message.texts] == ["f1: happy 65 %", "f2: happy 65 %"]
+    assert box.outline_color.a == 1.0 and box.outline_color == label.text_color
+    faces.publish(conversions.faces_to_message([], now_header(), 640, 480))
+    assert ros.until(lambda: len(told) == 2)
+    assert not told[1].points and not told[1].texts, "boxes go with the faces"
+    assert node.meter.total == 2

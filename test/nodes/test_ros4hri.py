@@ -10,7 +10,7 @@ from pathlib import Path
 
 import message_workspace
 import pytest
-from foreign_messages import EXPRESSIONS, HRI_MSGS, RVIZ_2D_OVERLAY_MSGS
+from foreign_messages import EXPRESSIONS, FOXGLOVE_MSGS, HRI_MSGS, RVIZ_2D_OVERLAY_MSGS
 from node_world import World, happy_estimate, now_header
 
 from emotion_perception.emotions import EMOTIONS, ROS4HRI_NAMES
@@ -57,7 +57,7 @@ def test_without_its_messages_it_says_what_is_missing(ros: World):
 @pytest.mark.timeout(540)
 @pytest.mark.skipif(bool(message_workspace.why_not()), reason=message_workspace.why_not() or "can be built here")
 def test_it_plays_its_part_with_the_real_messages(tmp_path: Path):
-    packages = {"hri_msgs": HRI_MSGS, "rviz_2d_overlay_msgs": RVIZ_2D_OVERLAY_MSGS}
+    packages = {"hri_msgs": HRI_MSGS, "rviz_2d_overlay_msgs": RVIZ_2D_OVERLAY_MSGS, "foxglove_msgs": FOXGLOVE_MSGS}
     try:
         environment = message_workspace.build(tmp_path, packages)
     except subprocess.CalledProcessError as error:
