@@ -21,6 +21,21 @@ ONE_THREAD = {
 }
 
 
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a published model, without its weights.
+
+    Raises:
+        ModelError: missing, not safetensors, or without a card; names the path.
+    """
+    if not path.is_file():
+        raise ModelError(f"model not found: {path}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return dict(json.loads((file.metadata() or {})["card"]))
+    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+
+
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Tensors (fp32) and card of a published model.
 

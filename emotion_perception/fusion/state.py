@@ -1,17 +1,19 @@
-"""From two streams of evidence to one state about the person spoken with. No ROS, no torch.
+"""From streams of evidence to one state about the person spoken with. No ROS, no torch.
 
 Evidence is kept by its stamp, so the state at a time depends on what was captured, not on the order of arrival:
 
 - **A face** counts from its newest picture of some quality until ``visual_max_age_s``; once a newer picture lacks it,
   only for ``face_hold_s`` after it was last seen, which bridges a missed detection and ends soon after it left. Its
-  pictures come filtered over time (``fusion/temporal.py``), so the newest speaks for all; for a source without a
-  filter, ``visual_smoothing_s`` averages them backwards from the newest with that half-life.
-- **A voice** counts by its newest decision until ``acoustic_max_age_s``, as a decision speaks for the last utterance.
-- **Weight** of either in the pool = base weight * reliability (how sure the detector is; speech long enough and by one
-  voice) * quality (of the picture; SNR) * staleness (1 while fresh, then halved every half-life, 0 at the maximum age).
+  pictures come filtered over time (``fusion/temporal.py``), so the newest speaks for all.
+- **A voice** counts from its newest turn until ``acoustic_max_age_s``. The decisions of one utterance look back over
+  the same speech, so the last stands for all; turns go through the same filter, on a voice's own time scale.
+- **Words**, where they are told, count beside a face or a voice, never alone.
+- **Weight** in the pool = base weight * the model's reliability at this quality or SNR (``fusion/reliability.py``) *
+  how sure the detector is (speech long enough and by one voice; how likely it is this person's) * staleness (1 while
+  fresh, then halved every half-life, 0 at the maximum age).
 - **The person spoken with** is the largest face (most central, where the image size is told). Another takes over when
-  it is ``switch_ratio`` times as large for ``switch_after_s``, or at once when the first is gone. The voice is that
-  person's.
+  it is ``switch_ratio`` times as large for ``switch_after_s``, or at once when the first is gone.
+- **A voice is** its most likely speaker's (``fusion/speaker.py``).
 - **Clocks.** A stamp ahead of the query has age 0 and is counted; more than ``future_limit_s`` ahead it is from before
   a clock jump and dropped. Two items in a row more than ``clock_jump_s`` older than the newest of their kind say that
   the source's clock jumped back: what was held of that kind goes.
@@ -23,13 +25,16 @@ import math
 from bisect import insort
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.fusion.pooling import estimate_row, half_life_decay, pool, pool_rows, ramp
+from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
+from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.speaker import Candidate, bearing, mean_direction, who_speaks
+from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.types import (
     EmotionEstimate,
     EmotionModality,
@@ -43,8 +48,13 @@ from emotion_perception.types import (
 MAX_FACES = 64  # per picture; the largest are kept
 MAX_PICTURES = 32  # per face
 MAX_TRACKS = 256  # faces held at once
-MAX_VOICES = 32  # decisions held
+MAX_VOICES = 8  # voices told apart at once
+MAX_DECISIONS = 32  # held per voice
+MAX_DIRECTIONS = 1024  # of sound
+MAX_TEXTS = 16
 MAX_PERSONS = 1024  # face ids remembered with their person
+LONGEST_TURN = 10.0  # s, the most that one turn of speech stands for
+SAME_SPEECH = 0.05  # s; stretches that overlap by less follow each other
 FUTURE_TOLERANCE_S = 0.05  # clocks this close are the same clock
 
 _STATUS = {
@@ -67,8 +77,9 @@ class FusionConfig:
         ValueError: a value is out of range; the message names field, value and range.
     """
 
-    visual_weight: float = _number(1.0, 0.0, 4.0, "Exponent of the face in the pool; 0 ignores faces.")
-    acoustic_weight: float = _number(1.0, 0.0, 4.0, "Exponent of the voice in the pool; 0 ignores voices.")
+    visual_weight: float = _number(1.0, 0.0, 4.0, "Factor on the face's weight in the pool; 0 ignores faces.")
+    acoustic_weight: float = _number(1.0, 0.0, 4.0, "Factor on the voice's weight in the pool; 0 ignores voices.")
+    text_weight: float = _number(1.0, 0.0, 4.0, "Weight of what is said in the pool; 0 ignores words.")
     visual_fresh_s: float = _number(0.2, 0.0, 60.0, "A face this young (s) has its full weight.")
     acoustic_fresh_s: float = _number(1.0, 0.0, 60.0, "A voice decision this young (s) has its full weight.")
     visual_half_life_s: float = _number(
@@ -82,19 +93,26 @@ class FusionConfig:
     face_hold_s: float = _number(
         0.5, 0.0, 60.0, "A face missing in newer pictures counts so long (s) after it was last seen."
     )
-    visual_smoothing_s: float = _number(
-        0.0, 0.0, 60.0, "Half-life (s) of averaging over a face's pictures, where they are not filtered; 0: none."
-    )
-    min_quality: float = _number(0.1, 0.0, 1.0, "A face picture of this quality or less is no evidence.")
-    good_quality: float = _number(0.5, 0.0, 1.0, "A face picture of this quality or more has its full weight.")
+    text_fresh_s: float = _number(2.0, 0.0, 60.0, "Words this young (s) have their full weight.")
+    text_half_life_s: float = _number(4.0, 0.01, 600.0, "After the fresh time their weight halves every so many s.")
+    text_max_age_s: float = _number(10.0, 0.05, 600.0, "Words older than this (s) are no evidence.")
+    min_quality: float = _number(0.05, 0.0, 1.0, "A face picture of this quality or less is no evidence.")
     good_detection_score: float = _number(
         0.6, 0.01, 1.0, "A face detected with this score or more has its full weight."
     )
-    min_snr_db: float = _number(-5.0, -40.0, 60.0, "A voice at this SNR (dB) or less is no evidence.")
-    good_snr_db: float = _number(15.0, -40.0, 60.0, "A voice at this SNR (dB) or more has its full weight.")
-    unknown_snr_factor: float = _number(0.7, 0.0, 1.0, "Weight factor of a voice whose SNR is not known (NaN).")
+    min_snr_db: float = _number(-10.0, -40.0, 60.0, "A voice at this SNR (dB) or less is no evidence.")
     full_speech_s: float = _number(1.0, 0.01, 60.0, "Speech this long (s) has its full weight, shorter its share.")
     overlap_factor: float = _number(0.3, 0.0, 1.0, "Weight factor where several voices overlap.")
+    voice_hold_s: float = _number(
+        1.0, 0.01, 60.0, "Speech of so many s changes what is believed of a voice; larger is steadier and slower."
+    )
+    voice_slip: float = _number(0.2, 0.01, 0.9, "Chance that a turn of speech says nothing about the emotion.")
+    voice_memory_s: float = _number(
+        8.0, 0.1, 600.0, "Between turns of speech, what is believed of a voice fades on this time scale (s)."
+    )
+    direction_spread: float = _number(
+        0.25, 0.01, 3.0, "Standard deviation (rad) of the direction of arrival that a microphone array tells."
+    )
     switch_ratio: float = _number(1.3, 1.0, 100.0, "Another face must be so many times as large to be the person.")
     switch_after_s: float = _number(1.0, 0.0, 60.0, "Another face must be larger for so long (s) to be the person.")
     person_hold_s: float = _number(
@@ -110,59 +128,114 @@ class FusionConfig:
             value, low, high = getattr(self, item.name), item.metadata["min"], item.metadata["max"]
             if not low <= value <= high:
                 raise ValueError(f"{item.name} must be {low:g} to {high:g}, got {value}")
-        for low_name, high_name in (("min_quality", "good_quality"), ("min_snr_db", "good_snr_db")):
-            if not getattr(self, low_name) < getattr(self, high_name):
-                raise ValueError(f"{low_name} must be less than {high_name}")
 
 
 @dataclass(frozen=True, order=True)
 class _Picture:
     stamp_ns: int
     face: FaceObservation = field(compare=False)
-    row: np.ndarray = field(compare=False)  # (17,) its emotion, ready to be pooled
+    emotion: EmotionEstimate = field(compare=False)  # as the model's reliability reads it
     size: float = field(compare=False)  # rank among faces: area, px^2, less when off-centre
-    weight: float = field(compare=False)  # base * reliability * quality, without staleness
+    weight: float = field(compare=False)  # base * reliability, without staleness
 
 
 class _FaceTrack:
-    """The pictures of one face, oldest first, and their average as of the newest."""
+    """The pictures of one face, oldest first."""
 
     def __init__(self, person_id: str) -> None:
         self.person_id = person_id
         self.pictures: list[_Picture] = []
-        self._average: EmotionEstimate | None = None
 
     @property
     def newest(self) -> _Picture:
         return self.pictures[-1]
+
+    @property
+    def face_id(self) -> str:
+        return self.newest.face.face_id
 
     def add(self, picture: _Picture) -> None:
         # The same face in the same picture again: the later report stands.
         self.pictures = [held for held in self.pictures if held.stamp_ns != picture.stamp_ns]
         insort(self.pictures, picture)
         del self.pictures[:-MAX_PICTURES]
-        self._average = None
 
     def keep(self, oldest_ns: int, newest_ns: int) -> None:
         if self.pictures and not (oldest_ns <= self.pictures[0].stamp_ns and self.newest.stamp_ns <= newest_ns):
             self.pictures = [held for held in self.pictures if oldest_ns <= held.stamp_ns <= newest_ns]
-            self._average = None
 
-    def average(self, half_life: float) -> EmotionEstimate:
-        """Log-linear mean over the pictures, weighted by their own weight and their distance to the newest."""
-        if self._average is None:
-            used = self.pictures if half_life else self.pictures[-1:]
-            if len(used) == 1:  # its own average; without smoothing that is every time
-                self._average = self.newest.face.emotion
-                return self._average
-            ages = [_seconds(self.newest.stamp_ns - picture.stamp_ns) for picture in used]
-            weights = [
-                picture.weight * 0.5 ** (age / (half_life or 1)) for picture, age in zip(used, ages, strict=True)
-            ]
-            total = sum(weights)
-            shares = [weight / total for weight in weights]
-            self._average = pool_rows([picture.row for picture in used], shares, [False] * len(used))
-        return self._average
+
+@dataclass(frozen=True)
+class _Speech:
+    """What is believed of a voice as of its newest turn."""
+
+    stamp_ns: int
+    voice: VoiceObservation  # the newest turn
+    emotion: EmotionEstimate
+    weight: float  # base * reliability, without staleness and whose it is
+
+
+class _Voice:
+    """The decisions about one voice, oldest first, each with its weight; and what is believed by them."""
+
+    def __init__(self, reliability: Reliability, temporal: TemporalConfig) -> None:
+        self.decisions: list[tuple[VoiceObservation, float]] = []
+        self._reliability, self._temporal = reliability, temporal
+        self._believed: _Speech | None = None
+
+    def add(self, voice: VoiceObservation, weight: float) -> None:
+        insort(self.decisions, (voice, weight), key=lambda held: (held[0].stamp_ns, held[0].final))
+        del self.decisions[:-MAX_DECISIONS]
+        self._believed = None
+
+    def keep_until(self, newest_ns: int) -> None:
+        if self.decisions and self.decisions[-1][0].stamp_ns > newest_ns:
+            self.decisions = [held for held in self.decisions if held[0].stamp_ns <= newest_ns]
+            self._believed = None
+
+    @property
+    def believed(self) -> _Speech | None:
+        """None without any decision that can be heard at all."""
+        if self._believed is None:
+            self._believed = self._follow()
+        return self._believed
+
+    def _turns(self) -> list[tuple[VoiceObservation, float]]:
+        """The last decision of each utterance; one drowned in noise does not hide the one before it."""
+        turns: list[tuple[VoiceObservation, float]] = []
+        for voice, weight in self.decisions:
+            if weight <= 0:
+                continue
+            start_ns = voice.stamp_ns - _ns(max(0.0, voice.duration - SAME_SPEECH))
+            while turns and turns[-1][0].stamp_ns >= start_ns:
+                turns.pop()
+            turns.append((voice, weight))
+        return turns
+
+    def _follow(self) -> _Speech | None:
+        turns = self._turns()
+        if not turns:
+            return None
+        newest, weight = turns[-1]
+        emotion = self._reliability.read(newest.emotion)
+        if len(turns) == 1:
+            return _Speech(newest.stamp_ns, newest, emotion, weight)
+        belief, trust, before_ns = None, 0.0, 0
+        for voice, own in turns:
+            p = self._reliability.read(voice.emotion).probabilities
+            if belief is None:
+                belief, trust = first_belief(p, self._temporal), own
+            else:
+                elapsed = _seconds(voice.stamp_ns - before_ns)
+                seen = min(elapsed, voice.duration * min(1.0, own))  # a doubtful turn moves it less
+                belief = next_belief(belief, p, elapsed, self._temporal, seen)
+                kept = math.exp(-seen / self._temporal.hold)
+                trust = kept * trust + (1 - kept) * own
+            before_ns = voice.stamp_ns
+        assert belief is not None
+        filtered = EmotionEstimate.from_probabilities(reported(belief, self._temporal), emotion.intensities)
+        doubt = emotion.confidence / float(emotion.probabilities.max())
+        return _Speech(newest.stamp_ns, newest, replace(filtered, confidence=filtered.confidence * doubt), trust)
 
 
 class EmotionFusion:
@@ -171,17 +244,32 @@ class EmotionFusion:
     ``counts`` says what was odd: ``late`` (out of order, placed by its stamp), ``ignored`` (too old to matter),
     ``invalid`` (not a distribution), ``poor`` (face pictures under the least quality), ``future`` (states that used a
     stamp ahead of the query), ``clock_jumps``.
+
+    Args:
+        config: see :class:`FusionConfig`.
+        visual, acoustic: what the models' cards say of their reliability; without, each is taken at its word.
     """
 
-    def __init__(self, config: FusionConfig | None = None) -> None:
-        self.config = config or FusionConfig()
+    def __init__(
+        self,
+        config: FusionConfig | None = None,
+        visual: Reliability | None = None,
+        acoustic: Reliability | None = None,
+    ) -> None:
+        self.config = config = config or FusionConfig()
+        self._visual, self._acoustic = visual or Reliability(), acoustic or Reliability()
+        self._temporal = TemporalConfig(config.voice_hold_s, config.voice_slip, LONGEST_TURN, config.voice_memory_s)
+        self._camera: tuple[float, float] | None = None  # focal length and centre column, px
         self.counts: Counter[str] = Counter()
         self.reset()
 
     def reset(self) -> None:
         """Forget all evidence and persons; the counts stay."""
         self._tracks: dict[str, _FaceTrack] = {}
-        self._voices: list[VoiceObservation] = []
+        self._voices: dict[str, _Voice] = {}
+        self._texts: list[tuple[int, EmotionEstimate]] = []
+        self._directions: list[tuple[int, float]] = []  # stamp, ns, and rad
+        self._known: dict[str, tuple[str, str]] = {}  # person id to face id and voice id, as ROS4HRI tells them
         self._persons: dict[str, str] = {}  # face id to person id, oldest first
         self._persons_named = 0
         self._newest: dict[EmotionModality, int] = {}  # newest stamp seen of a kind, ns
@@ -217,9 +305,8 @@ class EmotionFusion:
             track = self._tracks.get(face.face_id)
             if track is None:
                 track = self._tracks[face.face_id] = _FaceTrack(self._person_of(face.face_id))
-            track.add(_Picture(stamp_ns, face, estimate_row(face.emotion), _size(face, image_size), weight))
-        # An average reaches back through a few half-lives; older pictures cannot matter any more.
-        reach = self.config.visual_max_age_s + 3 * self.config.visual_smoothing_s + self.config.future_limit_s
+            track.add(_Picture(stamp_ns, face, self._visual.read(face.emotion), _size(face, image_size), weight))
+        reach = self.config.visual_max_age_s + self.config.future_limit_s  # older pictures cannot matter any more
         self._keep_faces(self._newest[EmotionModality.VISUAL] - _ns(reach))
 
     @property
@@ -234,30 +321,72 @@ class EmotionFusion:
             return
         if not self._accept(EmotionModality.ACOUSTIC, voice.stamp_ns):
             return
-        insort(self._voices, voice, key=lambda held: (held.stamp_ns, held.final))
-        del self._voices[:-MAX_VOICES]
+        held = self._voices.get(voice.voice_id)
+        if held is None:
+            held = self._voices[voice.voice_id] = _Voice(self._acoustic, self._temporal)
+        held.add(voice, self._voice_weight(voice))
+        if len(self._voices) > MAX_VOICES:
+            del self._voices[min(self._voices, key=lambda name: self._voices[name].decisions[-1][0].stamp_ns)]
+
+    def add_text(self, stamp_ns: int, words: EmotionEstimate) -> None:
+        """What words speak for (:func:`emotion_perception.fusion.text.text_evidence`), as of the end of saying them."""
+        if not _is_distribution(words):
+            self.counts["invalid"] += 1
+        elif self._accept(EmotionModality.TEXT, stamp_ns):
+            insort(self._texts, (stamp_ns, words), key=lambda held: held[0])
+            del self._texts[:-MAX_TEXTS]
+
+    def add_direction(self, stamp_ns: int, angle: float) -> None:
+        """Where sound came from at a time, rad, 0 along the camera's axis, left positive; NaN is ignored."""
+        if math.isfinite(angle):
+            insort(self._directions, (stamp_ns, angle))
+            del self._directions[:-MAX_DIRECTIONS]
+
+    def set_camera(self, focal: float, centre: float) -> None:
+        """Focal length and centre column of the pictures, px: without, a direction of sound cannot be compared.
+
+        Raises:
+            ValueError: the focal length is not positive, or either is not finite.
+        """
+        if not (0 < focal < math.inf and math.isfinite(centre)):
+            raise ValueError(f"a camera needs a positive focal length and a centre, got {focal} and {centre} px")
+        self._camera = focal, centre
+
+    def set_person(self, person_id: str, face_id: str = "", voice_id: str = "") -> None:
+        """Somebody knows that a face and a voice are a person's (ROS4HRI); with both empty the person is forgotten."""
+        self._known.pop(person_id, None)
+        if face_id or voice_id:
+            self._known[person_id] = (face_id, voice_id)
+            while len(self._known) > MAX_PERSONS:
+                del self._known[next(iter(self._known))]
 
     def state(self, now_ns: int) -> EmotionState:
         """The state of the person spoken with, as of ``now_ns``; status NO_EVIDENCE and a uniform distribution where
-        nothing fresh is known."""
-        faces, voice = self._fresh(now_ns)
+        nothing fresh is known. With no face in view it is that of whom is heard."""
+        faces = self._fresh_faces(now_ns)
         main = self._choose_main(faces)
-        if main is None and voice is None:
-            unknown = EmotionEstimate.unknown()
-            return EmotionState(now_ns, EmotionStatus.NO_EVIDENCE, "", "", "", unknown, ())
-        return self._build(main, voice, now_ns)
+        heard = self._heard(now_ns, faces, main)
+        if main is not None:
+            return self._build(main, heard.get(main.face_id), now_ns, True)
+        if "" in heard:
+            return self._build(None, heard[""], now_ns, True)
+        unknown = EmotionEstimate.unknown()
+        return EmotionState(now_ns, EmotionStatus.NO_EVIDENCE, "", "", "", unknown, ())
 
     def states(self, now_ns: int) -> tuple[EmotionState, ...]:
         """The states of everybody seen or heard, the person spoken with first; empty where nothing fresh is known.
 
-        The voice is in the first alone: nobody else is known to be speaking.
+        A voice is in its most likely speaker's state alone; one that is nobody's in view has a state of its own, last.
         """
-        faces, voice = self._fresh(now_ns)
+        faces = self._fresh_faces(now_ns)
         main = self._choose_main(faces)
-        if main is None:
-            return () if voice is None else (self._build(None, voice, now_ns),)
+        heard = self._heard(now_ns, faces, main)
         others = sorted((face for face in faces if face is not main), key=lambda face: -face.newest.size)
-        return (self._build(main, voice, now_ns), *(self._build(face, None, now_ns) for face in others))
+        ranked = [main, *others] if main is not None else []
+        states = [self._build(face, heard.get(face.face_id), now_ns, face is main) for face in ranked]
+        if "" in heard:
+            states.append(self._build(None, heard[""], now_ns, main is None))
+        return tuple(states)
 
     def _accept(self, kind: EmotionModality, stamp_ns: int) -> bool:
         """Whether an item's stamp can be used; keeps the newest stamp and notices a clock that jumped back."""
@@ -281,8 +410,11 @@ class EmotionFusion:
         if kind == EmotionModality.VISUAL:
             self._tracks.clear()
             self._challenger = None
-        else:
+        elif kind == EmotionModality.ACOUSTIC:
             self._voices.clear()
+            self._directions.clear()
+        else:
+            self._texts.clear()
 
     def _keep_faces(self, oldest_ns: int, newest_ns: int | None = None) -> None:
         """Drop pictures outside a span, faces left without any, and the longest unseen beyond MAX_TRACKS."""
@@ -309,8 +441,15 @@ class EmotionFusion:
             held = [track.newest.stamp_ns for track in self._tracks.values()]
             self._set_newest(EmotionModality.VISUAL, held)
         if self._newest.get(EmotionModality.ACOUSTIC, limit) > limit:
-            self._voices = [voice for voice in self._voices if voice.stamp_ns <= limit]
-            self._set_newest(EmotionModality.ACOUSTIC, [voice.stamp_ns for voice in self._voices])
+            for voice in self._voices.values():
+                voice.keep_until(limit)
+            self._voices = {name: voice for name, voice in self._voices.items() if voice.decisions}
+            self._directions = [held for held in self._directions if held[0] <= limit]
+            newest = [voice.decisions[-1][0].stamp_ns for voice in self._voices.values()]
+            self._set_newest(EmotionModality.ACOUSTIC, newest)
+        if self._newest.get(EmotionModality.TEXT, limit) > limit:
+            self._texts = [held for held in self._texts if held[0] <= limit]
+            self._set_newest(EmotionModality.TEXT, [held[0] for held in self._texts])
 
     def _set_newest(self, kind: EmotionModality, stamps: Sequence[int]) -> None:
         if stamps:
@@ -318,27 +457,63 @@ class EmotionFusion:
         else:
             self._newest.pop(kind, None)
 
-    def _fresh(self, now_ns: int) -> tuple[list[_FaceTrack], VoiceObservation | None]:
-        """Faces and the voice that are evidence now."""
+    def _fresh_faces(self, now_ns: int) -> list[_FaceTrack]:
+        """Faces that are evidence now."""
         self._drop_future(now_ns)
-        config = self.config
         seen = self._newest.get(EmotionModality.VISUAL, 0)
-        faces = [
+        return [
             track
             for track in self._tracks.values()
             if self._visual_weight(track, now_ns) > 0
-            and (track.newest.stamp_ns == seen or _seconds(seen - track.newest.stamp_ns) <= config.face_hold_s)
+            and (track.newest.stamp_ns == seen or _seconds(seen - track.newest.stamp_ns) <= self.config.face_hold_s)
         ]
-        # The newest decision that can be heard at all: one drowned in noise does not hide the one before it.
-        voice = next((held for held in reversed(self._voices) if self._acoustic_weight(held, now_ns) > 0), None)
-        return faces, voice
+
+    def _heard(self, now_ns: int, faces: list[_FaceTrack], main: _FaceTrack | None) -> dict[str, tuple[_Speech, float]]:
+        """By face id, and by "" for nobody in view: the newest voice that is theirs, and how likely it is."""
+        found: dict[str, tuple[_Speech, float]] = {}
+        for voice in self._voices.values():
+            speech = voice.believed
+            if speech is None or self._acoustic_weight(speech, now_ns) <= 0:
+                continue
+            owner, likely = self._owner(speech.voice, faces, main)
+            if owner not in found or found[owner][0].stamp_ns < speech.stamp_ns:
+                found[owner] = speech, likely
+        return found
+
+    def _owner(self, voice: VoiceObservation, faces: list[_FaceTrack], main: _FaceTrack | None) -> tuple[str, float]:
+        """The face id that a voice belongs to, "" for nobody in view, and the probability of that."""
+        if not faces:
+            return "", 1.0
+        in_view = {face.face_id for face in faces}
+        for face_id, voice_id in self._known.values():
+            if voice_id == voice.voice_id and face_id:
+                return (face_id if face_id in in_view else ""), 1.0
+        candidates = [
+            Candidate(face.face_id, face.newest.size, face is main, self._bearing(face))
+            for face in sorted(faces, key=lambda face: face.face_id)
+        ]
+        chances = who_speaks(candidates, self._direction(voice), self.config.direction_spread)
+        best = int(np.argmax(chances))
+        nobody = 1.0 - sum(chances)
+        return ("", nobody) if nobody > chances[best] else (candidates[best].face_id, chances[best])
+
+    def _bearing(self, face: _FaceTrack) -> float:
+        if self._camera is None:
+            return math.nan
+        box = face.newest.face.box
+        return bearing(box.x + box.width / 2, *self._camera)
+
+    def _direction(self, voice: VoiceObservation) -> float:
+        """Where sound came from while a voice spoke; NaN where nothing tells."""
+        first = voice.stamp_ns - _ns(voice.duration)
+        return mean_direction([angle for stamp, angle in self._directions if first <= stamp <= voice.stamp_ns])
 
     def _choose_main(self, faces: list[_FaceTrack]) -> _FaceTrack | None:
         if not faces:
             self._challenger = None
             return None
-        largest = max(faces, key=lambda track: (track.newest.size, track.newest.face.face_id))
-        main = next((track for track in faces if track.newest.face.face_id == self._main), largest)
+        largest = max(faces, key=lambda track: (track.newest.size, track.face_id))
+        main = next((track for track in faces if track.face_id == self._main), largest)
         if largest.newest.size > self.config.switch_ratio * main.newest.size:
             # Time as the challenger is seen, not as it is held: someone who passed by has not stayed.
             face_id, seen_ns = largest.newest.face.face_id, largest.newest.stamp_ns
@@ -351,27 +526,30 @@ class EmotionFusion:
         if main is largest:
             self._challenger = None
         self._main = main.newest.face.face_id
-        self._last_person = (main.person_id, main.newest.stamp_ns)
+        self._last_person = (self._person_seen(main), main.newest.stamp_ns)
         return main
 
-    def _build(self, track: _FaceTrack | None, voice: VoiceObservation | None, now_ns: int) -> EmotionState:
+    def _build(
+        self, track: _FaceTrack | None, heard: tuple[_Speech, float] | None, now_ns: int, partner: bool
+    ) -> EmotionState:
         evidence: list[Evidence] = []
         stamps: list[int] = []
-        person_id = face_id = ""
+        person_id = face_id = voice_id = ""
         if track is not None:
-            person_id, face_id = track.person_id, track.newest.face.face_id
+            person_id, face_id = self._person_seen(track), track.face_id
             stamps.append(track.newest.stamp_ns)
-            average = track.average(self.config.visual_smoothing_s)
             weight = self._visual_weight(track, now_ns)
-            evidence.append(Evidence(EmotionModality.VISUAL, weight, _age(now_ns, stamps[-1]), average))
-        elif (
-            self._last_person is not None and abs(_seconds(now_ns - self._last_person[1])) <= self.config.person_hold_s
-        ):
-            person_id = self._last_person[0]
-        if voice is not None:
-            stamps.append(voice.stamp_ns)
-            weight = self._acoustic_weight(voice, now_ns)
-            evidence.append(Evidence(EmotionModality.ACOUSTIC, weight, _age(now_ns, stamps[-1]), voice.emotion))
+            evidence.append(Evidence(EmotionModality.VISUAL, weight, _age(now_ns, stamps[-1]), track.newest.emotion))
+        if heard is not None:
+            speech, likely = heard
+            voice_id = speech.voice.voice_id
+            person_id = person_id or self._person_heard(voice_id, now_ns, partner)
+            stamps.append(speech.stamp_ns)
+            weight = self._acoustic_weight(speech, now_ns) * likely
+            evidence.append(Evidence(EmotionModality.ACOUSTIC, weight, _age(now_ns, stamps[-1]), speech.emotion))
+        if partner and self._texts:
+            words = self._text_evidence(now_ns)
+            evidence += [words] if words is not None else []
         if _seconds(max(stamps) - now_ns) > FUTURE_TOLERANCE_S:
             self.counts["future"] += 1
         emotion = pool(
@@ -381,22 +559,28 @@ class EmotionFusion:
         )
         return EmotionState(
             stamp_ns=max(stamps),
-            status=_STATUS[track is not None, voice is not None],
+            status=_STATUS[track is not None, heard is not None],
             person_id=person_id,
             face_id=face_id,
-            voice_id="" if voice is None else voice.voice_id,
+            voice_id=voice_id,
             emotion=emotion,
             evidence=tuple(evidence),
         )
 
-    def _face_weight(self, face: FaceObservation) -> float:
-        """Base * reliability * quality of one picture."""
-        reliability = ramp(face.detection_score, 0.0, self.config.good_detection_score)
-        return (
-            self.config.visual_weight
-            * reliability
-            * ramp(face.quality, self.config.min_quality, self.config.good_quality)
+    def _text_evidence(self, now_ns: int) -> Evidence | None:
+        config = self.config
+        stamp_ns, words = self._texts[-1]
+        weight = config.text_weight * half_life_decay(
+            _seconds(now_ns - stamp_ns), config.text_fresh_s, config.text_half_life_s, config.text_max_age_s
         )
+        return Evidence(EmotionModality.TEXT, weight, _age(now_ns, stamp_ns), words) if weight > 0 else None
+
+    def _face_weight(self, face: FaceObservation) -> float:
+        """Base * reliability of one picture."""
+        if not face.quality > self.config.min_quality:
+            return 0.0
+        detected = ramp(face.detection_score, 0.0, self.config.good_detection_score)
+        return self.config.visual_weight * detected * self._visual.at(face.quality)
 
     def _visual_weight(self, track: _FaceTrack, now_ns: int) -> float:
         config = self.config
@@ -405,18 +589,39 @@ class EmotionFusion:
             age, config.visual_fresh_s, config.visual_half_life_s, config.visual_max_age_s
         )
 
-    def _acoustic_weight(self, voice: VoiceObservation, now_ns: int) -> float:
+    def _voice_weight(self, voice: VoiceObservation) -> float:
+        """Base * reliability of one decision."""
         config = self.config
-        reliability = ramp(voice.duration, 0.0, config.full_speech_s)
-        if voice.overlapped_speech:
-            reliability *= config.overlap_factor
-        unknown = math.isnan(voice.snr_db)
-        quality = config.unknown_snr_factor if unknown else ramp(voice.snr_db, config.min_snr_db, config.good_snr_db)
-        age = _seconds(now_ns - voice.stamp_ns)
-        staleness = half_life_decay(
+        if voice.snr_db <= config.min_snr_db:  # not of NaN: an unknown one
+            return 0.0
+        spoken = ramp(voice.duration, 0.0, config.full_speech_s)
+        alone = config.overlap_factor if voice.overlapped_speech else 1.0
+        return config.acoustic_weight * spoken * alone * self._acoustic.at(voice.snr_db)
+
+    def _acoustic_weight(self, speech: _Speech, now_ns: int) -> float:
+        config = self.config
+        age = _seconds(now_ns - speech.stamp_ns)
+        return speech.weight * half_life_decay(
             age, config.acoustic_fresh_s, config.acoustic_half_life_s, config.acoustic_max_age_s
         )
-        return config.acoustic_weight * reliability * quality * staleness
+
+    def _person_seen(self, track: _FaceTrack) -> str:
+        """ROS4HRI's person of a face, or our own."""
+        for person_id, (face_id, _) in self._known.items():
+            if face_id == track.face_id:
+                return person_id
+        return track.person_id
+
+    def _person_heard(self, voice_id: str, now_ns: int, partner: bool) -> str:
+        """ROS4HRI's person of a voice, or who was last spoken with where the face is out of sight for a moment."""
+        for person_id, (_, known) in self._known.items():
+            if known == voice_id:
+                return person_id
+        if partner and self._last_person is not None:
+            person_id, seen_ns = self._last_person
+            if abs(_seconds(now_ns - seen_ns)) <= self.config.person_hold_s:
+                return person_id
+        return ""
 
     def _person_of(self, face_id: str) -> str:
         """The person of a face: one each until something tells that two faces are the same person."""

@@ -1,4 +1,6 @@
-"""A face's expression over time: a hidden Markov model in continuous time, not a moving average.
+"""An emotion over time: a hidden Markov model in continuous time, not a moving average.
+
+It is told for a face, whose frames come densely; a voice is the same with turns of speech for frames (below).
 
 **Change.** A face shows one of K expressions at a time; over a time t it keeps it with probability
 ``exp(-t / hold)`` and else takes any with the same chance, so a belief fades towards ``1 / K``.
@@ -26,6 +28,9 @@ any belief settles at q, and no further. What is reported takes the slip out aga
 expression was steady at 0.65 or more, three frames of another, however sure, never flip the label. A lasting change
 from 0.7 to 0.7 is followed in 0.32 s, from 0.9 to 0.9 in 0.28 s, from 0.99 to 0.7 in 0.4 s; to a doubtful 0.6, from
 0.99, it takes 0.48 s. Less slip lets a single sure frame decide; more hold is steadier, and later in proportion.
+
+**A voice** speaks in turns of one or two seconds with silence between, in which nobody's mood is forgotten as soon as a
+sentence can change what is believed: there a gap fades the belief with a time scale of its own, ``memory``.
 """
 
 from __future__ import annotations
@@ -46,9 +51,15 @@ class TemporalConfig:
     hold: float = 0.35  # s, the scale of all times: how soon a belief fades, how soon it follows what is seen
     slip: float = 0.2  # 0..1, chance that a frame says nothing about the expression
     longest: float = 0.2  # s, the most that one frame stands for
+    memory: float | None = None  # s, how soon a belief fades where nothing is seen; None: with `hold`
 
     def __post_init__(self) -> None:
-        for name, good in (("hold", self.hold > 0), ("slip", 0 < self.slip < 1), ("longest", self.longest > 0)):
+        for name, good in (
+            ("hold", self.hold > 0),
+            ("slip", 0 < self.slip < 1),
+            ("longest", self.longest > 0),
+            ("memory", self.memory is None or self.memory > 0),
+        ):
             if not good:
                 raise ValueError(f"{name} is out of range: {getattr(self, name)}")
 
@@ -58,16 +69,19 @@ def first_belief(p: np.ndarray, config: TemporalConfig) -> np.ndarray:
     return _slipped(p, config)
 
 
-def next_belief(belief: np.ndarray, p: np.ndarray, elapsed: float, config: TemporalConfig) -> np.ndarray:
+def next_belief(
+    belief: np.ndarray, p: np.ndarray, elapsed: float, config: TemporalConfig, seen: float | None = None
+) -> np.ndarray:
     """The belief ``(K,)`` after one more frame.
 
     Args:
         belief: ``(K,)``, as of the frame before.
         p: ``(K,)``, the frame's calibrated distribution; flattened where the picture is poor, it moves the belief less.
         elapsed: s since the frame before, >= 0.
+        seen: s of ``elapsed`` that the frame stands for; left out, as much as it may.
     """
-    seen = min(elapsed, config.longest)
-    keep = np.exp((seen - elapsed) / config.hold)
+    seen = min(elapsed if seen is None else seen, elapsed, config.longest)
+    keep = np.exp((seen - elapsed) / (config.memory or config.hold))
     belief = keep * belief + (1 - keep) / len(belief)
     values, vectors = np.linalg.eigh((1 - np.diag(1 / _slipped(p, config))) / len(p))
     # The largest value is 0 up to rounding; all others decay.

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, HAPPY, NEUTRAL, SAD
-from emotion_perception.fusion.state import MAX_PERSONS, MAX_TRACKS, EmotionFusion, FusionConfig
+from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.state import MAX_DECISIONS, MAX_PERSONS, MAX_TRACKS, EmotionFusion, FusionConfig
 from emotion_perception.types import (
     Box,
     EmotionEstimate,
@@ -143,7 +144,7 @@ def test_empty_picture_ends_a_face_at_once_without_hold():
 
 
 def test_late_picture_does_not_replace_a_newer_one():
-    fusion = EmotionFusion(FusionConfig(visual_smoothing_s=0))
+    fusion = EmotionFusion()
     fusion.add_faces(at(0.5), [face(top=HAPPY)])
     fusion.add_faces(at(0.4), [face(top=SAD)])
     state = fusion.state(at(0.6))
@@ -170,23 +171,6 @@ def test_the_newest_picture_of_a_face_speaks_for_all_as_it_comes_filtered(fusion
     assert fusion.state(at(0.5)).emotion.label == ANGRY
 
 
-def test_one_odd_picture_among_many_does_not_flip_the_state_where_they_are_averaged():
-    fusion = EmotionFusion(FusionConfig(visual_smoothing_s=0.3))
-    for step in range(10):
-        fusion.add_faces(at(step * 0.05), [face(top=HAPPY)])
-    fusion.add_faces(at(0.5), [face(top=ANGRY)])
-    assert fusion.state(at(0.5)).emotion.label == HAPPY
-
-
-def test_changed_expression_shows_within_half_a_second_where_they_are_averaged():
-    fusion = EmotionFusion(FusionConfig(visual_smoothing_s=0.3))
-    for step in range(20):
-        fusion.add_faces(at(step * 0.05), [face(top=HAPPY)])
-    for step in range(20, 30):
-        fusion.add_faces(at(step * 0.05), [face(top=ANGRY)])
-    assert fusion.state(at(1.45)).emotion.label == ANGRY
-
-
 def test_blurred_pictures_are_no_evidence(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face(quality=0.05)])
     assert fusion.state(at(0)).status == EmotionStatus.NO_EVIDENCE
@@ -204,7 +188,7 @@ def test_one_blurred_picture_does_not_end_a_sharp_one(fusion: EmotionFusion):
     "worse", [{"quality": 0.2}, {"detection_score": 0.2}], ids=["picture quality", "detection score"]
 )
 def test_doubtful_face_weighs_less(worse: dict):
-    fusion = EmotionFusion()
+    fusion = EmotionFusion(visual=Reliability(quality=(0.1, 0.8), weight=(0.3, 1.0)))
     fusion.add_faces(at(0), [face(**worse)])
     assert 0 < fusion.state(at(0)).evidence[0].weight < 0.5
 
@@ -215,7 +199,7 @@ def test_doubtful_face_weighs_less(worse: dict):
     ids=["noise", "unknown noise", "overlap", "short"],
 )
 def test_doubtful_voice_weighs_less(worse: dict):
-    fusion = EmotionFusion()
+    fusion = EmotionFusion(acoustic=Reliability(quality=(-5.0, 15.0), weight=(0.2, 1.0), unknown=0.7))
     fusion.add_voice(voice(0, **worse))
     assert 0 < fusion.state(at(0)).evidence[0].weight < 0.8
 
@@ -232,6 +216,59 @@ def test_calm_voice_makes_a_neutral_face_calm(fusion: EmotionFusion):
     assert fusion.state(at(0)).emotion.label == NEUTRAL
     fusion.add_voice(voice(0, CALM))
     assert fusion.state(at(0)).emotion.label == CALM
+
+
+def turns(*spoken: tuple[float, int], **more: object) -> EmotionFusion:
+    """A fusion that heard turns of speech that end at these times, of these emotions."""
+    fusion = EmotionFusion()
+    for seconds, top in spoken:
+        fusion.add_voice(voice(seconds, top, **more))
+    return fusion
+
+
+def test_changed_voice_is_followed_by_its_first_sentence():
+    fusion = turns((2, SAD), (5, SAD), (8, HAPPY))
+    assert fusion.state(at(8)).emotion.label == HAPPY
+
+
+def test_short_word_does_not_wipe_out_the_sentence_before_it():
+    fusion = turns((2, ANGRY))
+    fusion.add_voice(voice(3.0, HAPPY, duration=0.4))
+    state = fusion.state(at(3))
+    assert state.emotion.label == ANGRY
+    assert state.emotion.probabilities[HAPPY] > turns((2, ANGRY)).state(at(3)).emotion.probabilities[HAPPY]
+
+
+def test_old_sentence_is_forgotten():
+    fusion = turns((2, ANGRY))
+    fusion.add_voice(voice(60.0, HAPPY, duration=0.4))
+    assert fusion.state(at(60)).emotion.label == HAPPY
+
+
+def test_steady_voice_is_believed_as_it_is_however_often_it_speaks():
+    steady = turns(*((2.0 * turn, SAD) for turn in range(1, 20)))
+    believed = steady.state(at(38)).evidence[0].emotion
+    assert believed.probabilities[SAD] == pytest.approx(0.7, abs=0.02)
+    assert believed.confidence == pytest.approx(0.7, abs=0.02)
+
+
+def test_decisions_of_one_utterance_count_once():
+    running = EmotionFusion()
+    for step in range(1, 6):
+        running.add_voice(voice(10 + step * 0.5, SAD, duration=step * 0.5, final=step == 5))
+    once = turns((12.5, SAD), duration=2.5)
+    expected, got = once.state(at(12.5)).emotion, running.state(at(12.5)).emotion
+    np.testing.assert_allclose(expected.probabilities, got.probabilities)
+
+
+def test_models_card_says_how_its_word_is_taken():
+    """A model that names happy too readily is believed less when it does."""
+    factors = np.ones(8)
+    factors[HAPPY] = 0.2
+    fusion = EmotionFusion(visual=Reliability(tuple(factors)))
+    fusion.add_faces(at(0), [face(emotion=emotion(HAPPY, 0.35))])
+    plain = emotion(HAPPY, 0.35).probabilities * factors
+    np.testing.assert_allclose(fusion.state(at(0)).emotion.probabilities, plain / plain.sum(), atol=1e-6)
 
 
 def test_person_is_the_largest_face(fusion: EmotionFusion):
@@ -367,7 +404,7 @@ def test_memory_stays_bounded_under_a_flood(fusion: EmotionFusion):
         fusion.add_voice(voice(step * 0.001))
     assert len(fusion._tracks) <= MAX_TRACKS
     assert len(fusion._persons) <= MAX_PERSONS
-    assert len(fusion._voices) <= 32
+    assert len(fusion._voices["voice_1"].decisions) <= MAX_DECISIONS
     for step in range(200, 1000):
         fusion.add_faces(at(step * 0.001), [face("same")])
     assert len(fusion._tracks["same"].pictures) <= 32
@@ -381,11 +418,6 @@ def test_every_parameter_says_its_range_and_refuses_what_is_outside(name: str):
         FusionConfig(**{name: item.metadata["max"] + 1})
     with pytest.raises(ValueError, match=name):
         FusionConfig(**{name: float("nan")})
-
-
-def test_quality_bounds_in_the_wrong_order_are_refused():
-    with pytest.raises(ValueError, match="min_quality must be less"):
-        FusionConfig(min_quality=0.6, good_quality=0.5)
 
 
 def test_weight_zero_switches_a_sense_off():

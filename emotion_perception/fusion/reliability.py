@@ -1,0 +1,83 @@
+"""How a model's distributions are to be taken as evidence, as measured on people it was not trained on.
+
+``emotion-train fusion`` (:mod:`emotion_perception.learning.reliability`) measures it on validation data and writes it
+into the model's card, so that a model is swapped with its card alone. Two things:
+
+- **Factors**, one an emotion, from the confusion matrix of probabilities. A model that names an emotion more often than
+  it is there says less by naming it: the factors make the columns of the matrix add up as its rows do.
+- **A weight**, by the quality of what was seen or heard: the exponent in the pool with which the model's word, beside
+  the other sense's, gave the least log loss. Under 1 where it is surer than it should be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.emotions import EMOTIONS
+from emotion_perception.errors import ModelError
+from emotion_perception.types import EmotionEstimate
+
+KEY = "reliability"  # in a model's card
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What evidence of one model is worth. The default takes every distribution as it is, at weight 1.
+
+    Raises:
+        ValueError: factors that are not positive, qualities that do not rise, or weights out of 0..4; says which.
+    """
+
+    factors: tuple[float, ...] = (1.0,) * len(EMOTIONS)
+    quality: tuple[float, ...] = (0.0,)  # a face's quality 0..1, a voice's SNR in dB; rising
+    weight: tuple[float, ...] = (1.0,)  # at each of them; straight between, constant beyond
+    unknown: float = 1.0  # weight where the quality is not known (NaN)
+
+    def __post_init__(self) -> None:
+        if len(self.factors) != len(EMOTIONS) or not all(0 < factor < 1e3 for factor in self.factors):
+            raise ValueError(f"factors must be {len(EMOTIONS)} positive numbers, got {self.factors}")
+        if not len(self.quality) == len(self.weight) > 0 or not all(np.diff(self.quality) > 0):
+            raise ValueError(f"quality must rise, with a weight each, got {self.quality} and {self.weight}")
+        if not all(0 <= weight <= 4 for weight in (*self.weight, self.unknown)):
+            raise ValueError(f"weights must be 0 to 4, got {self.weight} and {self.unknown}")
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any], name: str) -> Reliability | None:
+        """That of a model's card; None where nobody has measured it.
+
+        Raises:
+            ModelError: the card has one that makes no sense; says what, and names the model.
+        """
+        if KEY not in card:
+            return None
+        try:
+            told = card[KEY]
+            return cls(
+                tuple(float(value) for value in told["factors"]),
+                tuple(float(value) for value in told["quality"]),
+                tuple(float(value) for value in told["weight"]),
+                float(told["unknown"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{name}: its card's reliability is wrong ({type(error).__name__}: {error})") from error
+
+    def at(self, quality: float) -> float:
+        """The weight at a quality; NaN is an unknown one."""
+        if quality != quality:
+            return self.unknown
+        return self.weight[0] if len(self.weight) == 1 else float(np.interp(quality, self.quality, self.weight))
+
+    def read(self, estimate: EmotionEstimate) -> EmotionEstimate:
+        """What an estimate of the model says as evidence: its distribution times the factors, normalised.
+
+        The confidence keeps its proportion to the largest probability.
+        """
+        if len(set(self.factors)) == 1:
+            return estimate
+        told = estimate.probabilities
+        read = EmotionEstimate.from_probabilities(told * np.array(self.factors, np.float32), estimate.intensities)
+        return replace(read, confidence=min(1.0, estimate.confidence * read.confidence / float(told.max())))
