@@ -301,11 +301,11 @@ class VisualPerception:
 def trust_in(quality: float) -> float:
     """The power to which a distribution is raised for a picture of ``quality`` (1 is full): what it says, said softer.
 
-    On FER+ PublicTest faces blurred, shrunk, darkened and overexposed to all degrees the least log loss is at 0.6 for
-    qualities under 0.05, 0.8 from there to 0.5, 0.85 to 0.7, 0.95 above. This curve is a little more careful with the
-    worst: at quality 0, a black picture say, the distribution is uniform over what a face can show.
+    The qualities are made so that the power of least log loss is about 0.4 + 0.6 q (see ``visual/quality.py``; measured
+    on FER+ PublicTest faces shrunk, blurred, darkened and overexposed). Only the worst fall under that: at quality 0, a
+    black picture say, the distribution is uniform over what a face can show.
     """
-    return float(np.interp(quality, (0.0, 0.1, 1.0), (0.0, 0.7, 1.0)))
+    return float(np.interp(quality, (0.0, 0.05, 1.0), (0.0, 0.43, 1.0)))
 
 
 def is_whole_face(image: np.ndarray) -> bool:
