@@ -1,4 +1,4 @@
-"""``emotion-eval``: score the face or the voice model on labelled data, with report, plots and JSON."""
+"""``emotion-eval``: score the face model, the voice model or their fusion on labelled data: report, plots, JSON."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ EPILOG = """DIR is one of
   a folder per emotion (neutral, calm, happy, sad, angry, fearful, disgusted, surprised) with pictures
       (png, jpg, pgm, gif) or sounds (wav, flac, ogg, mp3) in them;
   ferplus.npz, with --split Training|PublicTest|PrivateTest and --labels fer2013|ferplus;
-  a folder named ravdess_speech, emodb or nemo as the corpus is distributed, with --split train|validation|test|all.
+  a folder named ravdess_speech, emodb or nemo as the corpus is distributed, with --split train|validation|test|all;
+  for fusion, the folder that holds ferplus.npz, ravdess_speech and, if wanted, cremad_clips.
 
 examples:
   emotion-eval visual --data ../shared/data/ferplus.npz --split PrivateTest --labels fer2013 --out runs/fer2013
   emotion-eval acoustic --data ../shared/data/ravdess_speech --split test --out runs/ravdess
   emotion-eval visual --data my_photos --out runs/mine
+  emotion-eval fusion --data ../shared/data --out runs/fusion
   emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --out runs/speakers
   emotion-eval acoustic --data ../shared/data/ravdess_speech --noise-table --out runs/noise
 
 --protocol trains again and again, each time without some of the clips of DIR (the folder of the corpora), and tests on
-those. It takes hours; the same command goes on where a killed run stopped. Its JSON holds accuracy, uar and ece of every
-fold and of all pooled, with 95 % confidence intervals.
-OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png and calibration.png. The last line on
-stdout is one JSON object: n, accuracy, accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece,
-seconds, and how the files were read."""
+those. It takes an hour or more; the same command goes on where a killed run stopped. Its JSON holds accuracy, uar and
+ece of every fold and of all pooled, with 95 % confidence intervals.
+
+OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png, risk_coverage.png and,
+for ferplus.npz, mistakes.png. The last line on stdout is one JSON object: n, accuracy, accuracy_closed (only the labels
+present compete), uar, macro_f1, auc, ece, 95 % intervals (..._interval), accuracy_surest_80 (of the surest 80 %),
+expected_cost, seconds, and how the files were read."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emotion-eval", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("visual", "acoustic"), help="which of the two models")
+    parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or both together")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled data (see below)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument("--split", help="part of a corpus (PrivateTest of ferplus.npz, test of a speech corpus)")
@@ -55,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("random", "leave-speakers-out", "cross-corpus"),
         help="train the voice model without some clips and test on those: a fifth of RAVDESS, speakers, or a corpus",
     )
-    parser.add_argument("--config", type=Path, help="hyper-parameters of --protocol (default: the published model's)")
+    parser.add_argument(
+        "--config", type=Path, help="hyper-parameters of --protocol (default: training/acoustic_protocols.yaml)"
+    )
     parser.add_argument("--epochs", type=int, help="override their number of epochs")
     parser.add_argument("--folds", type=int, help="only the first of the folds of --protocol")
     parser.add_argument(
@@ -63,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the voice model in white noise, fan, music and babble, with and without noise reduction",
     )
+    parser.add_argument("--clips", type=int, help="only so many clips of the corpus, evenly spread, for --noise-table")
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
 
@@ -75,6 +82,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--corruption damages the faces of ferplus.npz; it goes with emotion-eval visual")
     if (args.protocol or args.noise_table) and args.model != "acoustic":
         parser.error("--protocol and --noise-table go with emotion-eval acoustic")
+    if args.model == "fusion" and (args.split or args.weights):
+        parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
     if not args.data.exists():
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
@@ -84,13 +93,20 @@ def main(argv: list[str] | None = None) -> int:
 
     started = time.monotonic()
     try:
+        if args.model == "fusion":
+            from emotion_perception.learning.evaluate_fusion import evaluate
+
+            summary = evaluate(args.data, args.out)
+            print((args.out / "fusion.md").read_text(), file=sys.stderr)
+            print(json.dumps(summary))
+            return 0
         if args.protocol:
             print(json.dumps(_protocol(args)))
             return 0
         if args.noise_table:
             from emotion_perception.learning.speech_noise import noise_table
 
-            print(json.dumps(noise_table(args.data, args.split or "test", args.out, args.weights)))
+            print(json.dumps(noise_table(args.data, args.split or "test", args.out, args.weights, args.clips)))
             return 0
         if args.model == "visual":
             cases = evaluation.visual(
@@ -99,7 +115,9 @@ def main(argv: list[str] | None = None) -> int:
         else:
             cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
         extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts}
-        summary = write_report(args.out, cases.title, cases.probabilities, cases.labels, cases.confidence, extra)
+        summary = write_report(
+            args.out, cases.title, cases.probabilities, cases.labels, cases.confidence, extra, cases.pictures
+        )
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-eval: {error}", file=sys.stderr)
         return 2
@@ -115,7 +133,7 @@ def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.resources import config_path
 
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}
-    config = load_config(args.config or config_path("training/acoustic.yaml"), AcousticTraining, overrides)
+    config = load_config(args.config or config_path("training/acoustic_protocols.yaml"), AcousticTraining, overrides)
     return run_protocol(args.protocol, args.data, args.out, config, args.folds)
 
 

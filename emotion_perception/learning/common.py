@@ -95,7 +95,9 @@ def grow_from(module: nn.Module, path: Path) -> None:
     tensors, _ = read_weights(path)
     state = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
     strange = set(tensors) ^ set(state)
-    larger = [name for name in set(tensors) & set(state) if any(a > b for a, b in zip(tensors[name].shape, state[name].shape))]
+    larger = [
+        name for name in set(tensors) & set(state) if any(a > b for a, b in zip(tensors[name].shape, state[name].shape))
+    ]
     if strange or larger:
         raise ModelError(f"{path} is no narrower network of this kind: see {sorted(strange or larger)[0]}")
     with torch.no_grad():

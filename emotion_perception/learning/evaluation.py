@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from emotion_perception.inference import read_weights
 from emotion_perception.learning.corruptions import corrupt
 from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.speech_corpora import CORPORA, load_speech
 from emotion_perception.media import MediaError, read_audio, read_image
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
+from emotion_perception.visual.expression import ExpressionClassifier
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,21 @@ class Cases:
     labels: np.ndarray  # (N,) index in the vocabulary
     confidence: np.ndarray  # (N,) as the model states it
     counts: dict[str, int]  # how the cases were read
+    pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
+
+
+class TorchClassifier(ExpressionClassifier):
+    """The same answers of any published network, a backbone too, by torch: to evaluate what is too slow for a robot."""
+
+    def _prepare(self, tensors: dict[str, np.ndarray]) -> None:
+        from emotion_perception.learning.train_visual import load_network
+
+        self._net = load_network(self.path)
+
+    def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
+        from emotion_perception.learning.train_visual import predict
+
+        return predict(self._net, faces, flip=True)
 
 
 def visual(
@@ -48,12 +66,13 @@ def visual(
         ValueError, OSError: the data are not readable.
         ModelError: a model file is missing or corrupt.
     """
-    from emotion_perception.visual.expression import ExpressionClassifier
     from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
 
     config = VisualConfig()
     convention = convention or (labels if data.is_file() else "ferplus")
-    classifier = ExpressionClassifier(weights or find_model(config.expression_model), convention)
+    path = weights or find_model(config.expression_model)
+    kind = TorchClassifier if read_weights(path)[1].get("backbone") else ExpressionClassifier
+    classifier = kind(path, convention)
     perception = VisualPerception(config, classifier)
     counts: Counter[str] = Counter()
     estimates: list[EmotionEstimate] = []
@@ -65,7 +84,7 @@ def visual(
         counts["whole_picture_small"] = len(crops)
         title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
         title += f", {corruption}" if corruption else ""
-        return _cases(title, estimates, archive.labels, counts)
+        return replace(_cases(title, estimates, archive.labels, counts), pictures=crops)
     files = load_folders(data, IMAGE_SUFFIXES)
     kept: list[int] = []
     for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):
@@ -83,7 +102,9 @@ def visual(
         face = faces[0] if faces else perception.whole_face(image)
         estimates.append(face.emotion)
         kept.append(int(label))
-    return _cases(f"{classifier.name}, {convention} head, on {data.name}", estimates, np.array(kept, dtype=np.int64), counts)
+    return _cases(
+        f"{classifier.name}, {convention} head, on {data.name}", estimates, np.array(kept, dtype=np.int64), counts
+    )
 
 
 def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:

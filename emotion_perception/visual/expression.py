@@ -108,13 +108,26 @@ class ExpressionClassifier:
             if self.labels != VISUAL_EMOTIONS:
                 raise ValueError(f"labels are {self.labels}, expected {VISUAL_EMOTIONS}")
             self._scale = float(self.card["calibration"][f"{convention}_scale"])
-            model = _Graph(tensors).model()
-            self._compiled = ov.Core().compile_model(model, "CPU", COMPILE)
-            self._request = self._compiled.create_infer_request()
+            self._prepare(tensors)
             self.classify(np.zeros((1, FACE_SIZE, FACE_SIZE), np.uint8))
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(f"not a face-expression model: {self.path} ({type(error).__name__}: {error})") from error
         self.name = f"{self.card.get('model', 'face-expression')} ({self.path.name})"
+
+    def _prepare(self, tensors: dict[str, np.ndarray]) -> None:
+        if backbone := self.card.get("backbone"):
+            raise ModelError(
+                f"{self.path} is a {backbone}, which a robot does not run: distil it into the robot's network with "
+                f"emotion-train visual --teacher {self.path}"
+            )
+        self._compiled = ov.Core().compile_model(_Graph(tensors).model(), "CPU", COMPILE)
+        self._request = self._compiled.create_infer_request()
+
+    def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
+        out = np.array(self._request.infer([np.ascontiguousarray(faces)], share_inputs=True)[0])
+        return tuple(np.split(out, SPLITS, axis=1))
 
     def logits(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Logits of the FER+ ``(N, 8)``, FER2013 ``(N, 7)`` and intensity ``(N, 7)`` heads of uint8 ``(N, 48, 48)``.
@@ -126,8 +139,7 @@ class ExpressionClassifier:
             raise ValueError(f"faces must be uint8 (N, {FACE_SIZE}, {FACE_SIZE}), got {faces.shape} of {faces.dtype}")
         if len(faces) == 0:
             return np.zeros((0, 8), np.float32), np.zeros((0, 7), np.float32), np.zeros((0, 7), np.float32)
-        out = np.array(self._request.infer([np.ascontiguousarray(faces)], share_inputs=True)[0])
-        ferplus, fer2013, intensity = np.split(out, SPLITS, axis=1)
+        ferplus, fer2013, intensity = self._heads(faces)
         return ferplus, fer2013, intensity
 
     def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

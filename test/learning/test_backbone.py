@@ -14,12 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision import models
 
+from emotion_perception.cli import evaluate
 from emotion_perception.cli import train as cli
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import read_weights
-from emotion_perception.learning import train_visual
+from emotion_perception.learning import evaluation, train_visual
 from emotion_perception.learning.backbone import BackboneConfig, BackboneNet
 from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.resources import find_model
+from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
 TINY = BackboneConfig("shufflenet_v2_x0_5", size=32)  # 0.4 M parameters
@@ -241,3 +244,26 @@ def test_what_a_backbone_says_depends_on_the_picture_not_on_its_neighbours(weigh
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8)
     together, alone = train_visual.predict(net, faces), train_visual.predict(net, faces[1:2])
     assert all(np.allclose(a[1:2], b, atol=1e-4) for a, b in zip(together, alone, strict=True))
+
+
+def test_a_published_backbone_is_evaluated_through_torch(archive, weights, tmp_path, capsys):
+    out = tmp_path / "big.safetensors"
+    train_visual.train(archive, out, CONFIG, tmp_path / "big.ckpt", pretrained=weights)
+    arguments = ["visual", "--data", str(archive), "--split", "PublicTest", "--weights", str(out)]
+    assert evaluate.main([*arguments, "--out", str(tmp_path / "report")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["n"] == 32
+    assert "big.safetensors" in (tmp_path / "report" / "classification_report.txt").read_text()
+
+
+def test_torch_answers_as_the_robot_does():
+    faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8)
+    published = find_model("expression.safetensors")
+    ours, torchs = ExpressionClassifier(published), evaluation.TorchClassifier(published)
+    for a, b in zip(ours.probabilities(faces), torchs.probabilities(faces), strict=True):
+        assert np.allclose(a, b, atol=1e-4)
+
+
+def test_the_robot_refuses_a_backbone_and_says_to_distil_it(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "big.safetensors", replace(CONFIG, epochs=0), tmp_path / "big.ckpt")
+    with pytest.raises(ModelError, match=r"is a shufflenet_v2_x0_5.*--teacher .*big\.safetensors"):
+        ExpressionClassifier(tmp_path / "big.safetensors")
