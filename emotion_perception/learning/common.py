@@ -96,7 +96,9 @@ def grow_from(module: nn.Module, path: Path) -> None:
     state = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
     strange = set(tensors) ^ set(state)
     larger = [
-        name for name in set(tensors) & set(state) if any(a > b for a, b in zip(tensors[name].shape, state[name].shape))
+        name
+        for name in set(tensors) & set(state)
+        if any(a > b for a, b in zip(tensors[name].shape, state[name].shape, strict=False))
     ]
     if strange or larger:
         raise ModelError(f"{path} is no narrower network of this kind: see {sorted(strange or larger)[0]}")
