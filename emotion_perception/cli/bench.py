@@ -4,36 +4,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EPILOG = """examples:
   emotion-bench                      # a table
   emotion-bench --json               # the last line on stdout is one JSON object
   emotion-bench --parts core         # without ROS: only the two models
   emotion-bench --source talk.mp4    # the graph runs on a film of yours, sound included
+  emotion-bench --parts core --peer ~/fer_env   # beside the package fer, on the same pictures:
+                                     # python -m venv ~/fer_env
+                                     # ~/fer_env/bin/pip install fer==25.10.0 tensorflow 'setuptools<81'
 
 fields:
   visual_ms_p50/p95      one 640x480 image with one face: detection, tracking, expression
-  classify_ms_per_face   the expression network alone
+  classify_ms_per_face   the expression network alone, one face at a time, on the faces of those images
   acoustic_ms_p50/p95    one decision about 3 s of speech: noise reduction, features, emotion
   end_to_end_ms_p50/p95  image stamp to /emotion_state received in another process, the whole graph running
   fps                    images processed per second
   cpu_percent, rss_mb    all processes of the graph; 100 is one core
   pss_mb                 the same memory, pages that processes share counted once (Linux)
   start_s                start of the graph to the first state with evidence
+  peer_...               the same of fer (median), as it is installed; its network in TensorFlow Lite, too
+  ..._to_peer            this package's median over fer's; below 1 this package is faster
 Other load on the machine counts: stop it for true figures."""
 
 WIDTH, HEIGHT = 640, 480
 UTTERANCE_S = 3.0
 SAMPLE_RATE = 16_000
 WARM_UP = 10
+PEER_FRAMES = 30  # images that the other package is given
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,6 +58,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=150, help="images for the visual figure (150)")
     parser.add_argument("--decisions", type=int, default=30, help="decisions for the acoustic figure (30)")
     parser.add_argument("--duration", type=float, default=20.0, help="seconds the graph is listened to (20)")
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        metavar="ENV",
+        help="Python environment with the package fer, to compare the visual part with",
+    )
     parser.add_argument("--source", type=Path, help="film for the graph (default: the built-in clip)")
     parser.add_argument("--composed", action="store_true", help="run the graph in one process")
     return parser
@@ -57,13 +75,20 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.frames < 1 or args.decisions < 1 or args.duration <= 0:
         parser.error("--frames, --decisions and --duration must be positive")
+    if args.peer and args.parts == "graph":
+        parser.error("--peer compares the core: --parts all or core")
     from emotion_perception.errors import ModelError
     from emotion_perception.media import MediaError
 
     found: dict[str, Any] = {}
     try:
         if args.parts != "graph":
-            found |= measure_visual(args.frames)
+            if args.peer:
+                find_python(args.peer)  # before minutes are spent
+            visual, frames, faces = measure_visual(args.frames)
+            found |= visual
+            if args.peer:
+                found |= compare_with_peer(args.peer, frames, faces, visual)
             found |= measure_acoustic(args.decisions)
         if args.parts != "core":
             found |= measure_graph(args.source, args.duration, args.composed)
@@ -86,20 +111,23 @@ def percentiles(name: str, seconds: list[float] | tuple[float, ...]) -> dict[str
     return {f"{name}_p50": round(float(p50), 2), f"{name}_p95": round(float(p95), 2)}
 
 
-def measure_visual(frames: int) -> dict[str, Any]:
-    """Time the visual core on the built-in clip, at the clip's own pace of stamps."""
+def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]]:
+    """Time the visual core on the built-in clip, at the clip's own pace of stamps.
+
+    Returns:
+        What was measured, the images and the faces in them, uint8 ``(480, 640, 3)`` and ``(48, 48)``.
+    """
     import cv2
-    import numpy as np
 
     from emotion_perception.media import MediaFrame, open_media
     from emotion_perception.resources import demo_clip_path
-    from emotion_perception.visual.expression import FACE_SIZE
     from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
     cv2.setNumThreads(1)
     perception = VisualPerception(VisualConfig())
     taken: list[float] = []
-    seen = 0
+    images: list[np.ndarray] = []
+    faces: list[np.ndarray] = []
     with open_media(demo_clip_path()) as clip:
         for item in clip.loop():
             if not isinstance(item, MediaFrame):
@@ -108,20 +136,87 @@ def measure_visual(frames: int) -> dict[str, Any]:
             if image.shape[:2] != (HEIGHT, WIDTH):
                 image = cv2.resize(image, (WIDTH, HEIGHT))
             started = time.perf_counter()
-            faces = perception.process(image, round(item.time * 1e9))
+            perception.process(image, round(item.time * 1e9))
             taken.append(time.perf_counter() - started)
-            seen += bool(faces)
+            picture = perception.picture()
+            if picture is not None:
+                faces.append(picture.crop)
+            if len(images) < PEER_FRAMES:
+                images.append(image)
             if len(taken) == frames + WARM_UP:
                 break
-    face = np.random.default_rng(0).integers(0, 256, (1, FACE_SIZE, FACE_SIZE), dtype=np.uint8)
-    started = time.perf_counter()
-    for _ in range(frames):
-        perception.classifier.classify(face)
-    classify = (time.perf_counter() - started) / frames
-    return percentiles("visual_ms", taken[WARM_UP:]) | {
-        "classify_ms_per_face": round(classify * 1000, 2),
-        "visual_face_share": round(seen / len(taken), 3),
+    classify = []
+    for face in faces:
+        started = time.perf_counter()
+        perception.classifier.classify(face[None])
+        classify.append(time.perf_counter() - started)
+    measured = percentiles("visual_ms", taken[WARM_UP:]) | {
+        "classify_ms_per_face": round(statistics.median(classify or [math.nan]) * 1000, 2),
+        "visual_face_share": round(len(faces) / len(taken), 3),
     }
+    return measured, images, faces[:PEER_FRAMES]
+
+
+def find_python(environment: Path) -> Path:
+    """The Python of a virtual environment.
+
+    Raises:
+        FileNotFoundError: it has none; names what was looked for.
+    """
+    for place in ("bin/python", "Scripts/python.exe"):
+        if (environment / place).is_file():
+            return environment / place
+    raise FileNotFoundError(f"--peer {environment} is no Python environment: {environment / 'bin/python'} is not there")
+
+
+def compare_with_peer(
+    environment: Path, images: list[np.ndarray], faces: list[np.ndarray], own: dict[str, Any]
+) -> dict[str, Any]:
+    """Time the package ``fer`` of another environment on the same images and faces, on one thread.
+
+    Raises:
+        FileNotFoundError: no such environment.
+        RuntimeError: it lacks ``fer`` or a part of it, or ``fer`` failed; says what to do.
+    """
+    import numpy as np
+
+    from emotion_perception.cli import fer_peer
+
+    python = find_python(environment)
+    one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    one_thread |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+    # Nothing of this package's environment may be found by the other's Python.
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures.npz"
+        np.savez(pictures, frames=np.stack(images), faces=np.stack(faces))
+        command = [str(python), fer_peer.__file__, str(pictures)]
+        run = subprocess.run(command, capture_output=True, text=True, env=outside | one_thread, check=False)
+    said = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
+    if run.returncode == fer_peer.MISSING:
+        raise RuntimeError(
+            f"--peer {environment} cannot run the package fer ({said}); "
+            f"try: {python} -m pip install fer==25.10.0 tensorflow 'setuptools<81'"
+        )
+    if run.returncode:
+        raise RuntimeError(f"the package fer failed in {environment}: {said}")
+    peer = json.loads(run.stdout.splitlines()[-1])
+    frame, face = (statistics.median(peer[name]) * 1000 for name in ("frame_s", "face_s"))
+    found = {
+        "peer": f"fer {peer['version']}",
+        "peer_visual_ms_p50": round(frame, 2),
+        "peer_classify_ms_per_face": round(face, 2),
+        "peer_faces_found": round(peer["faces_found"], 2),
+        "visual_to_peer": round(own["visual_ms_p50"] / frame, 3),
+        "classify_to_peer": round(own["classify_ms_per_face"] / face, 3),
+    }
+    if "face_tflite_s" in peer:
+        lite = statistics.median(peer["face_tflite_s"]) * 1000
+        found |= {
+            "peer_tflite_ms_per_face": round(lite, 2),
+            "classify_to_peer_tflite": round(own["classify_ms_per_face"] / lite, 3),
+        }
+    return found
 
 
 def measure_acoustic(decisions: int) -> dict[str, Any]:
