@@ -156,7 +156,8 @@ def estimate_from_message(message: EmotionEstimateMessage) -> EmotionEstimate:
         ConversionError: probabilities that are no distribution, or a confidence, valence or arousal out of range.
     """
     probabilities = np.array(message.probabilities, dtype=np.float32)
-    total = float(probabilities.sum())
+    with np.errstate(invalid="ignore"):  # both infinities in one message: the next line says so
+        total = float(probabilities.sum())
     if not math.isfinite(total) or probabilities.min() < 0 or not 0.9 < total < 1.1:
         raise ConversionError(f"emotion probabilities are no distribution: {probabilities.tolist()}")
     for name, low in (("confidence", 0.0), ("valence", -1.0), ("arousal", -1.0)):
@@ -372,8 +373,13 @@ def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
     NO_EVIDENCE), ``confidence``,
     ``probabilities`` (8 numbers in the order of :data:`emotion_perception.emotions.EMOTIONS`), ``valence``,
     ``arousal``, ``latency_ms``, ``face_id``.
+
+    Raises:
+        ConversionError: a status or a label that does not exist.
     """
     emotion = message.emotion
+    if message.status not in iter(EmotionStatus) or emotion.label >= len(EMOTIONS):
+        raise ConversionError(f"there is no status {message.status} or no label {emotion.label}")
     return {
         "stamp": round(message.header.stamp.sec + message.header.stamp.nanosec / SECOND, 6),
         "status": EmotionStatus(message.status).name,

@@ -145,9 +145,14 @@ class States:
         return picture
 
     def _print(self, message: Any) -> None:
-        from emotion_perception.nodes.conversions import state_to_record
+        from emotion_perception.nodes.conversions import ConversionError, state_to_record
 
-        print(json.dumps(state_to_record(message)), flush=True)
+        try:
+            record = state_to_record(message)
+        except ConversionError as error:
+            print(f"demo: {error}", file=sys.stderr)
+            return
+        print(json.dumps(record), flush=True)
         self.printed += 1
 
     def _keep(self, message: Any) -> None:
