@@ -324,6 +324,33 @@ _FUSION = (
     Parameter(
         "max_rate", 60.0, "Greatest rate at which new evidence is published at once.", "Hz", 0.5, 1000.0, dynamic=True
     ),
+    Parameter(
+        "expression_model",
+        "expression.safetensors",
+        "Its card tells how reliable visual_node's model is; a path, or a name in the package. Empty: at its word.",
+    ),
+    Parameter("voice_model", "voice.safetensors", "The same of acoustic_node's model."),
+    Parameter(
+        "transcript_type",
+        "String",
+        "Message on the topic transcript, what people say in English: String (std_msgs), LiveSpeech (hri_msgs) or off. "
+        "It needs the package vaderSentiment.",
+        choices=("String", "LiveSpeech", "off"),
+    ),
+    Parameter(
+        "use_person_ids",
+        True,
+        "Take persons' ids, and which face and voice are theirs, from /humans/persons where hri_msgs is installed.",
+    ),
+    Parameter(
+        "horizontal_fov",
+        60.0,
+        "How wide the camera looks, to compare faces with sound_direction; for a camera_info without calibration.",
+        unit="deg",
+        low=5.0,
+        high=170.0,
+        dynamic=True,
+    ),
 )
 
 
