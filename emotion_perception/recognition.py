@@ -12,9 +12,13 @@ import numpy as np
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.fusion.arc import ArcSample, EmotionalArc
 from emotion_perception.fusion.conversation import ConversationSummary, summarize
+from emotion_perception.fusion.journal import write_atomically
+from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.report import html_page
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
+from emotion_perception.inference import read_card
 from emotion_perception.media import MediaFrame, open_media
+from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionState, FaceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
@@ -50,13 +54,13 @@ class Course:
         return summarize(self._arc.arc(self._end), interaction_id=name)
 
     def write_report(self, path: Path, name: str) -> None:
-        """Write it as a page for people.
+        """Write it as a page for people, as a whole or not at all.
 
         Raises:
             OSError: the file cannot be written.
         """
         page = html_page(self.summary(name), title=f"Emotional arc of {name}", relative_time=True)
-        path.write_text(page, encoding="utf-8")
+        write_atomically(path, iter([page]))
 
 
 class Recognizer:
@@ -96,6 +100,12 @@ class Recognizer:
         """The acoustic core."""
         return AcousticPerception(self._acoustic_config)
 
+    @cached_property
+    def _reliability(self) -> tuple[Reliability | None, ...]:
+        """What the cards of the two models say."""
+        models = (self._visual_config.expression_model, self._acoustic_config.model)
+        return tuple(Reliability.from_card(read_card(find_model(model)), model) for model in models)
+
     def image(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one picture, uint8 ``(H, W, 3)`` bgr; a picture of 64 pixels or smaller is itself the face."""
         return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
@@ -123,7 +133,7 @@ class Recognizer:
         Raises:
             MediaError: the file cannot be read.
         """
-        fusion = EmotionFusion(self._fusion_config)
+        fusion = EmotionFusion(self._fusion_config, *self._reliability)
         faces: tuple[FaceObservation, ...] = ()
         end, due, next_frame = 0.0, self._step, 0.0
         with open_media(path, image_topic, audio_topic) as media:

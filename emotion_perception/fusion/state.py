@@ -128,6 +128,10 @@ class FusionConfig:
             value, low, high = getattr(self, item.name), item.metadata["min"], item.metadata["max"]
             if not low <= value <= high:
                 raise ValueError(f"{item.name} must be {low:g} to {high:g}, got {value}")
+        for sense in ("visual", "acoustic", "text"):
+            fresh, oldest = getattr(self, f"{sense}_fresh_s"), getattr(self, f"{sense}_max_age_s")
+            if not fresh <= oldest:
+                raise ValueError(f"{sense}_fresh_s must be at most {sense}_max_age_s, got {fresh:g} and {oldest:g}")
 
 
 @dataclass(frozen=True, order=True)

@@ -1,18 +1,35 @@
 """One state from all evidence: ``faces/emotions``, ``voices/emotions`` to ``emotion_state``, ``emotion_states``,
-``group_emotion``."""
+``group_emotion``.
+
+Where they are published it also takes ``sound_direction``, ``camera_info`` and ROS4HRI's persons, which tell whose
+voice it is, and ``transcript``.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Sequence
 from typing import Any
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Float32, String
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_perception.fusion.group import group_emotion
+from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
-from emotion_perception.nodes import conversions
+from emotion_perception.fusion.text import text_available, text_evidence
+from emotion_perception.inference import read_card
+from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, run
 from emotion_perception.nodes.parameters import fusion_parameters
+from emotion_perception.resources import find_model
+from emotion_perception.types import EmotionModality
+from emotion_perception.types import EmotionState as State
+
+PERSONS = "/humans/persons/tracked"  # of REP-155; each person's ids lie beside
 
 
 class FusionNode(PerceptionNode):
@@ -27,10 +44,14 @@ class FusionNode(PerceptionNode):
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
+        self._persons: dict[str, list[Any]] = {}  # ROS4HRI's, with their subscriptions
+        self._ids: dict[str, dict[str, str]] = {}  # of each, what is known of "face_id" and "voice_id"
+        self._speaker = "nobody"
 
     def configure(self) -> None:
-        """Make the pool and the publishers."""
-        self._fusion = EmotionFusion(self.parameters.config(FusionConfig))
+        """Read the models' cards; make the pool and the publishers."""
+        visual, acoustic = self._reliability("expression_model"), self._reliability("voice_model")
+        self._fusion = EmotionFusion(self.parameters.config(FusionConfig), visual, acoustic)
         self.model_name = "log-linear pooling"
         self._state = self.publish_to(EmotionState, "emotion_state", "state")
         self._states = self.publish_to(EmotionStateArray, "emotion_states", "state")
@@ -42,7 +63,23 @@ class FusionNode(PerceptionNode):
         self._published_ns = self._clock_ns = 0
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
+        self.subscribe_to(Float32, "sound_direction", self._on_direction, "estimates")
+        self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
+        self._listen_to_words()
+        if self.parameters["use_person_ids"]:
+            self._listen_to_persons()
         self.every(1 / self.parameters["rate"], self._on_tick)
+
+    def deactivate(self) -> None:
+        """End what belongs to each person."""
+        for person_id in list(self._persons):
+            self._forget_person(person_id)
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """Whose voice it was taken to be, and how surely; what was odd about the evidence."""
+        if self._fusion is None:
+            return {}
+        return {"speaker": self._speaker, **{name: str(count) for name, count in self._fusion.counts.items()}}
 
     def cleanup(self) -> None:
         """Free the pool."""
@@ -67,6 +104,98 @@ class FusionNode(PerceptionNode):
         self._fusion.add_voice(voice)
         self._on_evidence()
 
+    def _reliability(self, parameter: str) -> Reliability | None:
+        """What the card of a model says; a robot may run a perception node without having the other model's file."""
+        if not self.parameters[parameter]:
+            return None
+        path = find_model(self.parameters[parameter])
+        told = Reliability.from_card(read_card(path), path.name)
+        if told is None:
+            self.get_logger().warning(
+                f"{path.name} does not say how reliable it is; taken at its word (emotion-train fusion measures it)"
+            )
+        return told
+
+    def _on_direction(self, message: Float32) -> None:
+        """The message has no stamp: it counts as of its arrival."""
+        if not math.isfinite(message.data):
+            self.reject(f"sound_direction is {message.data}", "sound_direction")
+            return
+        self._fusion.add_direction(self.now_ns, message.data)
+
+    def _on_camera(self, message: CameraInfo) -> None:
+        focal, centre = message.k[0], message.k[2]
+        if not (0 < focal < math.inf and math.isfinite(centre)):  # not calibrated
+            centre = message.width / 2
+            focal = centre / math.tan(math.radians(self.parameters["horizontal_fov"]) / 2)
+        if focal > 0:
+            self._fusion.set_camera(focal, centre)
+
+    def _listen_to_words(self) -> None:
+        kind = self.parameters["transcript_type"]
+        if kind == "off":
+            return
+        if not text_available():
+            self.get_logger().info("words are no evidence here: vaderSentiment is not installed")
+            return
+        if kind == "String":
+            self.subscribe_to(String, "transcript", lambda heard: self._on_words(heard.data, self.now_ns), "estimates")
+            return
+        try:
+            from hri_msgs.msg import LiveSpeech
+        except ImportError as error:
+            raise ValueError(f"transcript_type is LiveSpeech, but hri_msgs cannot be imported ({error})") from error
+        self.subscribe_to(LiveSpeech, "transcript", self._on_live_speech, "estimates")
+
+    def _on_live_speech(self, message: Any) -> None:
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        if message.final:
+            self._on_words(message.final, stamp_ns or self.now_ns)
+
+    def _on_words(self, text: str, stamp_ns: int) -> None:
+        words = text_evidence(text)
+        if words is not None:
+            self._fusion.add_text(stamp_ns, words)
+
+    def _listen_to_persons(self) -> None:
+        try:
+            from hri_msgs.msg import IdsList
+        except ImportError:
+            return  # no ROS4HRI here
+        self.subscribe_to(IdsList, PERSONS, self._on_persons, "tracked")
+
+    def _on_persons(self, message: Any) -> None:
+        tracked = set(message.ids)
+        for person_id in self._persons.keys() - tracked:
+            self._forget_person(person_id)
+        folder = self.resolve_topic_name(PERSONS).rpartition("/")[0]  # wherever the list was remapped to
+        for person_id in tracked - self._persons.keys():
+            if not person_id.isidentifier():
+                self.reject(f"person id {person_id!r} cannot be part of a topic's name", "person id")
+                continue
+            self._ids[person_id] = {}
+            self._persons[person_id] = [
+                self.create_subscription(
+                    String,
+                    f"{folder}/{person_id}/{kind}",
+                    lambda heard, person_id=person_id, kind=kind: self._on_person(person_id, kind, heard.data),
+                    qos.profile("state"),
+                )
+                for kind in ("face_id", "voice_id")
+            ]
+
+    def _on_person(self, person_id: str, kind: str, value: str) -> None:
+        if person_id in self._ids:
+            self._ids[person_id][kind] = value
+            self._fusion.set_person(person_id, **self._ids[person_id])
+
+    def _forget_person(self, person_id: str) -> None:
+        for subscription in self._persons.pop(person_id):
+            self.destroy_subscription(subscription)
+        del self._ids[person_id]
+        if self._fusion is not None:
+            self._fusion.set_person(person_id)
+
     def _on_evidence(self) -> None:
         if self.now_ns - self._published_ns >= conversions.SECOND / self.parameters["max_rate"]:
             self._publish(self.now_ns)
@@ -82,6 +211,7 @@ class FusionNode(PerceptionNode):
         if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:
             self._publish(now)
         states = self._fusion.states(now)
+        self._speaker = speaker(states)
         self._states.publish(conversions.states_to_message(states, now, self._frame_id))
         group = group_emotion(states, self._fusion.in_view, now)
         self._group.publish(conversions.group_to_message(group, self._frame_id))
@@ -91,6 +221,15 @@ class FusionNode(PerceptionNode):
         self._state.publish(message)
         self._published_ns = now
         self.meter.done(conversions.duration_to_seconds(message.latency))
+
+
+def speaker(states: Sequence[State]) -> str:
+    """Whose the newest voice is taken to be, for people."""
+    for state in states:
+        for item in state.evidence:
+            if item.modality == EmotionModality.ACOUSTIC:
+                return f"{state.face_id or 'nobody in view'} (weight {item.weight:.2f})"
+    return "nobody"
 
 
 def main() -> int:

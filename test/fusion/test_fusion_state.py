@@ -420,6 +420,11 @@ def test_every_parameter_says_its_range_and_refuses_what_is_outside(name: str):
         FusionConfig(**{name: float("nan")})
 
 
+def test_freshness_beyond_the_greatest_age_is_refused():
+    with pytest.raises(ValueError, match="visual_fresh_s must be at most visual_max_age_s"):
+        FusionConfig(visual_fresh_s=3.0, visual_max_age_s=2.0)
+
+
 def test_weight_zero_switches_a_sense_off():
     fusion = EmotionFusion(FusionConfig(acoustic_weight=0))
     fusion.add_voice(voice(0))

@@ -70,10 +70,10 @@ def test_what_is_read_at_configure_cannot_change_while_configured(ros: World):
 
 
 def test_values_that_the_core_refuses_together_fail_the_configure_with_its_reason(ros: World):
-    node = ros.add(FusionNode, min_quality=0.9, good_quality=0.2)
+    node = ros.add(FusionNode, visual_fresh_s=3.0, visual_max_age_s=2.0)
     node.trigger_configure()
     assert node.state_label == "unconfigured"
-    assert "min_quality must be less than good_quality" in node.problem
+    assert "visual_fresh_s must be at most visual_max_age_s" in node.problem
 
 
 def test_every_parameter_is_described_and_its_default_is_allowed():
