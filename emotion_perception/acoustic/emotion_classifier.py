@@ -1,11 +1,12 @@
-"""Classify a stretch of speech at run time: the network's published weights as an OpenVINO graph, without torch.
+"""Classify a stretch of speech at run time: the networks' published weights as an OpenVINO graph, without torch.
 
-The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
-:class:`emotion_perception.acoustic.voice_net.VoiceNet`, which is what was trained.
+The graph is built here from the safetensors file, batch norms folded into the convolutions. Tests hold it equal to
+:class:`emotion_perception.acoustic.voice_net.VoiceNet` and ``OverlapNet``, which are what was trained.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from emotion_perception.errors import ModelError
 from emotion_perception.inference import ONE_THREAD, read_weights
 from emotion_perception.types import EmotionEstimate
 
+N = len(EMOTIONS)
+OVERLAP = "overlap."  # prefix of the second network's tensors
 EPSILON = 1e-5  # torch's batch norm
 SHORTEST = 1600  # samples: a tenth of a second has no emotion in it, but it must not break anything
 # fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
@@ -26,10 +29,20 @@ COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class _Graph:
-    """Builds the network's layers from its weights; each method takes and returns a graph node."""
+    """Builds a SpeechTrunk from its weights; each method takes and returns a graph node.
 
-    def __init__(self, weights: dict[str, np.ndarray]) -> None:
-        self.weights = weights
+    Args:
+        weights: of the network alone.
+        stem_stride, strides: the fields of its VoiceNetConfig.
+    """
+
+    def __init__(
+        self,
+        weights: dict[str, np.ndarray],
+        stem_stride: tuple[int, ...] = (2, 2),
+        strides: tuple[int, ...] = (1, 2, 2),
+    ) -> None:
+        self.weights, self.stem_stride, self.strides = weights, stem_stride, strides
 
     def conv(self, x: ov.Node, conv: str, norm: str, stride: tuple[int, ...], dilation: int = 1) -> ov.Node:
         """Convolution and the batch norm behind it as one convolution and an addition; 1-D or 2-D by its kernel."""
@@ -53,13 +66,11 @@ class _Graph:
         y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.norm1", stride))
         return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2", (1, 1)), shortcut))
 
-    def model(self) -> ov.Model:
-        """float32 ``(1, 3, F, 64)`` normalised log-mel -> ``(1, 16)`` logits: emotion, intensity."""
-        mel = ops.parameter([1, 3, -1, N_MELS], ov.Type.f32)
-        x = ops.relu(self.conv(mel, "stem", "stem_norm", (2, 2)))
-        index = 0
-        while f"stages.{index}.conv1.weight" in self.weights:
-            x, index = self.block(x, f"stages.{index}", 1 if index == 0 else 2), index + 1
+    def heard(self, mel: ov.Node) -> ov.Node:
+        """float32 ``(1, 3, F, 64)`` normalised log-mel -> ``(1, 2 * temporal)``."""
+        x = ops.relu(self.conv(mel, "stem", "stem_norm", self.stem_stride))
+        for index, stride in enumerate(self.strides):
+            x = self.block(x, f"stages.{index}", stride)
         x = ops.transpose(x, ops.constant([0, 1, 3, 2], ov.Type.i64))  # (1, channels, mels, steps)
         channels = self.weights["project.weight"].shape[1]
         x = ops.reshape(x, ops.constant([1, channels, -1], ov.Type.i64), False)
@@ -69,11 +80,12 @@ class _Graph:
             branch = self.conv(x, f"temporal.{index}.conv", f"temporal.{index}.norm", (1,), dilation=2**index)
             x, index = ops.relu(ops.add(x, branch)), index + 1
         gain, bias = self._affine("pooled_norm")
-        pooled = ops.add(ops.multiply(self._pool(x), ops.constant(gain[None])), ops.constant(bias[None]))
-        weight = np.concatenate([self.weights[f"{head}.weight"] for head in ("emotion", "intensity")])
-        offset = np.concatenate([self.weights[f"{head}.bias"] for head in ("emotion", "intensity")])
-        logits = ops.add(ops.matmul(pooled, ops.constant(weight), False, True), ops.constant(offset[None]))
-        return ov.Model([logits], [mel], "voice-emotion")
+        return ops.add(ops.multiply(self._pool(x), ops.constant(gain[None])), ops.constant(bias[None]))
+
+    def head(self, heard: ov.Node, name: str) -> ov.Node:
+        """A linear layer, ``(1, outputs)``."""
+        y = ops.matmul(heard, ops.constant(self.weights[f"{name}.weight"]), False, True)
+        return ops.add(y, ops.constant(self.weights[f"{name}.bias"][None]))
 
     def _pool(self, x: ov.Node) -> ov.Node:
         """Attentive statistics: weighted mean and deviation over time."""
@@ -90,8 +102,35 @@ class _Graph:
         return gain, w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
 
 
+def _model(tensors: dict[str, np.ndarray], card: dict[str, Any]) -> ov.Model:
+    """Normalised log-mel -> ``(1, 16)`` logits, emotion and intensity; one more of several speakers where trained."""
+
+    def graph(weights: dict[str, np.ndarray], net: dict[str, Any]) -> _Graph:
+        return _Graph(weights, **{k: tuple(net[k]) for k in ("stem_stride", "strides") if k in net})
+
+    several = {name.removeprefix(OVERLAP): value for name, value in tensors.items() if name.startswith(OVERLAP)}
+    emotion = {name: value for name, value in tensors.items() if not name.startswith(OVERLAP)}
+    mel = ops.parameter([1, 3, -1, N_MELS], ov.Type.f32)
+    voice = graph(emotion, card.get("training", {}).get("net", {}))
+    heard = voice.heard(mel)
+    logits = [voice.head(heard, "emotion"), voice.head(heard, "intensity")]
+    if several:
+        overlap = graph(several, card["overlap"]["net"])
+        logits.append(overlap.head(overlap.heard(mel), "several"))
+    return ov.Model([ops.concat(logits, 1)], [mel], "voice-emotion")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a stretch of speech told."""
+
+    emotion: EmotionEstimate
+    overlap: float  # 0..1, that several people speak at once; 0 where the model was not trained to tell
+    overlapped: bool  # it is above the threshold chosen in training
+
+
 class VoiceClassifier:
-    """Calibrated emotion of speech.
+    """Calibrated emotion of speech, and whether several people speak.
 
     Args:
         weights: safetensors file that ``emotion-train acoustic`` wrote.
@@ -114,14 +153,16 @@ class VoiceClassifier:
                 raise ValueError(f"labels are {self.labels}, expected {EMOTIONS}")
             self._scale = float(self.card["calibration"]["scale"])
             self._short_s = float(self.card["calibration"].get("short_s", 0.0))
-            self._request: Any = ov.Core().compile_model(_Graph(tensors).model(), "CPU", COMPILE).create_infer_request()
+            self._threshold = float(self.card.get("overlap", {}).get("threshold", 1.0))
+            model = _model(tensors, self.card)
+            self._request: Any = ov.Core().compile_model(model, "CPU", COMPILE).create_infer_request()
             self.classify(np.zeros(16_000, np.float32))
         except Exception as error:  # OpenVINO, numpy and the card each fail in their own way
             raise ModelError(f"not a voice-emotion model: {self.path} ({type(error).__name__}: {error})") from error
         self.name = f"{self.card.get('model', 'voice-emotion')} ({self.path.name})"
 
-    def logits(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Emotion and intensity logits, each ``(8,)``, of ``(T,)`` float 16 kHz.
+    def logits(self, samples: np.ndarray) -> np.ndarray:
+        """``(16,)`` emotion and intensity logits of ``(T,)`` float 16 kHz; one more of several speakers where trained.
 
         Raises:
             ValueError: not a vector, empty, or not finite.
@@ -132,21 +173,27 @@ class VoiceClassifier:
         if x.ndim == 1 and 0 < len(x) < SHORTEST:
             x = np.pad(x, (0, SHORTEST - len(x)))
         features = normalise(log_mel(x))[None]
-        out = np.array(self._request.infer([features])[0])[0]
-        return out[: len(EMOTIONS)], out[len(EMOTIONS) :]
+        return np.array(self._request.infer([features])[0])[0]
 
-    def classify(self, samples: np.ndarray) -> EmotionEstimate:
-        """The emotion in ``(T,)`` float samples, -1..1, 16 kHz, cut to speech; loudness does not matter.
+    def hear(self, samples: np.ndarray) -> Heard:
+        """What ``(T,)`` float samples, -1..1, 16 kHz, cut to speech, tell; loudness does not matter.
 
         The intensity of neutral is NaN: it has none.
 
         Raises:
             ValueError: not a vector, empty, or not finite.
         """
-        emotion, strength = self.logits(samples)
+        logits = self.logits(samples)
+        emotion, strength, several = logits[:N], logits[N : 2 * N], logits[2 * N :]
         seconds = len(samples) / SAMPLE_RATE
         scaled = self._scale * seconds / (seconds + self._short_s) * emotion  # a short stretch tells less
         weight = np.exp(scaled - scaled.max())
         intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
         intensities[NEUTRAL] = np.nan
-        return EmotionEstimate.from_probabilities(weight / weight.sum(), intensities)
+        overlap = float(1 / (1 + np.exp(-several[0]))) if len(several) else 0.0
+        estimate = EmotionEstimate.from_probabilities(weight / weight.sum(), intensities)
+        return Heard(estimate, overlap, overlap > self._threshold)
+
+    def classify(self, samples: np.ndarray) -> EmotionEstimate:
+        """The emotion alone; see :meth:`hear`."""
+        return self.hear(samples).emotion

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from emotion_perception.acoustic.features import N_MELS, SAMPLE_RATE, log_mel
+from emotion_perception.acoustic.ring_buffer import RingBuffer
 
 LEARNT_FROM = 0.25  # s of non-speech needed before the noise is known
 SILENCE = 1e-10  # power of digital silence; a 16-bit sample's rounding alone has 8e-11
@@ -23,6 +24,7 @@ SNR_LIMITS_DB = (-20.0, 60.0)
 # and fan noise: 0.7 to 1.1; babble of four voices 2.7 to 7.6; music 1.8 to 23.
 STEADY_DB = 2.0
 N_FFT = 512  # of the gate: 32 ms
+EDGE = 1600  # samples at the end of a stretch whose gate what follows can change: 50 ms of smoothing and a window
 MASK_SMOOTH_HZ = 64  # one step of noisereduce's own frequency scale, which is no smoothing
 
 
@@ -33,11 +35,13 @@ class NoiseProfile:
         self._limit = int(memory * SAMPLE_RATE)
         self._chunks: deque[np.ndarray] = deque()
         self._held = 0
+        self._steady: bool | None = None  # not judged yet: it is the same for all of an utterance
 
     def add(self, samples: np.ndarray) -> None:
         """Take in ``(T,)`` float32 of non-speech."""
         self._chunks.append(samples.astype(np.float32))
         self._held += len(samples)
+        self._steady = None
         while self._chunks and self._held - len(self._chunks[0]) >= self._limit:
             self._held -= len(self._chunks.popleft())
 
@@ -45,6 +49,7 @@ class NoiseProfile:
         """Forget the noise: another source, another place."""
         self._chunks.clear()
         self._held = 0
+        self._steady = None
 
     @property
     def known(self) -> bool:
@@ -59,6 +64,11 @@ class NoiseProfile:
     @property
     def steady(self) -> bool:
         """Whether the noise is the kind that spectral gating can take out: a fan, not music nor voices."""
+        if self._steady is None:
+            self._steady = self._judge_steady()
+        return self._steady
+
+    def _judge_steady(self) -> bool:
         power = 10 ** (log_mel(self.samples) / 10) if self.known else np.zeros((0, N_MELS), np.float32)
         tenths = len(power) // 10
         if tenths < 2:
@@ -111,6 +121,42 @@ class NoiseReducer:
             freq_mask_smooth_hz=MASK_SMOOTH_HZ,
         )
         return np.nan_to_num(np.asarray(clean, dtype=np.float32))
+
+
+class UtteranceCleaner:
+    """Cleans an utterance while it grows: each decision costs what is new in it, not all of it again.
+
+    Args:
+        reduce: cleans ``(T,)`` samples of a known noise.
+    """
+
+    def __init__(self, reduce: NoiseReducer) -> None:
+        self._reduce = reduce
+        self.reset()
+
+    def reset(self) -> None:
+        """Another utterance begins."""
+        self._start = self._sure = 0  # samples of the stream that are clean for good
+        self._clean = np.zeros(0, np.float32)
+
+    def __call__(self, ring: RingBuffer, start: int, stop: int, noise: np.ndarray) -> np.ndarray:
+        """Samples ``start`` to ``stop`` of ``ring`` without ``noise``, ``(stop - start,)``.
+
+        Raises:
+            IndexError: what is new in them is not in the ring.
+        """
+        if not self._start <= start <= self._sure or not len(self._clean):
+            self._start = self._sure = start
+            self._clean = self._clean[:0]
+        # The gate smooths over time: the end of a stretch changes when more is heard, so it is done again, and what is
+        # new needs some of what came before it.
+        before = max(self._start, self._sure - EDGE)
+        new = self._reduce(ring.read(before, stop), noise)[self._sure - before :]
+        kept = max(0, len(new) - EDGE)
+        clean = np.concatenate([self._clean, new])
+        self._sure += kept
+        self._clean = clean[: self._sure - self._start]
+        return clean[start - self._start :]
 
 
 def _noisereduce() -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
-from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
@@ -93,6 +93,16 @@ class AcousticConfig:
 
 
 @dataclass(frozen=True)
+class ClipSpeech:
+    """The speech of a recording, cut out, and the noise around it."""
+
+    samples: np.ndarray  # (T,) float32, 16 kHz
+    noise: NoiseProfile
+    snr_db: float  # NaN where there is no noise to judge by
+    found: bool  # False: the whole recording, for want of speech
+
+
+@dataclass(frozen=True)
 class VoiceClip:
     """One decision about a whole recording."""
 
@@ -128,7 +138,8 @@ class AcousticPerception:
             config.decision_interval,
         )
         self.noise = NoiseProfile()
-        self._reduce = NoiseReducer(config.noise_reduction_strength) if config.noise_reduction else None
+        self._reduce = NoiseReducer(config.noise_reduction_strength)
+        self._cleaner = UtteranceCleaner(self._reduce)
         self._input = StreamInput(config.stamp_tolerance)
         self._ring = RingBuffer(int((config.max_utterance + 2.0) * SAMPLE_RATE))
         self._muted = False
@@ -215,6 +226,14 @@ class AcousticPerception:
         Raises:
             ValueError: shape, type or rate make no sense, or there is no sample.
         """
+        return self.judge(self.find_speech(samples, sample_rate))
+
+    def find_speech(self, samples: np.ndarray, sample_rate: int) -> ClipSpeech:
+        """Where the speech of a recording is, and its noise. It ends the stream.
+
+        Raises:
+            ValueError: shape, type or rate make no sense, or there is no sample.
+        """
         x = resample(samples, sample_rate)
         if not len(x):
             raise ValueError("there is no sound in an empty recording")
@@ -232,16 +251,24 @@ class AcousticPerception:
         if len(speech):
             start = max(0, int(speech[0]) * CHUNK - int(PRE_ROLL * SAMPLE_RATE))
             stop = min(len(x), (int(speech[-1]) + 1) * CHUNK + int(POST_ROLL * SAMPLE_RATE))
-        parts = np.array_split(x[start:stop], -(-(stop - start) // int(self.config.max_utterance * SAMPLE_RATE)))
-        estimates = [self.classifier.classify(self._clean(part, profile, snr)) for part in parts]
+        return ClipSpeech(x[start:stop], profile, snr, bool(len(speech)))
+
+    def judge(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
+        """The decision about it; ``clean`` says whether to take out the noise, None decides as for a stream."""
+        x = speech.samples
+        parts = np.array_split(x, -(-len(x) // int(self.config.max_utterance * SAMPLE_RATE)))
+        if self._noisy(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
+            parts = [self._reduce(part, speech.noise.samples) for part in parts]
+        estimates = [self.classifier.classify(part) for part in parts]
         emotion = estimates[0] if len(estimates) == 1 else _mean(estimates)
-        return VoiceClip(emotion, bool(len(speech)), (stop - start) / SAMPLE_RATE, snr)
+        return VoiceClip(emotion, speech.found, len(x) / SAMPLE_RATE, speech.snr_db)
 
     def _restart(self) -> None:
         """Begin a new stream at sample 0."""
         self._ring.clear()
         self.segmenter.reset()
         self.detector.reset()
+        self._cleaner.reset()
         self._heard = 0  # samples the detector has seen
         self._spoken: list[tuple[int, int]] = []  # chunks of speech of the utterance under way, for its level
 
@@ -261,31 +288,35 @@ class AcousticPerception:
                 observations.append(self._decide(stretch, stamp_of or self._input.stamps()))
             if not self.segmenter.speaking:
                 self._spoken.clear()
+                self._cleaner.reset()
         return observations
 
     def _decide(self, stretch: Stretch, stamp_of: Callable[[int], int]) -> VoiceObservation:
         start = stretch.start
         if not stretch.final:
             start = max(start, stretch.stop - round(self.config.decision_window * SAMPLE_RATE))
-        heard = self._ring.read(start, stretch.stop)
         level = [self._ring.read(a, b) for a, b in self._spoken if start <= a and b <= stretch.stop]
         snr = self.noise.snr_db(np.concatenate(level)) if level else float("nan")
+        if self._noisy(self.noise, snr):
+            heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)
+        else:
+            heard = self._ring.read(start, stretch.stop)
+        told = self.classifier.hear(heard)
         return VoiceObservation(
             stamp_ns=stamp_of(stretch.stop),
             duration=(stretch.stop - start) / SAMPLE_RATE,
             voice_id=self.config.voice_id,
             snr_db=snr,
-            overlapped_speech=False,
+            overlapped_speech=told.overlapped,
             final=stretch.final,
-            emotion=self.classifier.classify(self._clean(heard, self.noise, snr)),
+            emotion=told.emotion,
         )
 
-    def _clean(self, samples: np.ndarray, noise: NoiseProfile, snr_db: float) -> np.ndarray:
+    def _noisy(self, noise: NoiseProfile, snr_db: float) -> bool:
+        """Whether speech is to be cleaned."""
         # A comparison with NaN is False: where the noise is not known, nothing is taken out. Nor where it is not
-        # steady: gating speech by the notes of a song cost 12 points of accuracy at 5 dB (models/voice.md).
-        if self._reduce is not None and snr_db < self.config.noise_reduction_below_db and noise.steady:
-            return self._reduce(samples, noise.samples)
-        return samples
+        # steady: gating speech by the notes of a song cost 12 points of accuracy at 5 dB (docs/acoustic_model.md).
+        return self.config.noise_reduction and snr_db < self.config.noise_reduction_below_db and noise.steady
 
 
 def _find_model(model: str) -> Path:

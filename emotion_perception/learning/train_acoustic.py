@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
+from emotion_perception.errors import ModelError
+from emotion_perception.inference import read_weights
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -40,7 +42,9 @@ from emotion_perception.learning.speech_augmentation import (
 )
 from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, SpeechSplit, corpus_labels, load_speech
 from emotion_perception.learning.speech_features import FeatureBank, speech_features
+from emotion_perception.learning.speech_overlap import OverlapTraining, train_overlap
 
+SHARES = {"ravdess_speech": "ravdess_share", "emodb": "emodb_share", "nemo": "nemo_share"}  # corpus to its setting
 NEVER = -1e4  # logit of a label that does not compete
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all of it
 
@@ -49,20 +53,20 @@ CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all 
 class AcousticTraining:
     """Hyper-parameters of one published model (``config/training/acoustic.yaml``)."""
 
-    epochs: int = 40
-    batch: int = 32
-    learning_rate: float = 1.5e-3  # AdamW peak
-    weight_decay: float = 0.05  # 5,000 clips are few for 0.6 million weights
-    average_decay: float = 0.995  # the average forgets in 200 steps, one or two epochs
+    epochs: int = 80
+    batch: int = 64
+    learning_rate: float = 2e-3  # AdamW peak
+    weight_decay: float = 0.05  # 5,000 clips are few for 0.7 million weights
+    average_decay: float = 0.995  # the average forgets in 200 steps, three epochs
     copies: int = 4  # of each clip: itself, and three at another speed, often in a room
     ravdess_share: float = 0.5  # of the clips drawn; the only corpus with all eight labels
-    emodb_share: float = 0.25
-    nemo_share: float = 0.25
+    emodb_share: float = 0.2
+    nemo_share: float = 0.3
     shortest_cut: float = 0.8  # s, cuts as short as the first decisions on the robot
-    longest_cut: float = 2.5  # s
+    longest_cut: float = 3.5  # s
     tempo: float = 0.12  # a cut plays up to this much faster or slower, pitch unchanged
-    noise_share: float = 0.5  # of the draws have noise in them
-    babble_share: float = 0.35  # of these, other voices; the others white, pink, fan or music
+    noise_share: float = 0.55  # of the draws have noise in them
+    babble_share: float = 0.3  # of these, other voices; the others white, pink, fan or music
     quietest_snr: float = 25.0  # dB
     loudest_snr: float = 0.0  # dB
     microphone_db: float = 4.0  # deviation of a random smooth curve over the bands
@@ -76,6 +80,7 @@ class AcousticTraining:
     sex_weight: float = 0.3  # of telling it, where that is a task
     seed: int = 7
     net: VoiceNetConfig = field(default_factory=VoiceNetConfig)
+    overlap: OverlapTraining = field(default_factory=OverlapTraining)  # of the detector of overlapped speech
 
 
 @dataclass(frozen=True)
@@ -114,12 +119,12 @@ class Speech:
 
     @classmethod
     def read(cls, data: Path, config: AcousticTraining, cache: Path) -> Speech:
-        """Everything in ``data``; features are kept in the folder ``cache``.
+        """All corpora in ``data`` that have a share; features are kept in the folder ``cache``.
 
         Raises:
             FileNotFoundError: no RAVDESS in ``data``.
         """
-        corpora = [name for name in CORPORA if (data / name).is_dir()]
+        corpora = [name for name in CORPORA if (data / name).is_dir() and getattr(config, SHARES[name]) > 0]
         if "ravdess_speech" not in corpora:
             raise FileNotFoundError(f"no ravdess_speech in {data}; it is the only corpus with all eight labels")
         splits = tuple(load_speech(data / name, "all") for name in corpora)
@@ -139,20 +144,31 @@ class Speech:
         return self.where([one.held_for(split) for one in self.splits])
 
 
-def train(data: Path, out: Path, config: AcousticTraining, checkpoint: Path, folds: Path | None = None) -> dict:
+def train(
+    data: Path,
+    out: Path,
+    config: AcousticTraining,
+    checkpoint: Path,
+    folds: Path | None = None,
+    initial: Path | None = None,
+) -> dict:
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
 
     Args:
         data: folder that holds ``ravdess_speech`` and any of ``emodb``, ``nemo``.
+        initial: published weights to begin from; without an epoch they are only calibrated again, and get another
+            detector of overlapped speech.
         folds: what ``emotion-eval acoustic --protocol leave-speakers-out`` wrote. How sure to be is then fitted on all
             its speakers but the test speakers; else on the validation speakers alone.
 
     Raises:
         FileNotFoundError: no RAVDESS in ``data``.
+        ModelError: ``initial`` is missing, corrupt, or of another architecture.
     """
     speech = Speech.read(data, config, checkpoint.parent)
     validation = speech.held_for("validation")
-    net, history = fit(speech.held_for("train"), config, checkpoint, validation)
+    net, _ = fit(speech.held_for("train"), config, checkpoint, validation, initial)
+    overlap, overlap_card = train_overlap(speech.splits, checkpoint.with_suffix(".overlap"), config.overlap)
     card = {
         "model": "voice-emotion",
         "labels": list(EMOTIONS),
@@ -160,15 +176,21 @@ def train(data: Path, out: Path, config: AcousticTraining, checkpoint: Path, fol
         "held_out": {s.corpus: {k: list(v) for k, v in HELD_OUT[s.corpus].items()} for s in speech.splits},
         "training": asdict(config),
         "calibration": fit_calibration(read_folds(folds)) if folds else calibrate(net, validation),
-        "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
+        "overlap": overlap_card,
+        "validation": evaluate(net, validation),
     }
     net.sex = net.given_sex = None
+    net.add_module("overlap", overlap)
     publish_weights(out, net, card)
     return card
 
 
 def fit(
-    training: Speech, config: AcousticTraining, checkpoint: Path | None, validation: Speech | None = None
+    training: Speech,
+    config: AcousticTraining,
+    checkpoint: Path | None,
+    validation: Speech | None = None,
+    initial: Path | None = None,
 ) -> tuple[VoiceNet, list[dict]]:
     """Train one network; the moving average and the scores of each epoch.
 
@@ -176,6 +198,8 @@ def fit(
     """
     seed_everything(config.seed)
     net = VoiceNet(config.net, config.sex)
+    if initial is not None:
+        load_voice(net, initial)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(net, config.average_decay)
     decayed = [p for p in net.parameters() if p.dim() > 1]
@@ -184,10 +208,10 @@ def fit(
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=config.learning_rate,
     )
-    shares = {"ravdess_speech": config.ravdess_share, "emodb": config.emodb_share, "nemo": config.nemo_share}
+    shares = {corpus: getattr(config, share) for corpus, share in SHARES.items()}
     targets, bank = Targets.of(training.splits, shares), training.bank
     noises = noise_spectrograms(config.seed)
-    steps = max(1, len(targets.labels) // config.batch)
+    steps = max(1, int((targets.draw > 0).sum()) // config.batch)
     total = steps * config.epochs
     first, history = 0, []
     if checkpoint is not None and (state := load_checkpoint(checkpoint)):
@@ -257,6 +281,21 @@ def fit(
                 },
             )
     return average.module, history
+
+
+def load_voice(net: VoiceNet, weights: Path) -> None:
+    """Put published weights into ``net``; what is published beside them, the detector of overlapped speech, is not.
+
+    Raises:
+        ModelError: the file is missing, corrupt, or of another architecture; names it.
+    """
+    tensors, _ = read_weights(weights)
+    found = {name: torch.from_numpy(value) for name, value in tensors.items() if not name.startswith("overlap.")}
+    counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
+    try:
+        net.load_state_dict(counters | found)
+    except RuntimeError as error:
+        raise ModelError(f"not weights of this network: {weights} ({error})") from error
 
 
 def draw_batch(

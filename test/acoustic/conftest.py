@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -44,20 +45,23 @@ def speech() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def random_net(tmp_path_factory: pytest.TempPathFactory):
-    """An untrained network and its published weights: (torch module, path)."""
+    """An untrained network and its published weights: (torch module with the detector of overlap, path)."""
     torch = pytest.importorskip("torch")
-    from emotion_perception.acoustic.voice_net import VoiceNet
+    from emotion_perception.acoustic.voice_net import OVERLAP_NET, OverlapNet, VoiceNet
     from emotion_perception.learning.common import publish_weights
 
     torch.manual_seed(0)
     net = VoiceNet().train()
+    net.add_module("overlap", OverlapNet().train())
     for name, parameter in net.named_parameters():  # norms that do nothing would hide an error in them
         if "norm" in name:
             torch.nn.init.uniform_(parameter, 0.2, 0.8)
     with torch.no_grad():
         for _ in range(10):
-            net(torch.randn(8, 100, 64) * 15 - 20)
+            mel = torch.randn(8, 100, 64) * 15 - 20
+            net(mel), net.overlap(mel)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    card = {"model": "voice-emotion", "labels": list(EMOTIONS), "calibration": {"scale": 0.7}}
+    overlap = {"threshold": 0.5, "net": asdict(OVERLAP_NET)}
+    card = {"model": "voice-emotion", "labels": list(EMOTIONS), "calibration": {"scale": 0.7}, "overlap": overlap}
     publish_weights(path, net.half().float().eval(), card)
     return net, path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,43 @@ def test_the_graph_computes_what_the_trained_network_computes(random_net, n: int
     net, path = random_net
     samples = tone(n / 16_000) + 0.01 * np.random.default_rng(n).standard_normal(n).astype(np.float32)
     with torch.inference_mode():
-        expected = net(torch.from_numpy(log_mel(samples))[None])
-    got = VoiceClassifier(path).logits(samples)
-    for a, b in zip(expected, got, strict=True):
-        np.testing.assert_allclose(b, a[0].numpy(), atol=1e-4)
+        mel = torch.from_numpy(log_mel(samples))[None]
+        emotion, strength, _ = net(mel)
+        expected = torch.cat([emotion[0], strength[0], net.overlap(mel)])
+    np.testing.assert_allclose(VoiceClassifier(path).logits(samples), expected.numpy(), atol=1e-4)
+
+
+def test_a_network_of_other_strides_is_read_from_its_card(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
+    from emotion_perception.learning.common import publish_weights
+
+    config = VoiceNetConfig(stem=8, widths=(8, 16), stem_stride=(4, 4), strides=(2, 1), temporal=16)
+    net = VoiceNet(config).half().float().eval()
+    card = {"labels": list(EMOTIONS), "calibration": {"scale": 1.0}, "training": {"net": asdict(config)}}
+    publish_weights(tmp_path / "w.safetensors", net, card)
+    with torch.inference_mode():
+        emotion, strength, _ = net(torch.from_numpy(log_mel(tone(1.1)))[None])
+    got = VoiceClassifier(tmp_path / "w.safetensors").logits(tone(1.1))
+    np.testing.assert_allclose(got, torch.cat([emotion[0], strength[0]]).numpy(), atol=1e-4)
+
+
+def test_several_voices_are_told_above_the_threshold_of_the_card(random_net, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from emotion_perception.acoustic.voice_net import OVERLAP_NET
+    from emotion_perception.learning.common import publish_weights
+
+    net, path = random_net
+    heard = VoiceClassifier(path).hear(tone(1)).overlap
+    assert 0 < heard < 1
+    for threshold in (heard - 0.01, heard + 0.01):
+        card = {
+            "labels": list(EMOTIONS),
+            "calibration": {"scale": 1.0},
+            "overlap": {"threshold": threshold, "net": asdict(OVERLAP_NET)},
+        }
+        publish_weights(tmp_path / "w.safetensors", net, card)
+        assert VoiceClassifier(tmp_path / "w.safetensors").hear(tone(1)).overlapped == (heard > threshold)
 
 
 def test_padding_in_a_batch_hardly_changes_a_clip(random_net) -> None:
@@ -36,8 +70,8 @@ def test_padding_in_a_batch_hardly_changes_a_clip(random_net) -> None:
     net, _ = random_net
     mel = torch.from_numpy(log_mel(tone(1.5)))[None]
     with torch.inference_mode():
-        alone, _ = net(mel)
-        padded, _ = net(torch.nn.functional.pad(mel, (0, 0, 0, 80)), torch.tensor([mel.shape[1]]))
+        alone, _, _ = net(mel)
+        padded, _, _ = net(torch.nn.functional.pad(mel, (0, 0, 0, 80)), torch.tensor([mel.shape[1]]))
     np.testing.assert_allclose(padded.numpy(), alone.numpy(), atol=0.1 * float(alone.std()))
 
 
@@ -58,12 +92,14 @@ def test_loudness_does_not_matter(classifier: VoiceClassifier) -> None:
 
 def test_half_a_second_is_trusted_less_than_what_it_would_say_at_length(random_net, tmp_path: Path) -> None:
     pytest.importorskip("torch")
+    from emotion_perception.acoustic.voice_net import OVERLAP_NET
     from emotion_perception.learning.common import publish_weights
 
     net, _ = random_net
     entropies = []
     for short_s in (0.0, 0.5):
-        card = {"labels": list(EMOTIONS), "calibration": {"scale": 1.0, "short_s": short_s}}
+        calibration = {"scale": 1.0, "short_s": short_s}
+        card = {"labels": list(EMOTIONS), "calibration": calibration, "overlap": {"net": asdict(OVERLAP_NET)}}
         publish_weights(tmp_path / "w.safetensors", net, card)
         p = VoiceClassifier(tmp_path / "w.safetensors").classify(tone(0.5)).probabilities
         entropies.append(-float((p * np.log(p)).sum()))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sounds import DATA, RATE, LoudnessDetector, play, silence, tone
 
+from emotion_perception.acoustic.noise import NoiseReducer, UtteranceCleaner
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.errors import ModelError
 
@@ -186,8 +187,8 @@ def test_only_speech_in_steady_noise_is_cleaned(listener: AcousticPerception, ki
     noise = 0.02 * augmentation.make_noise(kind, 2 * RATE, np.random.default_rng(0), [])
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
     seen: list[int] = []
-    reduce = listener._reduce
-    listener._reduce = lambda samples, known: seen.append(len(known)) or reduce(samples, known)  # type: ignore
+    reduce = NoiseReducer()
+    listener._cleaner = UtteranceCleaner(lambda samples, known: seen.append(len(known)) or reduce(samples, known))  # type: ignore
     found = play(listener, np.concatenate([noise, tone(1.0, level=0.15) + noise[:RATE], noise]))
     assert found[-1].final
     assert found[-1].snr_db < 15

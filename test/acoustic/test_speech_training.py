@@ -17,8 +17,10 @@ from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, 
 from emotion_perception.learning import speech_augmentation as augmentation
 from emotion_perception.learning.speech_corpora import CORPORA, corpus_labels, load_speech
 from emotion_perception.learning.speech_features import FeatureBank
+from emotion_perception.learning.speech_overlap import OverlapTraining
 from emotion_perception.learning.train_acoustic import (
     AcousticTraining,
+    Speech,
     Targets,
     calibrate,
     emotion_loss,
@@ -30,15 +32,20 @@ needs_data = pytest.mark.skipif(
     not all((DATA / name).is_dir() for name in CORPORA), reason="the speech corpora are not in ../shared/data"
 )
 TINY = AcousticTraining(
-    epochs=2, batch=8, copies=2, longest_cut=1.2, net=VoiceNetConfig(stem=8, widths=(8, 16, 16), temporal=16)
+    epochs=2,
+    batch=8,
+    copies=2,
+    longest_cut=1.2,
+    net=VoiceNetConfig(stem=8, widths=(8, 16, 16), temporal=16),
+    overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
 
 
 @pytest.fixture
 def corpora(tmp_path: Path) -> Path:
-    """A few buzzes named like RAVDESS (actors 1, 19 and 21) and EmoDB (speakers 03, 09 and 15)."""
+    """A few buzzes named like RAVDESS (actors 1, 2 and 19 to 22) and EmoDB (speakers 03, 09 and 15)."""
     data = tmp_path / "data"
-    for actor in ("01", "19", "21"):
+    for actor in ("01", "02", "19", "20", "21", "22"):
         folder = data / "ravdess_speech" / f"Actor_{actor}"
         folder.mkdir(parents=True)
         for emotion in range(1, 9):
@@ -145,16 +152,16 @@ def test_calibration_undoes_overconfidence_and_trusts_short_stretches_less(corpo
     class Oracle(VoiceNet):
         """Right where it hears all, guessing where it hears a second or less, and always sure."""
 
-        def forward(self, mel, frames=None):
+        def forward(self, mel, frames=None, sex=None):
             row = noise.copy()
             row[np.arange(len(split)), split.labels] += 3.0 if int(frames[0]) > 150 else 0.0
-            return torch.from_numpy(self.sureness * row), torch.zeros(len(split), 8)
+            return torch.from_numpy(self.sureness * row), torch.zeros(len(split), 8), None
 
     oracle = Oracle()
     oracle.sureness = 1.0
-    once = calibrate(oracle, [split], bank)
+    once = calibrate(oracle, Speech((split,), bank))
     oracle.sureness = 5.0
-    five = calibrate(oracle, [split], bank)
+    five = calibrate(oracle, Speech((split,), bank))
     assert once["short_s"] > 0.3
     assert five["scale"] == pytest.approx(once["scale"] / 5, rel=0.05)
 
