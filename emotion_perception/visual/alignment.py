@@ -34,14 +34,19 @@ def face_roll(landmarks: np.ndarray) -> float:
     return float(np.arctan2(across, along))
 
 
-def crop_face(gray: np.ndarray, detection: FaceDetection, size: int = 48) -> np.ndarray:
-    """The face of a uint8 ``(H, W)`` image, upright, as uint8 ``(size, size)``; what lies outside repeats the edge.
+def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48) -> np.ndarray:
+    """The face of an image, upright, grey, as uint8 ``(size, size)``; what lies outside repeats the edge.
+
+    Args:
+        image: uint8 ``(H, W)`` grey or ``(H, W, 3)`` bgr, of which only the face's surroundings are made grey.
+        detection: the face.
+        size: px.
 
     Raises:
-        ValueError: the image is empty or not grey uint8, or the box is.
+        ValueError: the image is empty, of another shape or not uint8, or the box is empty.
     """
-    if gray.ndim != 2 or gray.dtype != np.uint8 or gray.size == 0:
-        raise ValueError(f"crop_face takes a non-empty uint8 (H, W) image, got {gray.shape} of {gray.dtype}")
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"crop_face takes a non-empty uint8 (H, W[, 3]) image, got {image.shape} of {image.dtype}")
     box = detection.box
     if not (box.width > 0 and box.height > 0):
         raise ValueError(f"the face's box is empty: {box}")
@@ -57,9 +62,11 @@ def crop_face(gray: np.ndarray, detection: FaceDetection, size: int = 48) -> np.
     reach = side * 0.75  # half the diagonal of the turned frame, and a pixel's margin
     left, top = max(0, int(centre[0] - reach)), max(0, int(centre[1] - reach))
     right, bottom = int(np.ceil(centre[0] + reach)) + 1, int(np.ceil(centre[1] + reach)) + 1
-    near = gray[top:bottom, left:right]
+    near = image[top:bottom, left:right]
     if near.size == 0:
         return np.zeros((size, size), np.uint8)
+    if near.ndim == 3:
+        near = cv2.cvtColor(near, cv2.COLOR_BGR2GRAY)
     scale = size / side
     if scale < 1:
         shrunk = (max(1, round(near.shape[1] * scale)), max(1, round(near.shape[0] * scale)))

@@ -155,7 +155,7 @@ class VisualPerception:
         Raises:
             ValueError: the image is empty, or of another type or shape.
         """
-        bgr, gray = _both(image)
+        bgr = _in_colour(image)
         if self._stamp is not None and stamp_ns <= self._stamp:
             if stamp_ns == self._stamp:
                 return self._latest
@@ -175,7 +175,7 @@ class VisualPerception:
         # A doubtful face is looked for too, or it would never be confirmed.
         self._read = self._attention.choose(large, alive, stamp_ns)
         shown = [track for track in large if track.confirmed]
-        self._latest = self._observe(gray, shown, stamp_ns)
+        self._latest = self._observe(bgr, shown, stamp_ns)
         return self._latest
 
     def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
@@ -193,14 +193,14 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        bgr, gray = _both(image)
+        bgr = _in_colour(image)
         found = self.detector.detect(bgr, self.config.still_detection_width)
         if not found:
             # A face that fills the picture is found more readily when it is smaller than what the network looks at.
             found = self.detector.detect(bgr, self.config.detection_width)
         found = [face for face in self._refined(bgr, found) if box_side(face.box) >= self.config.min_face_size]
         found = sorted(found, key=lambda face: -box_side(face.box))[: self.config.max_faces]
-        return found, [crop_face(gray, face, FACE_SIZE) for face in found]
+        return found, [crop_face(bgr, face, FACE_SIZE) for face in found]
 
     def whole_face(self, image: np.ndarray) -> FaceObservation:
         """The emotion of a picture that is a face from edge to edge, as FER2013's are; it is named face_1.
@@ -252,9 +252,9 @@ class VisualPerception:
                 faces.append(looked_at)
         return _distinct(faces)
 
-    def _observe(self, gray: np.ndarray, shown: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
+    def _observe(self, bgr: np.ndarray, shown: list[TrackedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
         read = [track for track in shown if track.face_id in self._read and track.seen]
-        crops = [crop_face(gray, track.detection, FACE_SIZE) for track in read]
+        crops = [crop_face(bgr, track.detection, FACE_SIZE) for track in read]
         frames = self._judge([track.face_id for track in read], [track.detection for track in read], crops)
         self._pictures = {
             face.face_id: FacePicture(face.face_id, stamp_ns, crop, face.emotion)
@@ -315,7 +315,8 @@ def is_whole_face(image: np.ndarray) -> bool:
 
 def whole_crop(image: np.ndarray) -> np.ndarray:
     """A picture that is a face from edge to edge, as the classifier is given it: uint8 ``(48, 48)``."""
-    _, gray = _both(image)
+    check_image(image, (0, 3))
+    gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     shrink = min(gray.shape) > FACE_SIZE
     return cv2.resize(gray, (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
@@ -334,12 +335,10 @@ def _estimate(p: np.ndarray, strength: np.ndarray) -> EmotionEstimate:
     return EmotionEstimate.from_probabilities(weights, intensities)
 
 
-def _both(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image in BGR and in grey."""
+def _in_colour(image: np.ndarray) -> np.ndarray:
+    """The image in BGR, the same where it is."""
     check_image(image, (0, 3))
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), image
-    return image, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
 
 
 def _newest(track: TrackedFace) -> tuple[Box, float]:

@@ -57,6 +57,13 @@ def test_fine_patterns_average_out_and_do_not_alias():
     assert crop_face(stripes, template_face(10)).std() < 8
 
 
+def test_of_a_colour_image_the_same_face_is_cut_as_of_its_grey_copy(detector, astronaut):
+    [face] = detector.detect(astronaut)
+    grey = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)
+    np.testing.assert_array_equal(crop_face(astronaut, face), crop_face(grey, face))
+    np.testing.assert_array_equal(crop_face(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), face), crop_face(grey, face))
+
+
 @pytest.mark.parametrize("degrees", [-25, 25])
 def test_a_tilted_face_is_cut_out_upright(detector, astronaut, degrees):
     gray = cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY)

@@ -13,7 +13,7 @@ from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.state import EmotionFusion
 from emotion_perception.visual.detector import overlaps
-from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
+from emotion_perception.visual.perception import NEWCOMERS, VisualConfig, VisualPerception, is_whole_face
 
 SECOND = 1_000_000_000
 FRAME = SECOND // 30
@@ -100,6 +100,29 @@ def test_where_there_are_too_many_faces_the_near_are_read_and_the_far_are_told_a
         assert np.isnan(far.emotion.intensities).all()
     [only] = perception.still(image)
     assert only.box.x > 250
+
+
+def test_thirty_faces_cost_no_more_looks_than_a_few_and_are_all_followed(perception, astronaut, monkeypatch):
+    read, windows, observed = [], [], []
+    probabilities, refine = perception.classifier.probabilities, perception.detector.refine
+    monkeypatch.setattr(
+        perception.classifier, "probabilities", lambda faces: read.append(len(faces)) or probabilities(faces)
+    )
+    monkeypatch.setattr(perception.detector, "refine", lambda image, box: windows.append(i) or refine(image, box))
+    for i in range(26):
+        image = np.full((480, 640, 3), 90, np.uint8)
+        for k in range(30):
+            head = cv2.resize(astronaut[20:200, 150:300], (63 + k % 6, 76), interpolation=cv2.INTER_AREA)
+            x, y = 12 + k % 6 * 104 + round(4 * np.sin(0.12 * i + k)), 4 + k // 6 * 94
+            image[y : y + 76, x : x + head.shape[1]] = head
+        observed.append(perception.process(image, i * SECOND // 25))
+    most = perception.config.max_faces
+    assert max(read) == most
+    assert max(Counter(windows).values()) <= most + NEWCOMERS
+    assert [len(faces) for faces in observed[-5:]] == [30] * 5
+    assert len({face.face_id for faces in observed for face in faces}) == 30
+    assert [sum(face.emotion.confidence > 0 for face in faces) for faces in observed[-5:]] == [most] * 5
+    assert {face.detection_score > 0 for face in observed[-2] if face.quality == 0} == {False}  # not looked for
 
 
 def test_a_repeated_stamp_gives_the_same_answer(perception, astronaut):
