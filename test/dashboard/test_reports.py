@@ -1,0 +1,154 @@
+"""Stored conversations: listed, read, and exported with their uncertainty."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import time
+from datetime import date, datetime
+
+import pytest
+from page_world import store_conversation
+
+from emotion_perception.dashboard.archive import Archive, NotStored, period
+from emotion_perception.dashboard.exports import (
+    EXPORTS,
+    conversation_report,
+    mean_interval,
+    period_report,
+    share_interval,
+)
+from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.store import Store
+
+S = 1_000_000_000
+NOON = int(datetime(2026, 11, 23, 12).timestamp()) * S
+DAY = 86400 * S
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three conversations on Monday, one on Wednesday, one a week later."""
+    made = tmp_path_factory.mktemp("conversations")
+    for i, start in enumerate((NOON, NOON + 3600 * S, NOON + 7200 * S, NOON + 2 * DAY, NOON + 7 * DAY)):
+        store_conversation(made, f"c{i}", start, valence_phase=i, name="=HYPERLINK(<b>)" if i == 0 else "")
+    return made
+
+
+@pytest.fixture
+def archive(folder) -> Archive:
+    return Archive(folder)
+
+
+def test_conversations_are_listed_newest_first(archive):
+    lines = archive.listed()
+    assert [line["id"] for line in lines] == ["c4", "c3", "c2", "c1", "c0"]
+    assert lines[0]["label"] == "happy" and lines[0]["score"] > 50 and len(lines[0]["line"]) == 40
+
+
+def test_a_damaged_file_is_left_out_and_told_once(folder, tmp_path):
+    told: list[str] = []
+    archive = Archive(tmp_path, told.append)
+    for name in ("c0.json", "c1.json"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    (tmp_path / "c1.json").write_text('{"arc": {}}')
+    (tmp_path / "c2.json").write_text("\0")
+    assert [line["id"] for line in archive.listed()] == ["c0"]
+    archive.listed()
+    assert len(told) == 2
+    os.utime(tmp_path / "c1.json", (1, 1))
+    (tmp_path / "c1.json").write_text((folder / "c1.json").read_text())
+    assert len(archive.listed()) == 2, "a file that changed is read again"
+
+
+@pytest.mark.parametrize("name", ["nothing", "../c0", "c0/../c0", "", ".", "c0.json\0", "x" * 200])
+def test_an_id_that_is_none_leads_nowhere(archive, name):
+    with pytest.raises(NotStored):
+        archive.read(name)
+
+
+def test_days_and_weeks_are_those_of_the_calendar():
+    assert period("day", "2026-11-23").first == date(2026, 11, 23)
+    week = period("week", "2026-W48")
+    assert week.first == date(2026, 11, 23) and week.days == 7
+    for kind, name in (("day", "2026-02-30"), ("week", "2026-W60"), ("day", "2026-W48"), ("week", ""), ("month", "1")):
+        with pytest.raises(NotStored):
+            period(kind, name)
+
+
+def test_a_day_counts_its_own_conversations(archive):
+    assert dict(period_report(archive, "day", "2026-11-23").facts)["Conversations"] == "3"
+    assert dict(period_report(archive, "week", "2026-W48").facts)["Conversations"] == "4"
+    empty = dict(period_report(archive, "day", "2020-01-01").facts)
+    assert empty["Conversations"] == "0" and empty["Mean satisfaction"] == "none rated"
+
+
+def test_counts_come_with_their_interval():
+    assert share_interval(0, 0) == (0.0, 1.0)
+    low, high = share_interval(0, 10)
+    assert low == 0.0 and 0.25 < high < 0.31  # Wilson: 0.278
+    low, high = share_interval(50, 100)
+    assert (low, high) == pytest.approx((0.404, 0.596), abs=0.002)
+
+
+def test_a_mean_is_no_surer_than_its_scores_or_than_they_agree():
+    assert mean_interval([(60.0, 12.0)]) == (60.0, 12.0)
+    mean, half = mean_interval([(60.0, 10.0)] * 4)
+    assert mean == 60 and half == pytest.approx(5.0)
+    assert mean_interval([(20.0, 1.0), (80.0, 1.0)])[1] > 100, "two that differ say nothing about a third"
+
+
+def test_all_formats_of_a_conversation_are_made_of_the_same(archive):
+    page, _ = EXPORTS["html"].make(archive, "conversation", "c0")
+    text = page.decode()
+    report = conversation_report(archive, "c0")
+    assert dict(report.facts)["Satisfaction"] in text and "<svg" in text
+    assert "<b>" not in text and "&lt;b&gt;" in text, "a name is text, never markup"
+    assert not re.search(r"<script|https?://|<img|url\(", text)
+    told = json.loads(EXPORTS["json"].make(archive, "conversation", "c0")[0])
+    assert told["facts"] == dict(report.facts) and len(told["rows"]) == 60
+
+
+def test_a_csv_line_is_no_formula_for_a_spreadsheet(archive):
+    data, name = EXPORTS["csv"].make(archive, "day", "2026-11-23")
+    rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+    assert name == "day-2026-11-23" and len(rows) == 3
+    assert rows[0]["name"] == "'=HYPERLINK(<b>)" and float(rows[0]["score"]) > 0
+
+
+def test_a_pdf_has_text_and_no_picture(archive):
+    for kind, name in (("conversation", "c0"), ("week", "2026-W48"), ("day", "2020-01-01")):
+        data, _ = EXPORTS["pdf"].make(archive, kind, name)
+        assert data.startswith(b"%PDF") and data.rstrip().endswith(b"%%EOF")
+        assert b"/ToUnicode" in data, "text can be searched and read aloud"
+        assert b"/Subtype /Image" not in data
+        assert len(data) < 200_000
+
+
+def test_reports_come_from_the_server_as_files(serve, archive):
+    client = serve(Parts(Store(), archive=archive))
+    answer = client.get("/api/reports/week/2026-W48.csv")
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/csv")
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="week-2026-W48.csv"'
+    page = client.get("/api/reports/conversation/c0.html")
+    assert "sandbox" in page.headers["Content-Security-Policy"] and "script" not in page.headers[
+        "Content-Security-Policy"
+    ].replace("default-src", "")
+    for path in ("conversation/nothing.pdf", "day/tomorrow.html", "conversation/..%2fc0.json"):
+        missing = client.get(f"/api/reports/{path}")
+        assert missing.status == 404 and missing.error
+    assert client.get("/api/conversations/c0").json["arc"]["step"] == 1.0
+
+
+def test_a_hundred_conversations_are_listed_in_no_time(archive, folder, tmp_path):
+    text = (folder / "c0.json").read_text()
+    for i in range(100):
+        (tmp_path / f"x{i:03}.json").write_text(text)
+    many = Archive(tmp_path)
+    many.listed()
+    started = time.process_time()
+    assert len(many.listed()) == 100
+    assert time.process_time() - started < 0.1, "known files are not read again"
