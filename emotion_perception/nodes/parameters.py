@@ -383,7 +383,13 @@ _VISUAL_FIELDS: _Rows = {
         0.0,
         10.0,
     ),
-    "max_faces": ("Only so many faces are classified, the nearest first; bounds the time an image takes.", "", 1, 100),
+    "max_faces": (
+        "Only so many faces are read, the nearest and those that look at the robot; bounds the time an image takes. The "
+        "others are tracked and published with quality 0 and confidence 0.",
+        "",
+        1,
+        100,
+    ),
     "min_face_size": ("Smaller faces are not reported.", "px", 1, 4096),
     "track_timeout": ("A face out of sight for longer gets a new id when it comes back.", "s", 0.01, 60.0),
     "expression_hold_s": (

@@ -139,7 +139,9 @@ def test_more_sensor_noise_never_raises_quality(detector, astronaut):
     face = detector.detect(astronaut)[0]
     crop = crop_face(cv2.cvtColor(astronaut, cv2.COLOR_BGR2GRAY), face).astype(float)
     noise = np.random.default_rng(0).normal(size=crop.shape)
-    scores = [quality.sharpness_quality((crop + s * noise).clip(0, 255).astype(np.uint8)) for s in (0, 20, 60, 100, 300)]
+    scores = [
+        quality.sharpness_quality((crop + s * noise).clip(0, 255).astype(np.uint8)) for s in (0, 20, 60, 100, 300)
+    ]
     assert all(later <= earlier for earlier, later in pairwise(scores))
     assert scores[0] == 1
     assert scores[-1] < 0.1
