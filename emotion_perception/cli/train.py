@@ -1,4 +1,4 @@
-"""``emotion-train``: train the face or the voice model and publish its weights."""
+"""``emotion-train``: train the face or the voice model and publish its weights; learn how to pool the two."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from pathlib import Path
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
   emotion-train acoustic --data ../shared/data --out models/voice.safetensors
+  emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
   emotion-train visual --data ferplus.npz --teacher big.safetensors   # what it learnt, in a network for the robot
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
-used)."""
+used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the two
+published models on validation data and writes class factors and pooling weights into their cards."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,11 +27,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emotion-train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("visual", "acoustic"), help="which of the two models")
+    parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or how to pool them")
     parser.add_argument("--data", type=Path, required=True, help="training data (see below)")
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
     parser.add_argument("--out", type=Path, help="weights to write (default: runs/<model>/<model>.safetensors)")
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
+    parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
+    parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
     parser.add_argument("--initial", type=Path, help="published weights to begin from (visual)")
     parser.add_argument(
         "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
@@ -72,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
     if not args.data.exists():
         print(f"emotion-train: no data at {args.data}", file=sys.stderr)
         return 2
+    if args.model == "fusion":
+        return _fusion(args)
     import torch
 
     from emotion_perception.errors import ModelError
@@ -110,6 +116,22 @@ def main(argv: list[str] | None = None) -> int:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
     print(json.dumps({"weights": str(out), **card}))
+    return 0
+
+
+def _fusion(args: argparse.Namespace) -> int:
+    from emotion_perception.errors import ModelError
+    from emotion_perception.learning.reliability import learn
+    from emotion_perception.resources import find_model
+
+    try:
+        expression = args.expression_model or find_model("expression.safetensors")
+        voice = args.voice_model or find_model("voice.safetensors")
+        learnt = learn(args.data, expression, voice, args.out)
+    except (ValueError, OSError, ModelError) as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(learnt))
     return 0
 
 
