@@ -20,6 +20,7 @@ from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerce
 from emotion_perception.emotions import CALM, CREMAD_CODES, EMOTIONS, NEUTRAL
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.state import EmotionFusion
+from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.inference import read_card
 from emotion_perception.learning import metrics
 from emotion_perception.learning.reliability import (
@@ -31,6 +32,7 @@ from emotion_perception.learning.reliability import (
     with_noise,
 )
 from emotion_perception.learning.report import finite, write_report, write_text
+from emotion_perception.learning.utterances import utterances
 from emotion_perception.recognition import Recognizer
 from emotion_perception.resources import find_model
 from emotion_perception.types import Box, EmotionEstimate, EmotionModality, FaceObservation, VoiceObservation
@@ -83,15 +85,19 @@ class Pooling:
         self._visual = Reliability.from_card(read_card(expression), expression.name)
         self._acoustic = Reliability.from_card(read_card(voice), voice.name)
 
-    def __call__(self, faces: Answers | None, voices: Answers | None) -> Outcome:
+    def __call__(
+        self, faces: Answers | None, voices: Answers | None, words: Sequence[EmotionEstimate | None] = ()
+    ) -> Outcome:
         """What the state says, row by row; what was not heard, and what is left out (None), is no evidence."""
         count = len(faces) if faces is not None else len(voices) if voices is not None else 0
-        states = [self._state(faces, voices, row) for row in range(count)]
+        states = [self._state(faces, voices, words[row] if words else None, row) for row in range(count)]
         return Outcome(
             np.array([state.probabilities for state in states]), np.array([state.confidence for state in states])
         )
 
-    def _state(self, faces: Answers | None, voices: Answers | None, row: int) -> EmotionEstimate:
+    def _state(
+        self, faces: Answers | None, voices: Answers | None, words: EmotionEstimate | None, row: int
+    ) -> EmotionEstimate:
         fusion = EmotionFusion(visual=self._visual, acoustic=self._acoustic)
         if faces is not None and faces.heard[row]:
             seen = EmotionEstimate.from_probabilities(faces.probabilities[row])
@@ -101,6 +107,8 @@ class Pooling:
             told = EmotionEstimate.from_probabilities(voices.probabilities[row])
             snr, seconds = float(voices.quality[row]), float(voices.seconds[row])
             fusion.add_voice(VoiceObservation(NOW, seconds, "voice", snr, False, True, told))
+        if words is not None:
+            fusion.add_text(NOW, words)
         return fusion.state(NOW).emotion
 
 
@@ -163,6 +171,8 @@ def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path 
         "noise": _noise(pooling, faces, voices, noisy_faces, noisy_voices, shown, told),
         "contradiction": _contradiction(pooling, faces, voices, fused, rng),
     }
+    if text_available():
+        report["words"] = _words(pooling, faces.where(shown), voices.where(told), ways, rng)
     clips = sorted((data / "cremad_clips").glob("*.flv"))
     if clips:
         report["real_clips"] = _real_clips(clips, expression, voice)
@@ -300,6 +310,30 @@ def _contradiction(
     }
 
 
+def _words(
+    pooling: Pooling, faces: Answers, voices: Answers, ways: dict[str, Outcome], rng: np.random.Generator
+) -> dict[str, Any]:
+    """What a sentence of the same emotion adds: the half of :mod:`learning.utterances` that nothing was fitted to."""
+    texts, moods = utterances(odd=True)
+    said = [text_evidence(text) for text in texts]
+    rows = [int(rng.choice(np.flatnonzero(moods == label))) for label in voices.labels]
+    words = [said[row] for row in rows]
+    found: dict[str, Any] = {"sentences": len(texts), "with_valence": sum(item is not None for item in said)}
+    for name, (seen, heard) in {
+        "fused": (faces, voices),
+        "visual": (faces, None),
+        "acoustic": (None, voices),
+    }.items():
+        with_words, without = pooling(seen, heard, words), ways[name]
+        found[name] = {
+            "accuracy": with_words.scores(voices.labels)["accuracy"],
+            "gain": with_words.scores(voices.labels)["accuracy"] - without.scores(voices.labels)["accuracy"],
+            "log_loss_gain": without.scores(voices.labels)["log_loss"] - with_words.scores(voices.labels)["log_loss"],
+            "mcnemar": metrics.mcnemar(with_words.right(voices.labels), without.right(voices.labels)),
+        }
+    return found
+
+
 def _real_clips(clips: Sequence[Path], expression: Path, voice: Path) -> list[dict[str, Any]]:
     """CREMA-D: one actor, six clips, through the whole path; too few to be a score."""
     recognizer = Recognizer(
@@ -368,8 +402,8 @@ def as_text(report: dict[str, Any]) -> str:
         other = "acoustic" if "acoustic_alone" in found else "visual"
         lines.append(
             f"- {name} (its model's UAR {percent(found['drowned_model_uar'])}; {percent(found['taken_as_evidence'])} "
-            f"of it taken as evidence): fused {percent(found['fused'])}, {other} alone {percent(found[f'{other}_alone'])}, "
-            f"difference {100 * found['difference']:+.1f} points"
+            f"of it taken as evidence): fused {percent(found['fused'])}, "
+            f"{other} alone {percent(found[f'{other}_alone'])}, difference {100 * found['difference']:+.1f} points"
         )
     told = report["contradiction"]
     lines += [
@@ -381,6 +415,18 @@ def as_text(report: dict[str, Any]) -> str:
         f"{told['confidence']:.2f}, of agreeing pairs {told['confidence_of_agreeing_pairs']:.2f}.",
         "",
     ]
+    if "words" in report:
+        words = report["words"]
+        lines += [
+            f"## Words (synthetic pairs, with one of {words['sentences']} sentences of the same emotion)",
+            "",
+            *(
+                f"- {name} with words: {percent(words[name]['accuracy'])}, {100 * words[name]['gain']:+.1f} points "
+                f"(p = {words[name]['mcnemar']:.2g}), log loss {-words[name]['log_loss_gain']:+.3f}"
+                for name in ("fused", "visual", "acoustic")
+            ),
+            "",
+        ]
     if "real_clips" in report:
         lines += [
             "## Real clips: CREMA-D, one actor (no score, too few)",

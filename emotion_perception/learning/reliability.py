@@ -80,7 +80,8 @@ def joined(parts: Sequence[Answers]) -> Answers:
 
 def any_face_damage(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise, blur, few pixels, darkness or glare, of a random strength from hardly any to hopeless."""
-    strength, x = rng.random(), face.astype(np.float32)
+    strength = rng.random()
+    x: np.ndarray = face.astype(np.float32)
     kind = rng.integers(5)
     if kind == 0:
         x = x + rng.normal(0, 80 * strength, x.shape)
