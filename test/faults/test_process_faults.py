@@ -1,0 +1,179 @@
+"""Processes that are killed, frozen or vanish: the rest goes on, says what it still knows, and all comes back."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from node_world import World, a_face, now_header
+from stage import STATUS, begin
+
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.nodes import conversions, qos
+from emotion_perception.nodes.fusion_node import FusionNode
+from emotion_perception.resources import demo_clip_path
+
+Measured = Callable[[str, str, float | str], None]
+ROOT = Path(__file__).parents[2]
+
+
+class Robot:
+    """The whole graph as processes, on a film with a face in it, and what is heard of it."""
+
+    def __init__(self, ros: World, *arguments: str) -> None:
+        self.ros = ros
+        self.states: list[tuple[float, EmotionState]] = []
+        ros.node.create_subscription(
+            EmotionState, "emotion_state", lambda m: self.states.append((time.monotonic(), m)), qos.profile("state")
+        )
+        self.active: dict[str, float] = {}  # when a node last said that it is active, monotonic s
+        ros.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        command = [
+            sys.executable,
+            "-m",
+            "emotion_perception.nodes.bringup",
+            "--source",
+            str(demo_clip_path()),
+            "--loop",
+        ]
+        self.process = subprocess.Popen([*command, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
+        assert ros.until(lambda: self.status == "VISUAL_ONLY", 60.0), "the graph starts"
+
+    @property
+    def status(self) -> str:
+        return STATUS[self.states[-1][1].status] if self.states else ""
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if any(value.key == "lifecycle state" and value.value == "active" for value in status.values):
+                self.active[status.name.split(":")[0]] = time.monotonic()
+
+    def children(self) -> dict[str, int]:
+        """Process ids by executable."""
+        found = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                command = (entry / "cmdline").read_text().split("\0")
+            except (OSError, IndexError):
+                continue
+            if parent == self.process.pid and "-m" in command:
+                found[command[command.index("-m") + 1].rsplit(".", 1)[1]] = int(entry.name)
+        return found
+
+    def kill(self, name: str) -> tuple[str, float]:
+        """Kill -9 a process; what was published until all was well again, and how long that took, s."""
+        pid, since, began, began_ns = self.children()[name], len(self.states), time.monotonic(), time.time_ns()
+        os.kill(pid, signal.SIGKILL)
+
+        def well() -> bool:
+            """A new process, the node active by its own word, and a state that rests on a picture of after the kill."""
+            new = self.children().get(name, pid) != pid
+            # Half a second: a last word of the dead one may still be on its way.
+            alive = name == "node_container" or self.active.get(name, 0.0) > began + 0.5
+            return new and alive and self._newest_evidence_ns() > began_ns + 10**9 // 2
+
+        assert self.ros.until(well, 60.0), f"{name} did not come back: {self.status}"
+        took = time.monotonic() - began
+        heard = self.states[since:]
+        names = list(dict.fromkeys(STATUS[message.status] for _, message in heard))
+        times = [began, *(when for when, _ in heard)]
+        silence = max((b - a for a, b in itertools.pairwise(times)), default=took)
+        return ", ".join(names) + (f"; silent for {silence:.1f} s" if silence > 0.5 else ""), took
+
+    def _newest_evidence_ns(self) -> int:
+        _, newest = self.states[-1]
+        return conversions.stamp_to_ns(newest.header.stamp) if newest.status else 0
+
+
+@pytest.fixture
+def robot(ros: World) -> Iterator[Callable[..., Robot]]:
+    """Starts the graph; it ends with the test."""
+    started: list[Robot] = []
+
+    def start(*arguments: str) -> Robot:
+        started.append(Robot(ros, *arguments))
+        return started[0]
+
+    yield start
+    for one in started:
+        one.process.send_signal(signal.SIGINT)
+        try:
+            one.process.wait(5)
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+
+
+@pytest.mark.timeout(300)
+def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
+    ros: World, robot: Callable[..., Robot], measured: Measured
+):
+    graph = robot("--interaction", "true")
+    names = ["overlay_node", "interaction_node", "acoustic_node", "visual_node", "fusion_node", "media_source_node"]
+    assert set(names) == set(graph.children())
+    for name in names:
+        others = {other: pid for other, pid in graph.children().items() if other != name}
+        meanwhile, took = graph.kill(name)
+        measured(f"kill -9 {name}", meanwhile, took)
+        left = graph.children()
+        assert {other: left[other] for other in others} == others, f"{name} took nobody with it"
+        if name in ("overlay_node", "interaction_node", "acoustic_node"):
+            assert meanwhile == "VISUAL_ONLY", "who is not needed for a face is not missed"
+        assert took < 45.0
+
+
+@pytest.mark.timeout(180)
+def test_a_graph_in_one_process_that_is_killed_comes_back_as_a_whole(robot: Callable[..., Robot], measured: Measured):
+    graph = robot("--composed", "true", "--overlay", "false")
+    meanwhile, took = graph.kill("node_container")
+    measured("kill -9 node_container (composed)", meanwhile, took)
+
+
+PEER = """
+import rclpy, sys
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.nodes import qos
+rclpy.init()
+node = rclpy.create_node("peer")
+node.create_subscription(EmotionState, "/emotion_state", lambda m: print("heard", flush=True), qos.profile("state"))
+node.create_subscription(FaceEmotionArray, "/faces/emotions", lambda m: None, qos.profile("estimates"))
+rclpy.spin(node)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_peer_that_vanishes_or_freezes_holds_nobody_up(ros: World, measured: Measured, number: signal.Signals):
+    begin(ros, FusionNode)
+    faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
+    arrived: list[float] = []
+    ros.node.create_subscription(
+        EmotionState, "emotion_state", lambda _: arrived.append(time.monotonic()), qos.profile("state")
+    )
+    peer = subprocess.Popen([sys.executable, "-c", PEER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert ros.until(lambda: faces.get_subscription_count() == 2, 30.0)
+        assert "heard" in peer.stdout.readline(), "the peer listens reliably"
+        peer.send_signal(number)
+        end, count, slowest = time.monotonic() + 3.0, len(arrived), 0.0
+        while time.monotonic() < end:
+            began = time.monotonic()
+            faces.publish(conversions.faces_to_message([a_face()], now_header(), 640, 480))
+            slowest = max(slowest, time.monotonic() - began)
+            ros.spin(0.04)
+        gaps = [b - a for a, b in itertools.pairwise(arrived[count:])]
+        assert len(gaps) >= 20
+        assert max(gaps) < 1.0, "the others hear on"
+        assert slowest < 0.5, "publishing waits for nobody"
+        name = "vanishes" if number == signal.SIGKILL else "freezes"
+        measured(f"a reliable DDS peer {name}", f"as before; longest pause {max(gaps):.2f} s", "none needed")
+    finally:
+        peer.kill()
+        peer.wait(5)
