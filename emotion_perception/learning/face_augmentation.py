@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
+def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0) -> Tensor:
     """Randomly deform ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
 
     Each face may be mirrored, turned (a fifth of them up to 30 degrees), scaled, shifted, lit from one side, darkened
-    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered.
+    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered. ``damage`` 0..1 thins out
+    all but the first four.
     """
     n, _, height, width = faces.shape
 
@@ -42,32 +43,32 @@ def augment_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
     # Light: from one side, then darker or brighter by a gamma.
     ramp_x = torch.linspace(-1, 1, width).view(1, 1, 1, width)
     ramp_y = torch.linspace(-1, 1, height).view(1, 1, height, 1)
-    slope = torch.where(chosen(0.35), 1.0, 0.0).view(n, 1, 1, 1)
+    slope = torch.where(chosen(0.35 * damage), 1.0, 0.0).view(n, 1, 1, 1)
     side = ramp_x * uniform(-0.6, 0.6, 1, 1, 1) + ramp_y * uniform(-0.6, 0.6, 1, 1, 1)
     x = x * (1 + slope * side).clamp(0.15, 1.8)
-    gamma = torch.where(chosen(0.5), torch.exp(uniform(-0.7, 1.0)), 1.0).view(n, 1, 1, 1)
+    gamma = torch.where(chosen(0.5 * damage), torch.exp(uniform(-0.7, 1.0)), 1.0).view(n, 1, 1, 1)
     x = x.clamp(0, 1).pow(gamma)
 
     # Resolution: some faces pass through 16-36 pixels, as if they stood far away.
     small = int(torch.randint(16, 37, (1,), generator=generator))
     blurred = F.interpolate(x, size=(small, small), mode="area")
     blurred = F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False)
-    x = torch.where(chosen(0.25).view(n, 1, 1, 1), blurred, x)
+    x = torch.where(chosen(0.25 * damage).view(n, 1, 1, 1), blurred, x)
 
     # Motion: one direction a batch, up to nine pixels long, on some faces.
-    moved = chosen(0.15).nonzero()[:, 0]
+    moved = chosen(0.15 * damage).nonzero()[:, 0]
     if len(moved):
         x[moved] = _motion_blur(x[moved], generator)
 
     # Sensor noise, stronger in some: after the darkening, where a real sensor has it.
-    sigma = torch.where(chosen(0.4), uniform(0, 0.07), 0.0).view(n, 1, 1, 1)
+    sigma = torch.where(chosen(0.4 * damage), uniform(0, 0.07), 0.0).view(n, 1, 1, 1)
     x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
 
     # Cover: a rectangle of up to a third of the side, in the picture's own mean grey or in noise.
     centre_x, centre_y = uniform(-1, 1, 1, 1, 1), uniform(-1, 1, 1, 1, 1)
     half_x, half_y = uniform(0.1, 0.36, 1, 1, 1), uniform(0.1, 0.36, 1, 1, 1)
     inside = ((ramp_x - centre_x).abs() < half_x) & ((ramp_y - centre_y).abs() < half_y)
-    inside = inside & chosen(0.3).view(n, 1, 1, 1)
+    inside = inside & chosen(0.3 * damage).view(n, 1, 1, 1)
     fill = torch.where(chosen(0.5).view(n, 1, 1, 1), x.mean((1, 2, 3), keepdim=True), uniform(0, 1, 1, height, width))
     return torch.where(inside, fill, x) * 255
 

@@ -28,8 +28,8 @@ from emotion_perception.learning import metrics
 from emotion_perception.learning.backbone import BackboneConfig, BackboneNet
 from emotion_perception.learning.common import (
     MovingAverage,
-    load_checkpoint,
     grow_from,
+    load_checkpoint,
     load_published,
     one_cycle,
     publish_weights,
@@ -62,6 +62,7 @@ class VisualTraining:
     mixup_share: float = 0.5
     mixup_alpha: float = 0.3
     augment: bool = True  # off, faces are only mirrored: for comparison
+    damage: float = 1.0  # 0..1, how many of the faces are darkened, blurred, noisy or covered
     soft_votes: bool = True  # off, the crowd's majority is the label: for comparison
     teacher_weight: float = 0.7  # share of what the teachers say in the loss, where there are any
     teacher_temperature: float = 2.0  # softens both sides (Hinton et al. 2015)
@@ -145,7 +146,7 @@ def train(
                 group["lr"] = config.learning_rate * factor * rate
             rows = order[step * config.batch : (step + 1) * config.batch]
             x = faces[rows].unsqueeze(1).float()
-            x = augment_faces(x, generator) if config.augment else mirror_faces(x, generator)
+            x = augment_faces(x, generator, config.damage) if config.augment else mirror_faces(x, generator)
             x, (soft, strength, label, weight) = mix_faces(
                 x,
                 (votes[rows], intensity[rows], hard[rows], known[rows]),
