@@ -97,6 +97,7 @@ def main() -> int:
     parser.add_argument("--model", default="expression.safetensors", help="weights; a path, or a name in the package")
     parser.add_argument("--rounds", type=int, default=30, help="turns that each way gets (30)")
     parser.add_argument("--repeat", type=int, default=5, help="calls in a turn (5)")
+    parser.add_argument("--skip", nargs="*", default=[], metavar="WAY", help="leave out, as 'torch.compile'")
     args = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -120,6 +121,8 @@ def main() -> int:
     ways: dict[str, Run] = {}
     ready: dict[str, float] = {}
     for name, make in makers.items():
+        if name in args.skip and name != "torch eager":  # against which the others are checked
+            continue
         started = time.process_time()
         try:
             run = make()
