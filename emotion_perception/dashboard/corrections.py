@@ -1,7 +1,7 @@
 """What people say an emotion really was: kept with its picture or sound for retraining, if storage was consented to.
 
-Without consent nothing here exists, not even in memory. With it, :class:`RecentEvidence` holds the faces and the sound of
-the last minutes in memory, and :class:`Corrections` writes the one that a person corrected::
+Without consent nothing here exists, not even in memory. With it, :class:`RecentEvidence` holds the faces and the sound
+of the last minutes in memory, and :class:`Corrections` writes the one that a person corrected::
 
     <folder>/pending/<id>.json   what was said, what the model had said     } one kind of file each, readable for
     <folder>/pending/<id>.jpg    the face, with a margin      (or .wav)     } the robot's own user alone

@@ -21,10 +21,10 @@ from emotion_perception.fusion.report import COLOURS, clock
 
 Z = 1.96  # of a 95 % interval
 METHOD = (
-    "Estimated from facial expression and tone of voice by statistical models, which are often wrong about a single moment "
-    "and do not know what a person feels. Satisfaction is 0 to 100, 50 is indifference; its weights are reasoned, not fitted "
-    "to any survey. Intervals are 95 %. They cover chance and the estimates' own doubt, not a model that is wrong with "
-    "confidence. Decide nothing about a single person by this."
+    "Estimated from facial expression and tone of voice by statistical models, which are often wrong about a single "
+    "moment and do not know what a person feels. Satisfaction is 0 to 100, 50 is indifference; its weights are "
+    "reasoned, not fitted to any survey. Intervals are 95 %. They cover chance and the estimates' own doubt, not a model that is "
+    "wrong with confidence. Decide nothing about a single person by this."
 )
 
 
@@ -292,16 +292,19 @@ def _signed(value: float | None, digits: int = 2) -> str:
 # --- how it is written --------------------------------------------------------------------------------------------
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#131820;--soft:#566070;--line:#dfe4ea;--paper:#fff;--well:#f3f5f8;--v:#0a5cc2;--a:#a34700}
+:root{color-scheme:light dark;--ink:#131820;--soft:#566070;--line:#dfe4ea;--paper:#fff;--well:#f3f5f8;
+--v:#0a5cc2;--a:#a34700}
 @media(prefers-color-scheme:dark){:root{--ink:#e9edf3;--soft:#9aa5b5;--line:#28303b;--paper:#0f1319;--well:#191f28;
 --v:#74b4ff;--a:#ffb070}}
 body{margin:0 auto;max-width:56rem;padding:1.5rem 1rem;background:var(--paper);color:var(--ink);
-font:16px/1.5 system-ui,sans-serif}h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}.soft{color:var(--soft)}
+font:16px/1.5 system-ui,sans-serif}
+h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}.soft{color:var(--soft)}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(12rem,1fr));gap:.8rem 1.5rem;background:var(--well);
 border-radius:.75rem;padding:1rem;margin:1rem 0}dt{color:var(--soft);font-size:.875rem}dd{margin:0;font-weight:600}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{text-align:left;padding:.35rem .75rem .35rem 0;
-border-bottom:1px solid var(--line)}.n{text-align:right}.key{display:inline-block;width:.8em;height:.8em;margin-right:.5em;
-border:1px solid var(--soft)}svg{display:block;width:100%;height:auto}text{fill:var(--soft);font:12px system-ui,sans-serif}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line)}.n{text-align:right}
+.key{display:inline-block;width:.8em;height:.8em;margin-right:.5em;border:1px solid var(--soft)}
+svg{display:block;width:100%;height:auto}text{fill:var(--soft);font:12px system-ui,sans-serif}
 .v{stroke:var(--v);fill:none;stroke-width:2}.a{stroke:var(--a);fill:none;stroke-width:1.5;stroke-dasharray:6 4}
 .z{stroke:var(--line);fill:none}@media print{body{max-width:none}}
 """

@@ -1,8 +1,8 @@
 """Who may talk to the dashboard: this machine, or whoever knows the token; never another web site's page.
 
 - Only loopback addresses are served without a token (:func:`check_listening`).
-- A request must name an address or a host that is ours (:meth:`Gate.host_problem`): a foreign name that resolves to this
-  machine (DNS rebinding) is refused.
+- A request must name an address or a host that is ours (:meth:`Gate.host_problem`): a foreign name that resolves to
+  this machine (DNS rebinding) is refused.
 - What changes something, and the live connection, must come from our own page (:meth:`Gate.origin_problem`).
 - Tokens are compared in constant time; a session cookie is derived from the token, so that it outlives a restart and
   ends when the token changes.
@@ -123,7 +123,7 @@ class Gate:
         return hmac.compare_digest(_digest(told), _digest(self.token))
 
     def is_let_in(self, cookie: str | None, authorization: str | None) -> bool:
-        """Whether the cookie, or the header ``Authorization: Bearer <token>``, is that of somebody who knew the token."""
+        """Whether cookie or header (``Authorization: Bearer <token>``) are those of somebody who knew the token."""
         if not self.token:
             return True
         if cookie is not None and hmac.compare_digest(_digest(cookie), _digest(self.cookie)):

@@ -1,8 +1,8 @@
 """The guarded process that decodes and analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS``.
 
-Reads a line of JSON (``kind``, ``size``) and the file from stdin, writes one JSON object to stdout and ends. The file is
-held in memory alone (a memfd), never on a disk. Limits, set before the file is read: memory on top of the loaded models,
-processor time, no files larger than the upload, no core dump. It dies with its parent.
+Reads a line of JSON (``kind``, ``size``) and the file from stdin, writes one JSON object to stdout and ends. The file
+is held in memory alone (a memfd), never on a disk. Limits, set before the file is read: memory on top of the loaded
+models, processor time, no files larger than the upload, no core dump. It dies with its parent.
 """
 
 from __future__ import annotations

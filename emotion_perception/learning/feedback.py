@@ -1,9 +1,9 @@
 """Learn from what people corrected, without unlearning the rest; read it from top to bottom.
 
-The accepted corrections of a folder (:mod:`emotion_perception.dashboard.corrections`) are a few faces of one place, the base
-data 28,558 of the web. Each batch has a quarter of the former and three quarters of the latter (rehearsal: Robins 1995),
-the learning rate is small, and the batch norms keep their statistics. Every fifth correction is held out. Before and
-after, the model is scored on the base data's test split, which never changes, and on the held-out corrections. A model
+The accepted corrections of a folder (:mod:`emotion_perception.dashboard.corrections`) are a few faces of one place, the
+base data 28,558 of the web. Each batch has a quarter of the former and three quarters of the latter (rehearsal: Robins
+1995), the learning rate is small, and the batch norms keep their statistics. Every fifth correction is held out. Before
+and after, the model is scored on the base data's test split, which never changes, and on the held-out corrections. A model
 that got worse is not put into place; one that is becomes a version, with its card, that one command takes back.
 """
 
@@ -67,7 +67,7 @@ class Feedback:
 
 
 class ModelVersions:
-    """A folder of models: ``v0001.safetensors`` with ``v0001.json``, and ``current.safetensors``, a link to one of them.
+    """A folder of models: ``v0001.safetensors`` with ``v0001.json``; ``current.safetensors`` is a link to one of them.
 
     Point visual_node's ``expression_model`` at the link. Version 1 is the model that all began with.
     """
@@ -194,7 +194,7 @@ def _face_of(perception: VisualPerception, image: np.ndarray) -> np.ndarray:
 def train_from_feedback(
     folder: Path, data: Path, versions: ModelVersions, base: Path, config: FeedbackTraining | None = None
 ) -> dict[str, Any]:
-    """Fine-tune the current version (``base`` where there is none yet), and put the result into place if it is no worse.
+    """Fine-tune the current version (``base`` where there is none yet); put the result into place if it is no worse.
 
     Args:
         folder: corrections.

@@ -1,4 +1,4 @@
-"""The web page: everything the robot knows, at http://127.0.0.1:8080; the service ``correct_emotion`` keeps feedback."""
+"""The web page at http://127.0.0.1:8080: all that the robot knows; the service ``correct_emotion`` keeps feedback."""
 
 from __future__ import annotations
 

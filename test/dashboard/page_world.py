@@ -5,11 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.emotions import EMOTIONS, HAPPY
@@ -103,3 +108,94 @@ class Client:
 
     def post(self, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         return self.ask("POST", path, body, **headers)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A Chromium without a window. Skips the test, with the reason, where it is not installed."""
+    found, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if found is None or driver is None:
+        pytest.skip("no Chromium here: apt-get install chromium chromium-driver (scripts/test.sh does, as root)")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = found
+    for argument in (
+        "headless=new",
+        "no-sandbox",  # as root Chromium refuses to start otherwise
+        "disable-dev-shm-usage",
+        "disable-gpu",
+        "hide-scrollbars",
+        "no-first-run",
+        "disable-background-networking",
+        "lang=en-GB",
+        "use-fake-device-for-media-stream",
+        "use-fake-ui-for-media-stream",
+    ):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options=options, service=Service(driver))
+    made.set_page_load_timeout(100)
+    made.set_script_timeout(60)
+    try:
+        yield made
+    finally:
+        made.quit()
+
+
+class Page:
+    """The dashboard in a browser."""
+
+    def __init__(self, browser: Any, url: str) -> None:
+        self.browser, self.url = browser, url
+
+    def open(self, view: str = "live") -> None:
+        """Load it anew."""
+        self.browser.get("about:blank")
+        self.browser.get(f"{self.url}#/{view}")
+
+    def look(self, width: int, height: int, dark: bool = False) -> None:
+        """Size of the window, light or dark."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        features = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def text(self, selector: str) -> str:
+        """What can be seen of an element; nothing where it is hidden or is not there."""
+        return self.run(
+            "const e = document.querySelector(arguments[0]); return e?.checkVisibility() ? e.innerText.trim() : ''",
+            selector,
+        )
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run a script in the page."""
+        return self.browser.execute_script(script, *arguments)
+
+    def find(self, selector: str) -> Any:
+        """An element."""
+        return self.browser.find_element("css selector", selector)
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+        """Wait for something to hold."""
+        from selenium.common.exceptions import WebDriverException
+
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                if found := condition():
+                    return found
+            except WebDriverException:
+                pass
+            assert time.monotonic() < end, f"{what}; the page says: {self.text('main')[:300]!r}"
+            time.sleep(0.1)
+
+    def says(self, selector: str, words: str, seconds: float = 40.0) -> None:
+        """Wait until an element shows some words."""
+        self.until(lambda: words in self.text(selector), f"{selector} does not say {words!r}", seconds)
+
+    def problems(self) -> list[str]:
+        """Errors that the browser wrote since it was last asked; broken connections are not the page's."""
+        lines = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        return [line for line in lines if "ERR_CONNECTION" not in line and "WebSocket connection" not in line]

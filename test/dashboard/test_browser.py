@@ -1,0 +1,418 @@
+"""The page in a real browser: what it shows, how it recovers, who can use it, what it refuses."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import re
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from page_world import TOKEN, Page, a_state, happy, store_conversation
+
+from emotion_perception.dashboard import server as server_module
+from emotion_perception.dashboard.archive import Archive
+from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
+from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
+from emotion_perception.dashboard.uploads import Analyst
+from emotion_perception.dashboard.video import VideoFeed
+from emotion_perception.emotions import HAPPY, SAD
+from emotion_perception.fusion.group import GroupEmotion
+from emotion_perception.types import Box, EmotionEstimate, FaceObservation
+
+S = 1_000_000_000
+VIEWS = ("live", "conversations", "try", "feedback", "robot")
+LOOKS = {"light": (1360, 900, False), "dark": (1360, 900, True), "phone": (390, 844, False)}
+
+
+class Robot:
+    """Feeds a store as a running graph would, ten times a second, until it is told to be silent."""
+
+    def __init__(self, parts: Parts, recent: RecentEvidence) -> None:
+        from skimage.data import astronaut
+
+        self.parts, self.recent = parts, recent
+        self.picture = np.ascontiguousarray(astronaut()[..., ::-1])
+        self.mood = "happy"  # or "nobody", "silent"
+        self.ends = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        start = time.time_ns() - 100 * S
+        for i in range(200):  # what was before the page was opened
+            self._state(start + i * S // 2, nobody=120 < i < 150, label=SAD if 60 < i < 90 else HAPPY)
+        while not self.ends.wait(0.1):
+            if self.mood != "silent":
+                self._tell(time.time_ns())
+
+    def _state(self, now: int, nobody: bool = False, label: int = HAPPY) -> None:
+        self.parts.store.add_state(a_state(now, label, not nobody), now)
+
+    def _tell(self, now: int) -> None:
+        nobody = self.mood == "nobody"
+        face = FaceObservation("f1", Box(170.0, 60.0, 100.0, 130.0), 0.9, 0.8, happy())
+        faces = () if nobody else (face,)
+        store = self.parts.store
+        self._state(now, nobody)
+        store.add_faces(faces)
+        emotion = EmotionEstimate.unknown() if nobody else happy()
+        store.add_group(GroupEmotion(now, len(faces), emotion, float("nan"), float("nan"), ()))
+        store.add_conversation(RunningConversation("id", "p", now - 90 * S, now, "flat", 0.1, 1, 0.3))
+        values = {"rate (Hz)": "25.0", "latency p50 (ms)": "12.0", "model": "expression"}
+        names = ("visual_node", "acoustic_node", "fusion_node")
+        store.add_health([NodeHealth(name, "ok", "active", values) for name in names])
+        self.parts.video.offer(self.picture, now, faces, "f1")
+        self.recent.add_faces(self.picture, now, faces)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Some conversations."""
+    made = tmp_path_factory.mktemp("conversations")
+    for i in range(4):
+        name = "<img src=x onerror=alert(1)>" if i == 0 else f"desk {i}"
+        store_conversation(made, f"c{i}", time.time_ns() - i * 7 * 3600 * S, i, name, seconds=40 + 30 * i)
+    return made
+
+
+@pytest.fixture(scope="module")
+def robot(folder, tmp_path_factory) -> Iterator[Robot]:
+    recent = RecentEvidence()
+    kept = Corrections(CorrectionConfig(tmp_path_factory.mktemp("corrections")), recent)
+    store, archive = Store(), Archive(folder)
+    store.set_conversations(archive.listed())
+    parts = Parts(store, VideoFeed(), archive, kept, Analyst(seconds=110), lambda name: "", lambda: "")
+    made = Robot(parts, recent)
+    yield made
+    made.ends.set()
+
+
+@pytest.fixture(scope="module")
+def server(robot) -> Iterator[DashboardServer]:
+    made = DashboardServer(ServerConfig(port=0), robot.parts)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def page(browser, server, robot) -> Iterator[Page]:
+    robot.mood = "happy"
+    made = Page(browser, server.url)
+    made.look(1360, 900)
+    browser.get_log("browser")
+    yield made
+    assert made.problems() == [], "an error, or something that the content security policy forbids"
+    browser.get("about:blank")
+
+
+@pytest.mark.timeout(600)
+def test_the_live_page_shows_face_state_arc_group_and_conversation(page):
+    page.open()
+    page.says("#label", "Happy")  # capitalised by the style
+    assert "80 %" in page.text("#sure") and page.text("#status") == "face only"
+    page.until(lambda: "happy 80 %" in page.text(".face"), "no box around the face")
+    centre = page.run(
+        "const c = document.querySelector('#picture');"
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].slice(0, 4e5).filter((v) => v < 250)"
+        ".length"
+    )
+    assert centre > 10_000, "the picture is drawn"
+    assert page.run("return document.querySelectorAll('#arc path.valence').length") >= 2, "a gap is not bridged"
+    assert "1 face" in page.text("#group-count") and "happy" in page.text("#group")
+    assert "1:30" in page.text("#talk-time") and "getting better" in page.text("#talk")
+    assert len(page.text("#bars").splitlines()) >= 8 and page.text("#link") == "Live"
+
+
+@pytest.mark.timeout(600)
+def test_nobody_and_silence_are_said_plainly_and_not_as_neutral(page, robot):
+    robot.mood = "nobody"
+    page.open()
+    page.says("#unknown", "Nobody is seen or heard")
+    assert "That is not “neutral”" in page.text("#unknown") and page.text("#label") == ""
+    assert "–" in page.text("#bars") and "%" not in page.text("#bars")
+    robot.mood = "silent"
+    page.says("#unknown", "No news from the robot")
+    page.says("#robot-badge", "3")
+    robot.mood = "happy"
+    page.says("#label", "Happy")
+
+
+@pytest.mark.timeout(600)
+def test_the_page_survives_a_restart_of_the_server(page, server, robot):
+    page.open()
+    page.says("#label", "Happy")
+    page.run("window.notReloaded = true")
+    server.stop()
+    page.says("#banner", "The connection to the robot's page is lost")
+    assert page.text("#link") == "Not connected"
+    server.config = ServerConfig(port=server.port)
+    server.start()
+    page.says("#link", "Live")
+    page.until(lambda: page.text("#banner") == "", "the banner stays")
+    assert page.run("return window.notReloaded") and "Happy" in page.text("#label")
+
+
+def zip_bomb(path: Path) -> Path:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", bytes(10_000_000))
+    path.write_bytes(data.getvalue())
+    return path
+
+
+@pytest.mark.timeout(600)
+def test_a_picture_gives_its_face_a_label_and_a_heat_map(page, robot, tmp_path, screenshots):
+    picture = tmp_path / "astronaut.png"
+    cv2.imwrite(str(picture), robot.picture)
+    page.open("try")
+    page.until(lambda: page.find("#file").is_enabled(), "the page is not ready")
+    page.find("#file").send_keys(str(picture))
+    page.until(
+        lambda: page.run("return document.querySelectorAll('#try-result figure img').length") == 1, "no map", 110
+    )
+    assert "sure" in page.text("#try-result") and "Grad-CAM" in page.text("#try-result figcaption")
+    size = page.run(
+        "const i = document.querySelector('#try-result figure img'); return [i.naturalWidth, i.naturalHeight]"
+    )
+    assert size == [384, 192]
+    take(page, screenshots / "try_result_light.png")
+
+
+@pytest.mark.timeout(600)
+def test_hostile_files_are_refused_with_a_clear_message(page, tmp_path):
+    page.open("try")
+    page.until(lambda: page.find("#file").is_enabled(), "the page is not ready")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + (20000).to_bytes(4, "big") * 2 + bytes(50))
+    script = tmp_path / "<img src=x onerror=window.hacked=1>.png"
+    script.write_bytes(b"<script>window.hacked=1</script>")
+    wrong = tmp_path / "face.jpg"
+    wrong.write_bytes(b"%PDF-1.7")
+    for path, words in (
+        (zip_bomb(tmp_path / "bomb.jpg"), "this is a ZIP archive"),
+        (huge, "20000 x 20000 pixels"),
+        (script, "this is text or a web page"),
+        (wrong, "this is a PDF document"),
+    ):
+        page.find("#file").send_keys(str(path))
+        page.says("#try-result [role=alert]", words)
+        assert path.name in page.text("#try-result"), "the name is shown as it is"
+    assert page.run("return [window.hacked ?? null, document.querySelectorAll('#try-result img').length]") == [None, 0]
+    refused = [line for line in page.problems() if "415" not in line and "413" not in line]
+    assert refused == []
+
+
+@pytest.mark.timeout(600)
+def test_the_browsers_own_camera_can_be_tried(page):
+    page.open("try")
+    page.until(lambda: page.find("#use-camera").is_enabled(), "the page is not ready")
+    page.find("#use-camera").click()
+    page.until(lambda: page.run("return document.querySelector('#preview').videoWidth") > 0, "no camera")
+    page.find("#capture-go").click()
+    page.says("#try-result", "No face in it", 110)  # Chromium's test camera shows a green ground
+
+
+@pytest.mark.timeout(600)
+def test_a_face_is_corrected_by_keyboard_alone_and_reviewed(page, robot, screenshots):
+    from selenium.webdriver.common.keys import Keys
+
+    page.open()
+    page.until(lambda: "happy" in page.text(".face"), "no face")
+    body = page.browser.switch_to.active_element
+    body.send_keys(Keys.TAB)
+    assert page.run("return document.activeElement.className") == "skip", "the first stop skips the navigation"
+    for _ in range(15):
+        if page.run("return document.activeElement.className.startsWith('face')"):
+            break
+        page.browser.switch_to.active_element.send_keys(Keys.TAB)
+    page.browser.switch_to.active_element.send_keys(Keys.ENTER)
+    page.says("#correct", "The robot told “happy” of this face")
+    take(page, screenshots / "correct_light.png")
+    page.run("document.querySelector('#correct-choices input').focus()")
+    for _ in range(2):  # neutral, (calm is no face's), happy, sad
+        page.browser.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    page.find("#annotator").send_keys("<b>Ana</b>" + Keys.ENTER)
+    page.until(lambda: not page.run("return document.querySelector('#correct').open"), page.text("#correct-error"))
+    page.open("feedback")
+    page.says("#feedback-body", "Waiting for review (1)")
+    assert "Sad, not happy" in page.text(".cards") and "<b>Ana</b>" in page.text(".cards")
+    page.until(
+        lambda: page.run("return document.querySelector('.cards img').naturalWidth") > 50, "no picture of the face"
+    )
+    take(page, screenshots / "feedback_one_light.png")
+    page.find(".cards button").click()
+    page.says("#feedback-body", "Accepted (1)")
+    page.find("#feedback-actions button").click()
+    page.find("#delete-yes").click()
+    page.says("#feedback-body", "Accepted (0)")
+    assert robot.parts.corrections.listed() == []
+
+
+@pytest.mark.timeout(600)
+def test_a_conversation_opens_with_its_arc_and_its_reports(page, screenshots):
+    page.open("conversations")
+    page.says("#conversation-list", "desk 1")
+    assert "<img src=x onerror=alert(1)>" in page.text("#conversation-list"), "a name is text"
+    page.find(".day .name").click()
+    page.says("#conversation", "Time by emotion")
+    assert page.run("return document.querySelectorAll('#conversation svg path.valence').length") >= 1
+    links = page.run("return [...document.querySelectorAll('#conversation a')].map((a) => a.getAttribute('href'))")
+    assert links == [f"/api/reports/conversation/c0.{ending}" for ending in ("pdf", "html", "csv")]
+    take(page, screenshots / "conversation_light.png")
+
+
+@pytest.mark.timeout(600)
+def test_every_view_fits_a_phone_and_can_be_read_by_a_screen_reader(page, screenshots):
+    page.look(*LOOKS["phone"][:2])
+    for view in VIEWS:
+        page.open(view)
+        page.says("#link", "Live")
+        width = page.run("return document.documentElement.scrollWidth")
+        assert width <= 390, f"{view} is {width} px wide"
+        unnamed = page.run(
+            "return [...document.querySelectorAll('button, a, input, canvas, img, [role=img], dialog')].filter((e) =>"
+            " e.checkVisibility() && !(e.innerText?.trim() || e.getAttribute('aria-label') || e.labels?.length ||"
+            " e.getAttribute('aria-labelledby') || e.hasAttribute('alt'))).map((e) => e.outerHTML.slice(0, 120))"
+        )
+        assert unnamed == [], view
+        told = page.run(
+            "return [document.querySelectorAll('main, header.top, nav').length, document.documentElement.lang,"
+            " [...document.querySelectorAll('h1')].filter((e) => e.checkVisibility()).length, document.title,"
+            " document.querySelectorAll('[aria-current=page]').length]"
+        )
+        assert told[:3] == [3, "en", 1] and told[4] == 1 and "Emotion perception" in told[3]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_picture_of_every_view_is_kept(page, screenshots, look):
+    width, height, dark = LOOKS[look]
+    for view in VIEWS:
+        page.look(width, height, dark)
+        page.open(view)
+        page.says("#link", "Live")
+        if view == "live":
+            page.until(lambda: page.text("#label") and page.text(".face"), "nothing to see")
+        page.look(width, max(height, page.run("return document.documentElement.scrollHeight")), dark)
+        path = take(page, screenshots / f"{view}_{look}.png")
+        image = cv2.imread(str(path))
+        assert image.shape[1] == width and image.std() > 5, "not an empty page"
+        assert (image.mean() < 90) == dark
+
+
+@pytest.mark.timeout(600)
+def test_the_token_is_asked_for_and_opens_the_page(browser, serve, robot, screenshots):
+    client = serve(robot.parts, token=TOKEN)
+    page = Page(browser, client.server.url)
+    page.look(1360, 900)
+    page.open()
+    page.says("body", "opens with the token")
+    take(page, screenshots / "login_light.png")
+    page.find("#token").send_keys("wrong\n")
+    page.says("#wrong", "That is not the token")
+    page.find("#token").send_keys(TOKEN + "\n")
+    page.says("#label", "Happy")
+    browser.delete_all_cookies()
+    browser.get("about:blank")
+
+
+class Evil(http.server.BaseHTTPRequestHandler):
+    """A page of another site."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>evil</title>")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.timeout(600)
+def test_a_page_of_another_site_gets_nothing_and_changes_nothing(browser, server, robot):
+    evil = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Evil)
+    threading.Thread(target=evil.serve_forever, daemon=True).start()
+    try:
+        browser.get(f"http://127.0.0.1:{evil.server_port}/")
+        told = browser.execute_async_script(
+            """
+            const [ours, done] = arguments;
+            const ask = (path, options) => fetch(ours + path, options).then((r) => r.text(), () => "blocked");
+            const socket = new Promise((then) => {
+              const s = new WebSocket(ours.replace("http", "ws") + "api/live");
+              s.onmessage = () => then("told"); s.onerror = () => then("blocked");
+            });
+            const post = {method: "POST", body: "x"};
+            Promise.all([ask("api/config"), ask("api/corrections", {method: "DELETE"}), ask("api/try", post),
+              ask("api/conversation/stop", {...post, headers: {"X-Dashboard": "1"}}), socket]).then(done);
+            """,
+            server.url,
+        )
+        assert told == ["blocked"] * 5
+        browser.execute_script(
+            "const f = document.createElement('iframe'); f.src = arguments[0]; document.body.append(f)", server.url
+        )
+        time.sleep(0.5)
+        browser.switch_to.frame(browser.find_element("tag name", "iframe"))
+        assert "Right now" not in browser.page_source, "the page lets nobody frame it"
+    finally:
+        browser.switch_to.default_content()
+        browser.get("about:blank")
+        evil.shutdown()
+
+
+def take(page: Page, path: Path) -> Path:
+    """A screenshot, once what moves has come to rest."""
+    time.sleep(0.4)
+    page.browser.save_screenshot(str(path))
+    return path
+
+
+# --- without a browser: what the style sheet promises
+
+
+def luminance(colour: str) -> float:
+    digits = colour.strip().lstrip("#")
+    digits = "".join(2 * digit for digit in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    r, g, b = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_text_stands_out_from_its_ground(scheme):
+    """WCAG 2.2 AA: 4.5 to 1 for text."""
+    style = (server_module.STATIC / "style.css").read_text()
+    tokens = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
+
+    def contrast(a: str, b: str) -> float:
+        high, low = sorted((luminance(tokens[a]), luminance(tokens[b])), reverse=True)
+        return (high + 0.05) / (low + 0.05)
+
+    for ground in ("card", "paper", "well"):
+        for ink in ("ink", "soft", "accent", "bad"):
+            assert contrast(ink, ground) >= 4.5, (ink, ground)
+    for ink in ("good", "warn", "valence", "arousal"):
+        assert contrast(ink, "card") >= 4.5, ink
+    assert contrast("on-accent", "accent") >= 4.5
+
+
+def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere():
+    for path in server_module.STATIC.iterdir():
+        text = path.read_text()
+        urls = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {"http://www.w3.org/2000/svg", "http://127.0.0.1"}
+        assert not urls, path.name
+        if path.suffix == ".html":
+            assert not re.search(r"<script(?![^>]*src=)|\son\w+=|<style|\sstyle=", text), path.name
+        if path.suffix == ".js":
+            assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|\beval\(|document\.write", text), path.name
