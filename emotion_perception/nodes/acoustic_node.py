@@ -46,7 +46,7 @@ class AcousticNode(PerceptionNode):
         self._deaf_until = 0.0
         worker = self.work_on(self._listen, CHUNKS_WAITING)
         self._ear = AudioInput(self, "audio", worker.submit)
-        self.subscribe_to(Bool, "/robot_speaking", self._on_robot_speaking, "switch")
+        self.subscribe_to(Bool, "robot_speaking", self._on_robot_speaking, "switch")
 
     def deactivate(self) -> None:
         """Stop to listen."""
