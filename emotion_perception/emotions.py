@@ -118,6 +118,6 @@ def valence_arousal(probabilities: np.ndarray, intensities: np.ndarray | None = 
     """
     weight = probabilities
     if intensities is not None:
-        weight = probabilities * np.where(np.isnan(intensities), 1.0, 0.5 + 0.5 * np.nan_to_num(intensities))
+        weight = probabilities * np.where(np.isnan(intensities), 1.0, 0.5 + 0.5 * intensities)
     valence, arousal = weight @ CIRCUMPLEX
     return float(valence), float(arousal)

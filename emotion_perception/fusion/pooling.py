@@ -76,10 +76,26 @@ def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_c
     """
     if not len(estimates) == len(weights) == len(tells_calm):
         raise ValueError(f"{len(estimates)} estimates, {len(weights)} weights, {len(tells_calm)} flags; must be equal")
-    lone = len(estimates) == 1 and weights[0] == 1.0 and abs(float(estimates[0].probabilities.sum()) - 1) < 1e-5
-    if lone and (tells_calm[0] or estimates[0].probabilities[CALM] == 0):
-        return estimates[0]
+    if len(estimates) == 1 and 0 < weights[0] < math.inf and (tells_calm[0] or estimates[0].probabilities[CALM] == 0):
+        return estimates[0] if weights[0] == 1.0 else _tempered(estimates[0], weights[0])
     return pool_rows([estimate_row(estimate) for estimate in estimates], weights, tells_calm)
+
+
+def _tempered(estimate: EmotionEstimate, weight: float) -> EmotionEstimate:
+    """:func:`pool_rows` of one source, in Python's own arithmetic, which is quicker for a handful of numbers."""
+    p = estimate.probabilities.tolist()
+    total = sum(p)
+    keep, both = (1 - _CLASSES * FLOOR) / total, p[NEUTRAL] + p[CALM]
+    mass = [(value * keep + FLOOR) ** weight for value in (both, *p[CALM + 1 :])]
+    scale = 1.0 / sum(mass)
+    calm = 0.0
+    if p[CALM] > 0:  # in its own ratio
+        calm = mass[0] * (p[CALM] / total + FLOOR) / (both / total + 2 * FLOOR)
+    pooled = np.array([mass[0] - calm, calm, *mass[1:]]) * scale
+    confidence = min(1.0, max(0.0, float(pooled.max()) * estimate.confidence * total / max(p)))
+    known = estimate.intensities
+    valence, arousal = valence_arousal(pooled, None if np.isnan(known).all() else known)
+    return EmotionEstimate(pooled.astype(np.float32), known, confidence, valence, arousal)
 
 
 def estimate_row(estimate: EmotionEstimate) -> np.ndarray:

@@ -12,12 +12,12 @@ into the model's card, so that a model is swapped with its card alone. Two thing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from emotion_perception.emotions import EMOTIONS
+from emotion_perception.emotions import EMOTIONS, valence_arousal
 from emotion_perception.errors import ModelError
 from emotion_perception.types import EmotionEstimate
 
@@ -78,6 +78,11 @@ class Reliability:
         """
         if len(set(self.factors)) == 1:
             return estimate
-        told = estimate.probabilities
-        read = EmotionEstimate.from_probabilities(told * np.array(self.factors, np.float32), estimate.intensities)
-        return replace(read, confidence=min(1.0, estimate.confidence * read.confidence / float(told.max())))
+        # Python's own arithmetic is quicker than numpy's on so few numbers, and every face of every picture comes here.
+        told = estimate.probabilities.tolist()
+        read = [p * factor for p, factor in zip(told, self.factors, strict=True)]
+        total = sum(read)
+        p = np.array(read, np.float32) / np.float32(total)
+        confidence = min(1.0, estimate.confidence * max(read) / total / max(told))
+        known = estimate.intensities
+        return EmotionEstimate(p, known, confidence, *valence_arousal(p, None if np.isnan(known).all() else known))

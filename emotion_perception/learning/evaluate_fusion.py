@@ -9,7 +9,7 @@ once, so emotions are as frequent as among the faces; the report tells the same 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -250,7 +250,7 @@ def _drop_outs(pooling: Pooling, faces: Answers, voices: Answers, rng: np.random
 
 
 def _without(answers: Answers, gone: np.ndarray) -> Answers:
-    return Answers(answers.probabilities, answers.labels, answers.quality, answers.seconds, answers.heard & ~gone)
+    return replace(answers, heard=answers.heard & ~gone)
 
 
 def _noise(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from emotion_perception.emotions import CALM, EMOTIONS, HAPPY, NEUTRAL
 from emotion_perception.fusion.pooling import pool
+from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.state import EmotionFusion
 from emotion_perception.types import (
     Box,
@@ -24,6 +25,7 @@ MS = 1_000_000
 settings.register_profile("fusion", deadline=None, derandomize=True, max_examples=80)
 settings.load_profile("fusion")
 
+SPREAD = np.delete(np.eye(len(EMOTIONS), dtype=np.float32), CALM, axis=0)  # (7, 8): what a face shows, in eight
 positive = st.floats(0, 1, allow_subnormal=False)
 intensity = st.one_of(st.floats(0, 1), st.just(float("nan")))
 
@@ -68,8 +70,13 @@ def scenes(draw: st.DrawFn) -> list[tuple[int, object]]:
     return list(zip(stamps, items, strict=True))
 
 
+# As cards may say it.
+FACES = Reliability((0.6, 0.6, 0.5, 0.7, 1.2, 1.3, 3.3, 0.8), (0.05, 0.25, 0.5, 0.8), (0.3, 0.7, 0.6, 0.9))
+VOICES = Reliability((1.5, 0.7, 1.3, 0.7, 1.2, 1.4, 0.7, 0.9), (-8.0, 2.0, 15.0), (1.1, 0.9, 1.0), 0.8)
+
+
 def play(scene: list[tuple[int, object]]) -> EmotionFusion:
-    fusion = EmotionFusion()
+    fusion = EmotionFusion(visual=FACES, acoustic=VOICES)
     for stamp, item in scene:
         if isinstance(item, VoiceObservation):
             fusion.add_voice(
@@ -142,6 +149,30 @@ def test_another_face_source_for_an_emotion_never_lowers_it(mix, extra: EmotionE
     before = pool(*zip(*mix, strict=True))
     after = pool(*zip(*mix, (EmotionEstimate.from_probabilities(p), weight, False), strict=True))
     assert after.probabilities[top] >= before.probabilities[top] - 1e-5
+
+
+@given(estimates(), estimates(), st.booleans(), st.integers(0, 7), st.floats(0, 1))
+def test_more_evidence_for_an_emotion_never_lowers_it_in_the_state(seen, heard, by_face: bool, emotion: int, share):
+    """A face or a voice that moves towards an emotion moves the state towards it, whatever the models' cards say."""
+    if by_face and emotion in (NEUTRAL, CALM):
+        emotion = HAPPY  # neutral-or-calm is the voice's to divide
+    seen = EmotionEstimate.from_probabilities(
+        np.delete(seen.probabilities, CALM) @ SPREAD + 1e-6 * SPREAD.sum(0), seen.intensities
+    )
+
+    def state(face: EmotionEstimate, voice: EmotionEstimate) -> np.ndarray:
+        scene = [
+            (0, [FaceObservation("a", Box(0, 0, 90, 90), 0.9, 0.9, face)]),
+            (1, VoiceObservation(0, 2.0, "v", 20.0, False, True, voice)),
+        ]
+        return play(scene).state(START + 10 * MS).emotion.probabilities
+
+    moved = (1 - share) * (seen if by_face else heard).probabilities
+    moved[emotion] += share
+    more = EmotionEstimate.from_probabilities(moved)
+    before = state(seen, heard)
+    after = state(more, heard) if by_face else state(seen, more)
+    assert after[emotion] >= before[emotion] - 1e-5
 
 
 @given(estimates(), st.integers(HAPPY, 7), st.integers(HAPPY, 7), st.floats(0.1, 1))

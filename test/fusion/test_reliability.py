@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,9 @@ def learning():
 
 def answers(learning, labels: np.ndarray, p: np.ndarray, quality: float = 1.0):
     n = len(labels)
-    return learning.Answers(p.astype(np.float32), labels, np.full(n, quality), np.ones(n), np.ones(n, bool))
+    return learning.Answers(
+        p.astype(np.float32), labels, np.full(n, quality), np.ones(n), np.ones(n, bool), np.arange(n) % 2
+    )
 
 
 def says_happy_too_often(learning, rng: np.random.Generator, n: int = 4000):
@@ -85,7 +88,7 @@ def says_happy_too_often(learning, rng: np.random.Generator, n: int = 4000):
 
 def test_factors_undo_a_lean_of_the_model(learning):
     cases = says_happy_too_often(learning, np.random.default_rng(0))
-    factors = learning.class_factors(cases, 1.0)
+    factors = learning.learnt_factors(cases, 1.0)
     others = [factors[e] for e in range(8) if e not in (CALM, HAPPY)]
     assert factors[HAPPY] / np.mean(others) == pytest.approx(0.25, rel=0.15)
     assert factors[CALM] == factors[NEUTRAL]
@@ -95,8 +98,19 @@ def test_factors_undo_a_lean_of_the_model(learning):
 
 def test_few_cases_hardly_move_the_factors(learning):
     few = says_happy_too_often(learning, np.random.default_rng(0), 20)
-    factors = learning.class_factors(few, 1.0)
+    factors = learning.class_factors(few, 1.0, 20.0)
     assert 0.6 < factors[HAPPY] / factors[SAD] < 1.1
+
+
+def test_what_is_one_speakers_alone_is_not_taken_for_the_models(learning):
+    """One of two leans to happy, the other away from it: nothing is learnt from either."""
+    rng = np.random.default_rng(3)
+    one, other = (says_happy_too_often(learning, rng, 60) for _ in range(2))
+    p = other.probabilities.copy()
+    p[:, HAPPY] /= 16
+    other = replace(other, probabilities=p / p.sum(1, keepdims=True), group=np.ones(60, int))
+    both = learning.joined([replace(one, group=np.zeros(60, int)), other])
+    np.testing.assert_allclose(learning.learnt_factors(both, 1.0), 1.0, atol=0.15)
 
 
 def test_an_overconfident_model_gets_a_weight_under_one_where_it_is(learning):
