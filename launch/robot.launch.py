@@ -46,7 +46,7 @@ def lifecycle_node(node: GraphNode) -> LifecycleNode:
         namespace=node.namespace,
         remappings=list(node.remappings),
         parameters=[node.parameter_file, dict(node.parameters)],
-        ros_arguments=["--log-level", f"{node.logger}:={node.log_level}"],
+        ros_arguments=node.process_arguments(),
         output="screen",
     )
 

@@ -4,12 +4,13 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/test.sh [--fast] [PYTEST ARGUMENT...]
+Usage: scripts/test.sh [--fast | --soak] [PYTEST ARGUMENT...]
 
 Runs scripts/setup.sh, ruff, mypy on the core, then pytest: unit tests, node tests (real processes over DDS), end-to-end
 tests. Each run has a ROS domain of its own and nothing leaves the machine.
 
-  --fast   leave out the end-to-end tests and those marked slow
+  --fast   leave out the end-to-end tests, the fault tests and those marked slow
+  --soak   instead of all that: the fault tests, with 30 minutes of stream time for the memory (about 8 minutes)
 
 Examples:
   scripts/test.sh
@@ -19,11 +20,13 @@ TEXT
 }
 
 fast=false
+soak=false
 arguments=()
 paths=false
 for argument in "$@"; do
     case $argument in
         --fast) fast=true ;;
+        --soak) soak=true ;;
         -h | --help) usage; exit 0 ;;
         *)
             arguments+=("$argument")
@@ -58,16 +61,23 @@ check "ruff check" ruff check --quiet .
 check "ruff format" ruff format --check --quiet .
 check "mypy" mypy
 
+if $soak; then
+    export EMOTION_SOAK_MINUTES="${EMOTION_SOAK_MINUTES:-30}"
+    arguments+=(test/faults)
+    paths=true
+fi
+
 # Quick ones first, so that a broken core is seen before the graph is started.
 if ! $paths; then
     for path in test/*; do
         case $path in
-            test/nodes | test/end_to_end) ;;
+            test/nodes | test/faults | test/end_to_end) ;;
             test/test_*.py) arguments+=("$path") ;;
             *) [ ! -d "$path" ] || ! compgen -G "$path/test_*.py" >/dev/null || arguments+=("$path") ;;
         esac
     done
     [ ! -d test/nodes ] || arguments+=(test/nodes)
+    if [ -d test/faults ] && ! $fast; then arguments+=(test/faults); fi
     if [ -d test/end_to_end ] && ! $fast; then arguments+=(test/end_to_end); fi
 fi
 if $fast; then arguments+=(-m "not slow"); fi

@@ -53,6 +53,10 @@ ARGUMENTS: dict[str, Argument] = {
         "events; manager: your life-cycle manager.",
         ("self", "launch", "manager"),
     ),
+    "enclave": Argument(
+        "",
+        "SROS2 enclave under which each process has one of its own (<enclave>/visual_node ...); see docs/security.md.",
+    ),
     "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
     "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
 }
@@ -68,6 +72,7 @@ class GraphNode:
     parameter_file: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
+    enclave: str = ""  # SROS2's, of all nodes; each has its own below
 
     @property
     def name(self) -> str:
@@ -81,7 +86,7 @@ class GraphNode:
             "-m",
             f"emotion_perception.nodes.{self.executable}",
             *self.ros_arguments(),
-            *self._log(),
+            *self.process_arguments(),
         ]
 
     def ros_arguments(self) -> list[str]:
@@ -97,8 +102,10 @@ class GraphNode:
             words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: quotes keep "1001" a string
         return words
 
-    def _log(self) -> list[str]:
-        return ["--log-level", f"{self.logger}:={self.log_level}"]
+    def process_arguments(self) -> list[str]:
+        """What concerns the whole process, to follow ``--ros-args``: level of the log, enclave."""
+        level = ["--log-level", f"{self.logger}:={self.log_level}"]
+        return [*level, "--enclave", f"{self.enclave}/{self.executable}"] if self.enclave else level
 
     @property
     def logger(self) -> str:
@@ -110,7 +117,7 @@ def container_arguments(nodes: Iterable[GraphNode]) -> list[str]:
     """What tells ``node_container`` to run these nodes: one word of JSON each, and their log levels."""
     nodes = tuple(nodes)
     words = [json.dumps({"node": node.executable, "arguments": node.ros_arguments()}) for node in nodes]
-    return [*words, "--ros-args", *(word for node in nodes for word in node._log())]
+    return [*words, "--ros-args", *(word for node in nodes for word in node.process_arguments())]
 
 
 def container_command(nodes: Iterable[GraphNode]) -> list[str]:
@@ -137,6 +144,8 @@ def graph_nodes(
             raise ValueError(f"unknown argument {name!r}; there are {', '.join(ARGUMENTS)}")
         if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
             raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
+    if values["composed"] == "true" and values["enclave"]:
+        raise ValueError("an enclave is a process': with composed:=true set ROS_SECURITY_ENCLAVE_OVERRIDE instead")
     if values["composed"] == "true" and values["lifecycle"] == "launch":
         raise ValueError("lifecycle:=launch needs a process a node; with composed:=true take self or manager")
     config = values["config"] or str(_default_config())
@@ -149,7 +158,13 @@ def graph_nodes(
             (default, chosen) for topic in topics if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
         )
         return GraphNode(
-            executable, values["namespace"], remappings, config, {**common, **parameters}, values["log_level"]
+            executable,
+            values["namespace"],
+            remappings,
+            config,
+            {**common, **parameters},
+            values["log_level"],
+            values["enclave"].rstrip("/"),
         )
 
     nodes = [
