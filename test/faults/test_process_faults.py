@@ -46,7 +46,10 @@ class Robot:
             "--loop",
         ]
         self.process = subprocess.Popen([*command, *arguments], cwd=ROOT, stderr=subprocess.DEVNULL)
-        assert ros.until(lambda: self.status == "VISUAL_ONLY", PATIENCE), "the graph starts"
+
+    def wait(self) -> None:
+        """Until a face is seen."""
+        assert self.ros.until(lambda: self.status == "VISUAL_ONLY", PATIENCE), "the graph starts"
 
     @property
     def status(self) -> str:
@@ -102,6 +105,7 @@ def robot(ros: World) -> Iterator[Callable[..., Robot]]:
 
     def start(*arguments: str) -> Robot:
         started.append(Robot(ros, *arguments))
+        started[0].wait()
         return started[0]
 
     yield start
