@@ -23,8 +23,8 @@ Z = 1.96  # of a 95 % interval
 METHOD = (
     "Estimated from facial expression and tone of voice by statistical models, which are often wrong about a single "
     "moment and do not know what a person feels. Satisfaction is 0 to 100, 50 is indifference; its weights are "
-    "reasoned, not fitted to any survey. Intervals are 95 %. They cover chance and the estimates' own doubt, not a model that is "
-    "wrong with confidence. Decide nothing about a single person by this."
+    "reasoned, not fitted to any survey. Intervals are 95 %. They cover chance and the estimates' own doubt, not a "
+    "model that is wrong with confidence. Decide nothing about a single person by this."
 )
 
 

@@ -288,7 +288,7 @@ class Store:
             if silent > SILENT_AFTER_S:
                 level, message = "stale", f"no word for {silent:.0f} s"
             nodes.append({"name": report.name, "level": level, "message": message, "values": dict(report.values)})
-        known = {node["name"].rpartition("/")[2] for node in nodes}
+        known = {name.rpartition("/")[2] for name in self._health}
         if now - self._started > SILENT_AFTER_S:
             nodes += [
                 {"name": name, "level": "stale", "message": "never heard of; is it started?", "values": {}}

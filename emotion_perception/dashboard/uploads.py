@@ -95,9 +95,9 @@ def picture_size(name: str, data: bytes) -> tuple[int, int] | None:
     """Width and height in pixels as a picture's header tells; None where it cannot be read."""
     try:
         if name == "png":
-            return struct.unpack(">II", data[16:24])  # type: ignore[return-value]
+            return struct.unpack(">II", data[16:24])
         if name == "gif":
-            return struct.unpack("<HH", data[6:10])  # type: ignore[return-value]
+            return struct.unpack("<HH", data[6:10])
         if name == "bmp":
             width, height = struct.unpack("<ii", data[18:26])
             return abs(width), abs(height)

@@ -1,10 +1,11 @@
 """Learn from what people corrected, without unlearning the rest; read it from top to bottom.
 
-The accepted corrections of a folder (:mod:`emotion_perception.dashboard.corrections`) are a few faces of one place, the
-base data 28,558 of the web. Each batch has a quarter of the former and three quarters of the latter (rehearsal: Robins
-1995), the learning rate is small, and the batch norms keep their statistics. Every fifth correction is held out. Before
-and after, the model is scored on the base data's test split, which never changes, and on the held-out corrections. A model
-that got worse is not put into place; one that is becomes a version, with its card, that one command takes back.
+The accepted corrections of a folder (:mod:`emotion_perception.dashboard.corrections`) are a few faces of one place,
+the base data 28,558 of the web. Each batch has a quarter of the former and three quarters of the latter (rehearsal:
+Robins 1995), the learning rate is small, and the batch norms keep their statistics. Every fifth correction is held out.
+
+Before and after, the model is scored on the base data's test split, which never changes, and on the corrections. A
+model that got worse is not put into place; one that is becomes a version, with its card, that one command takes back.
 """
 
 from __future__ import annotations
@@ -281,8 +282,9 @@ def _fit(net: Any, training: FerPlusSplit, feedback: Feedback, learn: np.ndarray
         mine = torch.multinomial(draw_ours, ours, replacement=True, generator=generator)
         x = augment_faces(torch.cat([base_faces[rows], our_faces[mine]]).unsqueeze(1).float(), generator)
         heads = net(x.contiguous(memory_format=torch.channels_last))
-        old, new = zip(*(head.float().split([len(rows), ours]) for head in heads), strict=True)
-        loss = train_visual._loss(*old, votes[rows], strength[rows], hard[rows], known[rows], whole)
+        a, b, c = (head.float()[: len(rows)] for head in heads)
+        new = [head.float()[len(rows) :] for head in heads]
+        loss = train_visual._loss(a, b, c, votes[rows], strength[rows], hard[rows], known[rows], whole)
         truth = labels[mine]
         corrected = F.cross_entropy(new[0], truth, label_smoothing=config.smoothing)
         corrected = corrected + whole.fer2013_weight * F.cross_entropy(new[1], truth, label_smoothing=config.smoothing)

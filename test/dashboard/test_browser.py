@@ -23,7 +23,7 @@ from emotion_perception.dashboard.corrections import CorrectionConfig, Correctio
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
 from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
 from emotion_perception.dashboard.uploads import Analyst
-from emotion_perception.dashboard.video import VideoFeed
+from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import HAPPY, SAD
 from emotion_perception.fusion.group import GroupEmotion
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation
@@ -34,7 +34,7 @@ LOOKS = {"light": (1360, 900, False), "dark": (1360, 900, True), "phone": (390, 
 
 
 class Robot:
-    """Feeds a store as a running graph would, ten times a second, until it is told to be silent."""
+    """Feeds a store as a running graph would, five times a second, until it is told to be silent."""
 
     def __init__(self, parts: Parts, recent: RecentEvidence) -> None:
         from skimage.data import astronaut
@@ -50,7 +50,7 @@ class Robot:
         start = time.time_ns() - 100 * S
         for i in range(200):  # what was before the page was opened
             self._state(start + i * S // 2, nobody=120 < i < 150, label=SAD if 60 < i < 90 else HAPPY)
-        while not self.ends.wait(0.1):
+        while not self.ends.wait(0.2):
             if self.mood != "silent":
                 self._tell(time.time_ns())
 
@@ -90,7 +90,8 @@ def robot(folder, tmp_path_factory) -> Iterator[Robot]:
     kept = Corrections(CorrectionConfig(tmp_path_factory.mktemp("corrections")), recent)
     store, archive = Store(), Archive(folder)
     store.set_conversations(archive.listed())
-    parts = Parts(store, VideoFeed(), archive, kept, Analyst(seconds=110), lambda name: "", lambda: "")
+    video, analyst = VideoFeed(VideoConfig(fps=3)), Analyst(seconds=110)
+    parts = Parts(store, video, archive, kept, analyst, lambda name: "", lambda: "")
     made = Robot(parts, recent)
     yield made
     made.ends.set()
