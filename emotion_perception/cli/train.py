@@ -15,6 +15,8 @@ EPILOG = """examples:
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
   emotion-train visual --data ferplus.npz --teacher big.safetensors   # what it learnt, in a network for the robot
+  emotion-train visual --feedback ~/corrections --data ferplus.npz    # from what people corrected on the dashboard
+  emotion-train visual --feedback ~/corrections --roll-back           # the model before
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
@@ -28,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="emotion-train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or how to pool them")
-    parser.add_argument("--data", type=Path, required=True, help="training data (see below)")
+    parser.add_argument("--data", type=Path, help="training data (see below)")
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
     parser.add_argument("--out", type=Path, help="weights to write (default: runs/<model>/<model>.safetensors)")
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
@@ -56,6 +58,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="train the model again and again without one ingredient each (visual), with a table in DIR",
     )
+    parser.add_argument(
+        "--feedback",
+        type=Path,
+        metavar="DIR",
+        help="learn from the dashboard's accepted corrections in DIR, with rehearsal of --data (visual); the result is "
+        "put into place only if it is no worse, as DIR/models/current.safetensors",
+    )
+    parser.add_argument("--versions", action="store_true", help="list the models in DIR/models (with --feedback)")
+    parser.add_argument("--roll-back", action="store_true", help="put the model before back (with --feedback)")
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
     parser.add_argument("--restart", action="store_true", help="discard an earlier checkpoint")
@@ -73,6 +84,14 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--initial and --backbone-weights both say where to begin; give one")
     if args.ablation and (args.backbone or args.backbone_weights):
         parser.error("--ablation is of the robot's own network; leave out --backbone")
+    if args.feedback and (args.model != "visual" or args.ablation or args.backbone or args.teacher):
+        parser.error("--feedback goes with emotion-train visual, and with --initial and --threads")
+    if (args.versions or args.roll_back) and not args.feedback:
+        parser.error("--versions and --roll-back go with --feedback DIR")
+    if args.feedback and (args.versions or args.roll_back):
+        return _versions(args.feedback, args.roll_back)
+    if args.data is None:
+        parser.error("the following arguments are required: --data")
     if not args.data.exists():
         print(f"emotion-train: no data at {args.data}", file=sys.stderr)
         return 2
@@ -86,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.threads:
         torch.set_num_threads(args.threads)
+    if args.feedback:
+        return _feedback(args)
     out = args.out or Path("runs") / args.model / f"{args.model}.safetensors"
     checkpoint = args.checkpoint or out.with_suffix(".checkpoint")
     if args.restart:
@@ -116,6 +137,61 @@ def main(argv: list[str] | None = None) -> int:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
     print(json.dumps({"weights": str(out), **card}))
+    return 0
+
+
+def _fusion(args: argparse.Namespace) -> int:
+    from emotion_perception.errors import ModelError
+    from emotion_perception.learning.reliability import learn
+    from emotion_perception.resources import find_model
+
+    try:
+        expression = args.expression_model or find_model("expression.safetensors")
+        voice = args.voice_model or find_model("voice.safetensors")
+        learnt = learn(args.data, expression, voice, args.out)
+    except (ValueError, OSError, ModelError) as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(learnt))
+    return 0
+
+
+def _feedback(args: argparse.Namespace) -> int:
+    """Learn from corrections: 0 where the result was put into place, 3 where it got worse and was not."""
+    from emotion_perception.errors import ModelError
+    from emotion_perception.learning import feedback
+    from emotion_perception.resources import find_model
+
+    versions = feedback.ModelVersions(args.feedback / "models")
+    try:
+        base = args.initial or find_model("expression.safetensors")
+        report = feedback.train_from_feedback(args.feedback, args.data, versions, base, feedback.FeedbackTraining())
+    except (ValueError, OSError, ModelError) as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(report))
+    if not report["replaced"]:
+        print(f"emotion-train: not put into place: {report['reason']}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def _versions(folder: Path, roll_back: bool) -> int:
+    """List the models made from feedback, or put the one before back."""
+    from emotion_perception.learning.feedback import ModelVersions
+
+    versions = ModelVersions(folder / "models")
+    try:
+        if roll_back:
+            print(
+                json.dumps({"version": versions.roll_back(), "weights": str(versions.folder / "current.safetensors")})
+            )
+            return 0
+        for card in versions.cards():
+            print(json.dumps({**card, "current": card["version"] == versions.current}))
+    except ValueError as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
