@@ -40,6 +40,18 @@ bash scripts/setup.sh
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 
+# The dashboard's tests drive a real browser; without one they are skipped and say so.
+install_chromium() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update && apt-get -q install -y --no-install-recommends chromium chromium-driver
+}
+if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "installing Chromium for the dashboard's tests"
+        install_chromium >.cache/chromium.log 2>&1 || echo "no Chromium (.cache/chromium.log): tests in a browser are skipped"
+    fi
+fi
+
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 export ROS_DOMAIN_ID="${EMOTION_TEST_DOMAIN_ID:-$((RANDOM % 90 + 10))}" # 0 and the low ones are people's

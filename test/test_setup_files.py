@@ -97,7 +97,13 @@ def test_only_nodes_and_behaviours_import_ros():
 
 def test_every_python_package_imported_is_asked_for():
     asked = set().union(*(setup_helpers.requirement_names(ROOT / file) for file in REQUIREMENTS))
-    names = {"cv2": "opencv-python", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    names = {
+        "cv2": "opencv-python",
+        "fpdf": "fpdf2",
+        "skimage": "scikit-image",
+        "sklearn": "scikit-learn",
+        "yaml": "pyyaml",
+    }
     tests = {path.stem for path in ROOT.glob("test/**/*.py")}  # helpers next to the tests
     ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
