@@ -222,3 +222,40 @@ def test_a_bag_without_definitions_is_read_by_those_known_here(tmp_path: Path):
         pictures, sound, _ = read(path)
         assert len(pictures) == 20
         np.testing.assert_array_equal(np.concatenate([b.samples for b in sound])[:, 0], np.arange(32_000))
+
+
+def test_the_regression_bag_is_read_as_the_film_that_it_was_made_of(tmp_path: Path):
+    """The built-in clip recorded as a robot would: what emotion-recognize says of both is the same."""
+    import json
+    import subprocess
+
+    from emotion_perception.recognition import Recognizer
+    from emotion_perception.resources import demo_clip_path
+
+    with open_media(demo_clip_path()) as film:
+        items = [item for item in film.read() if item.time < 3.0]
+    speaker = Speaker(typestore())
+    messages = [speaker.compressed(item) for item in items if isinstance(item, MediaFrame)]
+    path = write(tmp_path / "bag", speaker.store, messages)
+    moments = {}
+    recognizer = Recognizer()
+    for moment in recognizer.media(demo_clip_path()):
+        if moment.time > 2.5:
+            break
+        moments[moment.time] = moment.state
+    done = subprocess.run(
+        [sys.executable, "-m", "emotion_perception.cli.recognize", str(path)],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "pictures from /camera/image_raw/compressed" in done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["time"] for line in lines[:2]] == [1.0, 2.0]
+    for line in lines[:2]:
+        state = moments[line["time"]]
+        assert line["status"] == state.status.name == "VISUAL_ONLY"
+        assert line["label"] == state.emotion.name
+        told = np.array(list(line["probabilities"].values()))
+        np.testing.assert_allclose(told, state.emotion.probabilities, atol=0.1)
