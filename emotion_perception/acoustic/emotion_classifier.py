@@ -14,6 +14,7 @@ import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
 
+from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.acoustic.features import N_MELS, SAMPLE_RATE, log_mel, normalise
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
@@ -127,6 +128,7 @@ class Heard:
     emotion: EmotionEstimate
     overlap: float  # 0..1, that several people speak at once; 0 where the model was not trained to tell
     overlapped: bool  # it is above the threshold chosen in training
+    logits: np.ndarray  # (8,) of the emotions, as the network gave them
 
 
 class VoiceClassifier:
@@ -138,6 +140,7 @@ class VoiceClassifier:
     Attributes:
         card: what the training wrote about the model.
         labels: the eight of the vocabulary.
+        population: ``(8,)`` mean logits of many voices, for :class:`SpeakerBaseline`.
         name: of the model, for logs.
 
     Raises:
@@ -153,6 +156,7 @@ class VoiceClassifier:
                 raise ValueError(f"labels are {self.labels}, expected {EMOTIONS}")
             self._scale = float(self.card["calibration"]["scale"])
             self._short_s = float(self.card["calibration"].get("short_s", 0.0))
+            self.population = np.array(self.card.get("population", np.zeros(N)), np.float32)
             self._threshold = float(self.card.get("overlap", {}).get("threshold", 1.0))
             model = _model(tensors, self.card)
             self._request: Any = ov.Core().compile_model(model, "CPU", COMPILE).create_infer_request()
@@ -175,10 +179,13 @@ class VoiceClassifier:
         features = normalise(log_mel(x))[None]
         return np.array(self._request.infer([features])[0])[0]
 
-    def hear(self, samples: np.ndarray) -> Heard:
+    def hear(self, samples: np.ndarray, baseline: SpeakerBaseline | None = None) -> Heard:
         """What ``(T,)`` float samples, -1..1, 16 kHz, cut to speech, tell; loudness does not matter.
 
         The intensity of neutral is NaN: it has none.
+
+        Args:
+            baseline: of the voice that speaks, where it is known.
 
         Raises:
             ValueError: not a vector, empty, or not finite.
@@ -186,13 +193,14 @@ class VoiceClassifier:
         logits = self.logits(samples)
         emotion, strength, several = logits[:N], logits[N : 2 * N], logits[2 * N :]
         seconds = len(samples) / SAMPLE_RATE
-        scaled = self._scale * seconds / (seconds + self._short_s) * emotion  # a short stretch tells less
+        adapted = emotion if baseline is None else baseline.normalise(emotion)
+        scaled = self._scale * seconds / (seconds + self._short_s) * adapted  # a short stretch tells less
         weight = np.exp(scaled - scaled.max())
         intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
         intensities[NEUTRAL] = np.nan
         overlap = float(1 / (1 + np.exp(-several[0]))) if len(several) else 0.0
         estimate = EmotionEstimate.from_probabilities(weight / weight.sum(), intensities)
-        return Heard(estimate, overlap, overlap > self._threshold)
+        return Heard(estimate, overlap, overlap > self._threshold, emotion)
 
     def classify(self, samples: np.ndarray) -> EmotionEstimate:
         """The emotion alone; see :meth:`hear`."""

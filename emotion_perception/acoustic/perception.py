@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
@@ -79,6 +80,10 @@ class AcousticConfig:
     noise_reduction_strength: float = _setting(
         0.8, "How far what is at noise level is lowered; 1 removes it and leaves musical noise.", "", 0.0, 1.0
     )
+    speaker_adaptation: float = _setting(
+        0.0, "How far a voice is judged by how it differs from what was heard of it so far; for one voice a source.",
+        "", 0.0, 1.0,
+    )  # fmt: skip
     stamp_tolerance: float = _setting(
         0.05, "Deviation of a chunk's stamp from the end of the chunk before that is jitter; more is a gap.",
         "s", 0.005, 1.0,
@@ -140,6 +145,7 @@ class AcousticPerception:
         self.noise = NoiseProfile()
         self._reduce = NoiseReducer(config.noise_reduction_strength)
         self._cleaner = UtteranceCleaner(self._reduce)
+        self._baseline = SpeakerBaseline(self.classifier.population, config.speaker_adaptation)
         self._input = StreamInput(config.stamp_tolerance)
         self._ring = RingBuffer(int((config.max_utterance + 2.0) * SAMPLE_RATE))
         self._muted = False
@@ -177,8 +183,9 @@ class AcousticPerception:
         self._muted = muted
 
     def reset(self) -> None:
-        """Forget stream, utterance and noise: another source. Muting and counters stay."""
+        """Forget stream, utterance, voice and noise: another source. Muting and counters stay."""
         self._input.reset()
+        self._baseline.reset()
         self.noise.clear()
         self._restart()
 
@@ -301,7 +308,9 @@ class AcousticPerception:
             heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)
         else:
             heard = self._ring.read(start, stretch.stop)
-        told = self.classifier.hear(heard)
+        told = self.classifier.hear(heard, self._baseline)
+        if stretch.final:
+            self._baseline.add(told.logits)
         return VoiceObservation(
             stamp_ns=stamp_of(stretch.stop),
             duration=(stretch.stop - start) / SAMPLE_RATE,

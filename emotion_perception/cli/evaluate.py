@@ -69,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the voice model in white noise, fan, music and babble, with and without noise reduction",
     )
+    parser.add_argument(
+        "--adaptation",
+        action="store_true",
+        help="what the baseline of a voice brings; --data is what --protocol leave-speakers-out wrote",
+    )
     parser.add_argument("--clips", type=int, help="only so many clips of the corpus, evenly spread, for --noise-table")
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
@@ -80,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.corruption and (args.model != "visual" or not args.data.is_file()):
         parser.error("--corruption damages the faces of ferplus.npz; it goes with emotion-eval visual")
-    if (args.protocol or args.noise_table) and args.model != "acoustic":
-        parser.error("--protocol and --noise-table go with emotion-eval acoustic")
+    if (args.protocol or args.noise_table or args.adaptation) and args.model != "acoustic":
+        parser.error("--protocol, --noise-table and --adaptation go with emotion-eval acoustic")
     if args.model == "fusion" and (args.split or args.weights):
         parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
     if not args.data.exists():
@@ -102,6 +107,11 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if args.protocol:
             print(json.dumps(_protocol(args)))
+            return 0
+        if args.adaptation:
+            from emotion_perception.learning.speech_adaptation import measure_adaptation
+
+            print(json.dumps(measure_adaptation(args.data, args.out)))
             return 0
         if args.noise_table:
             from emotion_perception.learning.speech_noise import noise_table

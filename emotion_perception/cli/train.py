@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
     parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
     parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
-    parser.add_argument("--initial", type=Path, help="published weights to begin from (visual)")
+    parser.add_argument("--initial", type=Path, help="published weights to begin from")
     parser.add_argument(
         "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
     )
@@ -56,7 +56,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--ablation",
         type=Path,
         metavar="DIR",
-        help="train the model again and again without one ingredient each (visual), with a table in DIR",
+        help="train the model again and again without one ingredient each, with a table in DIR",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant of --ablation (acoustic)")
+    parser.add_argument(
+        "--sex",
+        choices=("off", "task", "condition"),
+        help="the speaker's sex as a second task, or given (acoustic; for study only)",
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="what emotion-eval acoustic --protocol leave-speakers-out wrote with the same --config: how sure to be is "
+        "fitted on its speakers (acoustic; default: on the validation speakers)",
     )
     parser.add_argument(
         "--feedback",
@@ -77,9 +90,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    for_faces = (args.initial, args.teacher, args.ablation, args.backbone, args.backbone_weights)
-    if any(for_faces) and args.model != "visual":
-        parser.error("--initial, --teacher, --ablation and --backbone go with emotion-train visual")
+    if any((args.teacher, args.backbone, args.backbone_weights)) and args.model != "visual":
+        parser.error("--teacher and --backbone go with emotion-train visual")
+    if any((args.sex, args.calibration)) and args.model != "acoustic":
+        parser.error("--sex and --calibration go with emotion-train acoustic")
     if args.initial and args.backbone_weights:
         parser.error("--initial and --backbone-weights both say where to begin; give one")
     if args.ablation and (args.backbone or args.backbone_weights):
@@ -131,28 +145,18 @@ def main(argv: list[str] | None = None) -> int:
         else:
             from emotion_perception.learning import train_acoustic
 
+            overrides |= {"sex": args.sex} if args.sex else {}
             acoustic = load_config(path, train_acoustic.AcousticTraining, overrides)
-            card = train_acoustic.train(args.data, out, acoustic, checkpoint)
+            if args.ablation:
+                from emotion_perception.learning import speech_ablation
+
+                print(json.dumps(speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds)))
+                return 0
+            card = train_acoustic.train(args.data, out, acoustic, checkpoint, args.calibration, args.initial)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
     print(json.dumps({"weights": str(out), **card}))
-    return 0
-
-
-def _fusion(args: argparse.Namespace) -> int:
-    from emotion_perception.errors import ModelError
-    from emotion_perception.learning.reliability import learn
-    from emotion_perception.resources import find_model
-
-    try:
-        expression = args.expression_model or find_model("expression.safetensors")
-        voice = args.voice_model or find_model("voice.safetensors")
-        learnt = learn(args.data, expression, voice, args.out)
-    except (ValueError, OSError, ModelError) as error:
-        print(f"emotion-train: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(learnt))
     return 0
 
 

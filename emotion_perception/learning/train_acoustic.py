@@ -23,7 +23,7 @@ from tqdm import tqdm
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import read_weights
+from emotion_perception.inference import read_card, read_weights
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -156,8 +156,8 @@ def train(
 
     Args:
         data: folder that holds ``ravdess_speech`` and any of ``emodb``, ``nemo``.
-        initial: published weights to begin from; without an epoch they are only calibrated again, and get another
-            detector of overlapped speech.
+        initial: published weights to begin from. Without an epoch they are published again as they are, calibrated anew
+            and with another detector of overlapped speech.
         folds: what ``emotion-eval acoustic --protocol leave-speakers-out`` wrote. How sure to be is then fitted on all
             its speakers but the test speakers; else on the validation speakers alone.
 
@@ -176,9 +176,12 @@ def train(
         "held_out": {s.corpus: {k: list(v) for k, v in HELD_OUT[s.corpus].items()} for s in speech.splits},
         "training": asdict(config),
         "calibration": fit_calibration(read_folds(folds)) if folds else calibrate(net, validation),
+        "population": population(Verdicts.of(net, validation)).tolist(),
         "overlap": overlap_card,
         "validation": evaluate(net, validation),
     }
+    if initial is not None and not config.epochs:  # the same weights: what was found out about them stays
+        card |= {k: v for k, v in read_card(initial).items() if k not in ("calibration", "population", "overlap")}
     net.sex = net.given_sex = None
     net.add_module("overlap", overlap)
     publish_weights(out, net, card)
@@ -438,6 +441,12 @@ class Verdicts:
     def corpora(self) -> np.ndarray:
         """``(N,)`` str."""
         return np.array([str(speaker).split("/")[0] for speaker in self.speakers])
+
+
+def population(verdicts: Verdicts) -> np.ndarray:
+    """``(8,)`` mean logits of whole clips, every label of every corpus alike: what a voice deviates from."""
+    kinds = np.char.add(verdicts.corpora, verdicts.labels.astype(str))
+    return np.mean([verdicts.logits[-1][kinds == kind].mean(axis=0) for kind in np.unique(kinds)], axis=0)
 
 
 def read_folds(folder: Path) -> Verdicts:

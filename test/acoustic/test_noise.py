@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sounds import tone
 
-from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner
+from emotion_perception.acoustic.ring_buffer import RingBuffer
 
 
 def white(seconds: float, level: float, seed: int) -> np.ndarray:
@@ -95,3 +96,36 @@ def test_it_is_loaded_without_torch(tmp_path) -> None:
     pytest.importorskip("torch")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_utterance_cleaned_as_it_grows_sounds_like_one_cleaned_at_once() -> None:
+    heard, noise = tone(4) + white(4, 0.03, 1), white(1, 0.03, 2)
+    ring = RingBuffer(10 * 16_000)
+    ring.append(heard)
+    reducer = NoiseReducer(0.8)
+    cleaner = UtteranceCleaner(reducer)
+    for stop in range(8_000, 64_001, 8_000):
+        grown = cleaner(ring, max(0, stop - 40_000), stop, noise)
+        assert len(grown) == min(stop, 40_000)
+    whole = reducer(heard, noise)
+    assert snr(whole[24_000:62_000], grown[:-2_000]) > 25
+
+
+def test_an_utterance_that_grows_is_not_cleaned_over_and_over() -> None:
+    ring = RingBuffer(10 * 16_000)
+    ring.append(tone(6))
+    cleaned = []
+    cleaner = UtteranceCleaner(lambda samples, noise: cleaned.append(len(samples)) or samples)  # type: ignore[arg-type]
+    for stop in range(8_000, 96_001, 8_000):
+        heard = cleaner(ring, max(0, stop - 64_000), stop, white(1, 0.01, 0))
+        np.testing.assert_array_equal(heard, ring.read(max(0, stop - 64_000), stop))
+    assert max(cleaned) <= 8_000 + 2 * 1_600
+    assert len(cleaner(ring, 50_000, 60_000, white(1, 0.01, 0))) == 10_000
+
+
+def test_a_stretch_before_or_far_behind_what_was_cleaned_begins_anew() -> None:
+    ring = RingBuffer(10 * 16_000)
+    ring.append(tone(8))
+    cleaner = UtteranceCleaner(lambda samples, noise: samples)  # type: ignore[arg-type]
+    for start, stop in ((40_000, 50_000), (10_000, 30_000), (90_000, 100_000)):
+        np.testing.assert_array_equal(cleaner(ring, start, stop, white(1, 0.01, 0)), ring.read(start, stop))

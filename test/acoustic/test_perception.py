@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sounds import DATA, RATE, LoudnessDetector, play, silence, tone
+from sounds import DATA, PUBLISHED, RATE, LoudnessDetector, play, silence, tone
 
 from emotion_perception.acoustic.noise import NoiseReducer, UtteranceCleaner
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
@@ -265,3 +265,66 @@ def test_it_needs_a_small_part_of_one_core(listener: AcousticPerception, speech:
     before = time.process_time()
     play(listener, np.tile(speech, 3))
     assert (time.process_time() - before) / (3 * len(speech) / RATE) < 0.15
+
+
+def test_nothing_is_lost_over_ten_minutes_of_a_clock_that_runs_faster(perception: AcousticPerception) -> None:
+    """Ten minutes as fast as they can be heard, stamped by a clock 0.1 % faster than the microphone's."""
+    sentence_s, sentences, chunk, rate = 5.0, 120, 882, 44_100
+    spoken = np.concatenate([silence(1.5, rate), tone(2.0, rate=rate), silence(1.5, rate)])
+    found = []
+    for i in range(0, round(sentences * sentence_s * rate), chunk):
+        heard = np.take(spoken, range(i, i + chunk), mode="wrap")
+        found += perception.push(heard, rate, round(i * SECOND / rate * 1.001))
+    found += perception.flush()
+    finals = [o for o in found if o.final]
+    assert perception.counts == {}
+    assert len(finals) == sentences
+    for i, final in enumerate(finals):
+        assert final.duration == pytest.approx(2.3, abs=0.1)
+        assert final.stamp_ns / SECOND == pytest.approx(1.001 * (i * sentence_s + 3.65), abs=0.1)
+
+
+@pytest.mark.parametrize(("cleaned", "limit_ms"), [(False, 25), (True, 30)])
+def test_a_decision_about_four_seconds_takes_a_few_milliseconds(cleaned: bool, limit_ms: float) -> None:
+    """CPU time of the newest decision of a noisy utterance, the median of several utterances."""
+    listener = AcousticPerception(AcousticConfig(model=str(PUBLISHED), noise_reduction=cleaned))
+    listener.detector = LoudnessDetector()  # type: ignore[assignment]
+    noise = 0.02 * np.random.default_rng(0).standard_normal(7 * RATE).astype(np.float32)
+    utterance = noise + np.concatenate([silence(1.024), tone(4.9, level=0.15), silence(1.076)])
+    hear, taken = listener._decide, []
+
+    def timed(stretch, stamp_of):
+        before = time.process_time()
+        observation = hear(stretch, stamp_of)
+        taken.append((observation, 1000 * (time.process_time() - before)))
+        return observation
+
+    listener._decide = timed  # type: ignore[method-assign]
+    for _ in range(5):
+        play(listener, utterance)
+    long = [ms for observation, ms in taken if not observation.final and observation.duration > 3.9]
+    assert len(long) >= 5
+    assert all(observation.snr_db < 15 for observation, _ in taken)
+    assert np.median(long) < limit_ms
+
+
+def test_several_voices_are_flagged(perception: AcousticPerception) -> None:
+    perception.classifier._threshold = -1.0
+    assert all(o.overlapped_speech for o in play(perception, sentence()))
+
+
+def test_a_voice_that_always_sounds_alike_is_judged_by_what_differs() -> None:
+    listeners = [
+        AcousticPerception(AcousticConfig(model=str(PUBLISHED), speaker_adaptation=strength)) for strength in (0.0, 1.0)
+    ]
+    surest = []
+    for listener in listeners:
+        listener.detector = LoudnessDetector()  # type: ignore[assignment]
+        finals = [play(listener, sentence())[-1].emotion.confidence for _ in range(30)]
+        surest.append((finals[0], finals[-1]))
+    (first, last), (adapted_first, adapted_last) = surest
+    assert first == pytest.approx(last, abs=1e-3)
+    assert adapted_first == pytest.approx(first, abs=1e-3)
+    assert adapted_last < first - 0.05
+    listener.reset()
+    assert play(listener, sentence())[-1].emotion.confidence == pytest.approx(first, abs=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.features import log_mel
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, NEUTRAL, SAD, SURPRISED
+from emotion_perception.errors import ModelError
+from emotion_perception.inference import read_weights
 from emotion_perception.learning import speech_augmentation as augmentation
 from emotion_perception.learning.speech_corpora import CORPORA, corpus_labels, load_speech
 from emotion_perception.learning.speech_features import FeatureBank
@@ -177,6 +180,35 @@ def test_training_writes_a_model_that_the_robot_reads_and_resumes_to_the_same_we
     again = train(corpora, tmp_path / "again.safetensors", TINY, tmp_path / "once.checkpoint")
     assert again["calibration"] == card["calibration"]
     assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "once.safetensors").read_bytes()
+    assert not any("sex" in name for name in read_weights(tmp_path / "once.safetensors")[0])
+
+
+def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(corpora: Path, tmp_path: Path) -> None:
+    once, again = tmp_path / "once.safetensors", tmp_path / "again.safetensors"
+    studied = replace(TINY, sex="condition")
+    train(corpora, once, studied, tmp_path / "once.checkpoint")
+    card = train(corpora, again, replace(TINY, epochs=0), tmp_path / "again.checkpoint", None, once)
+    assert card["training"]["sex"] == "condition"
+    before, after = read_weights(once)[0], read_weights(again)[0]
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if not name.startswith("overlap."):
+            np.testing.assert_array_equal(value, after[name])
+    wider = replace(TINY, epochs=0, net=VoiceNetConfig())
+    with pytest.raises(ModelError, match=r"once\.safetensors"):
+        train(corpora, again, wider, tmp_path / "wider.checkpoint", None, once)
+
+
+def test_telling_the_sex_is_a_second_task_only_where_asked_for() -> None:
+    mel = torch.randn(2, 100, 64)
+    assert VoiceNet()(mel)[2] is None
+    assert VoiceNet(sex="task")(mel)[2].shape == (2,)
+    given = VoiceNet(sex="condition").eval()
+    woman, man, unknown = (given(mel, None, torch.full((2,), float(s)))[0] for s in (1, -1, 0))
+    assert not torch.allclose(woman, man)
+    torch.testing.assert_close(unknown, given(mel)[0])
+    with pytest.raises(ValueError, match="must be one of"):
+        VoiceNet(sex="maybe")
 
 
 def test_training_without_ravdess_says_so(corpora: Path, tmp_path: Path) -> None:
