@@ -384,8 +384,8 @@ _VISUAL_FIELDS: _Rows = {
         10.0,
     ),
     "max_faces": (
-        "Only so many faces are read, the nearest and those that look at the robot; bounds the time an image takes. The "
-        "others are tracked and published with quality 0 and confidence 0.",
+        "Only so many faces are read, the nearest and those that look at the robot; bounds the time an image takes. "
+        "The others are tracked and published with quality 0 and confidence 0.",
         "",
         1,
         100,
