@@ -84,7 +84,7 @@ def visual(
         counts["whole_picture_small"] = len(crops)
         title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
         title += f", {corruption}" if corruption else ""
-        return replace(_cases(title, estimates, archive.labels, counts), pictures=crops)
+        return replace(_cases(title, estimates, archive.labels, counts), pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
     kept: list[int] = []
     for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):
