@@ -145,7 +145,7 @@ class UtteranceCleaner:
         Raises:
             IndexError: what is new in them is not in the ring.
         """
-        if not self._start <= start <= self._sure or not len(self._clean):
+        if not self._start <= start <= self._sure <= stop or not len(self._clean):
             self._start = self._sure = start
             self._clean = self._clean[:0]
         # The gate smooths over time: the end of a stretch changes when more is heard, so it is done again, and what is

@@ -289,8 +289,8 @@ def test_a_decision_about_four_seconds_takes_a_few_milliseconds(cleaned: bool, l
     """CPU time of the newest decision of a noisy utterance, the median of several utterances."""
     listener = AcousticPerception(AcousticConfig(model=str(PUBLISHED), noise_reduction=cleaned))
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
-    noise = 0.02 * np.random.default_rng(0).standard_normal(7 * RATE).astype(np.float32)
-    utterance = noise + np.concatenate([silence(1.024), tone(4.9, level=0.15), silence(1.076)])
+    noise = 0.03 * np.random.default_rng(0).standard_normal(7 * RATE).astype(np.float32)
+    utterance = noise + np.concatenate([silence(1.024), tone(4.9), silence(1.076)])
     hear, taken = listener._decide, []
 
     def timed(stretch, stamp_of):
