@@ -51,8 +51,8 @@ class DashboardNode(PerceptionNode):
         self._faces: FaceEmotionArray | None = None
         # It exists in every state, and refuses with the reason where the node is not active.
         self.create_service(CorrectEmotion, "correct_emotion", self._on_correct)
-        self._start = self.create_client(StartInteraction, "interaction/start")
-        self._stop = self.create_client(StopInteraction, "interaction/stop")
+        self._start_client = self.create_client(StartInteraction, "interaction/start")
+        self._stop_client = self.create_client(StopInteraction, "interaction/stop")
 
     def configure(self) -> None:
         """See that the page may be served as the parameters say."""
@@ -257,10 +257,10 @@ class DashboardNode(PerceptionNode):
         return response
 
     def _start_conversation(self, name: str) -> str:
-        return self._ask(self._start, StartInteraction.Request(name=name))
+        return self._ask(self._start_client, StartInteraction.Request(name=name))
 
     def _stop_conversation(self) -> str:
-        return self._ask(self._stop, StopInteraction.Request())
+        return self._ask(self._stop_client, StopInteraction.Request())
 
     def _ask(self, client: Any, request: Any) -> str:
         """Call a service from the server's thread; what went wrong, or nothing."""
