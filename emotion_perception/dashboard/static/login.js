@@ -3,7 +3,7 @@ const token = document.getElementById("token");
 if (location.search === "?wrong") {
   document.getElementById("wrong").textContent = "That is not the token.";
   token.setAttribute("aria-invalid", "true");
-} else if (location.hash.length > 1) {
+} else if (location.hash.length > 1 && location.hash[1] !== "/") { // "#/live" is a view, which a redirect keeps
   token.value = decodeURIComponent(location.hash.slice(1));
   history.replaceState(null, "", "/login");
   token.form.submit();
