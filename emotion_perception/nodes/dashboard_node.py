@@ -179,6 +179,8 @@ class DashboardNode(PerceptionNode):
         if self._waiting is not None:
             self._hand_over()
         self._waiting = message
+        if self._faces is not None and self._faces.header.stamp == message.header.stamp:  # they were here first
+            self._hand_over()
 
     def _hand_over(self) -> None:
         if self._painter is not None:
