@@ -156,6 +156,7 @@ def test_a_correction_is_refused_without_consent_and_kept_with_it(ros: World, tm
 
     def held() -> bool:
         show_face(ros, publishers)
+        ros.spin(0.1)  # until both have come: the next ones would take their place
         return keeping._recent.face("f1", None) is not None
 
     assert ros.until(held)
