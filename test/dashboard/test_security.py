@@ -76,7 +76,7 @@ def test_every_answer_carries_the_policy(serve):
         assert "default-src 'none'" in policy and "script-src 'self'" in policy, path
         assert "unsafe" not in policy and "frame-ancestors 'none'" in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert "aiohttp" not in answer.headers["Server"]
 
 
