@@ -102,6 +102,7 @@ def test_every_python_package_imported_is_asked_for():
         "fpdf": "fpdf2",
         "skimage": "scikit-image",
         "sklearn": "scikit-learn",
+        "vaderSentiment": "vadersentiment",
         "yaml": "pyyaml",
     }
     tests = {path.stem for path in ROOT.glob("test/**/*.py")}  # helpers next to the tests

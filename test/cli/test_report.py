@@ -67,7 +67,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pass
 
     monkeypatch.setattr(recognition, "Recognizer", Player)
-    monkeypatch.setattr(media, "open_media", lambda path: Opened(is_image=False))
+    monkeypatch.setattr(media, "open_media", lambda path, *topics: Opened(is_image=False))
     return tmp_path / "talk <1>.mp4"
 
 

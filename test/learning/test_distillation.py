@@ -126,7 +126,7 @@ def test_too_few_faces_for_a_batch_are_said(archive, tmp_path):
 def test_augmentation_can_be_switched_off(archive, tmp_path, monkeypatch, augment):
     used = set()
     for name in ("augment_faces", "mirror_faces"):
-        monkeypatch.setattr(train_visual, name, lambda x, _, name=name: used.add(name) or x)
+        monkeypatch.setattr(train_visual, name, lambda x, *_, called=name: used.add(called) or x)
     _train(archive, tmp_path / "net.safetensors", replace(SMALL, epochs=1, augment=augment))
     assert used == {"augment_faces" if augment else "mirror_faces"}
 
