@@ -24,6 +24,7 @@ from scripts import setup_helpers
 ROOT = Path(__file__).resolve().parents[1]
 # Adapters for what others may have installed are imported only where it is there.
 OPTIONAL = {"hri_msgs", "audio_common_msgs", "foxglove_msgs", "rviz_2d_overlay_msgs", "pyhri", "cv_bridge"}
+OPTIONAL |= {"fer", "tensorflow"}  # of the peer's environment alone, where fer_peer.py runs
 REQUIREMENTS = ("requirements.in", "requirements-dev.in", "requirements-ros.in")
 
 

@@ -56,7 +56,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file whose recognition is played instead of computed."""
 
     class Player(recognition.Recognizer):
-        def media(self, path: Path) -> Iterator[Moment]:
+        def media(self, path: Path, *topics: str) -> Iterator[Moment]:
             return moments(self._step)
 
     class Opened(SimpleNamespace):
@@ -91,7 +91,8 @@ def test_without_the_option_no_report_is_written(recording: Path, tmp_path: Path
 def test_a_report_that_cannot_be_written_is_an_error_naming_its_path(
     recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "missing" / "out.html"
+    (tmp_path / "a_file").touch()
+    out = tmp_path / "a_file" / "out.html"
     assert recognize.main([str(recording), "--report", str(out)]) == 1
     assert str(out) in capsys.readouterr().err
 
