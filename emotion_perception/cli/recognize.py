@@ -130,7 +130,10 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
                 }
             )
     if course and report:
-        course.write_report(report, path.name)
+        try:
+            course.write_report(report, path.name)
+        except OSError as error:
+            raise OSError(f"the report {report} cannot be written: {error.strerror or error}") from error
 
 
 def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None) -> None:
