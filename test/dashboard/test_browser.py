@@ -222,6 +222,8 @@ def test_the_browsers_own_camera_can_be_tried(page):
     page.until(lambda: page.run("return document.querySelector('#preview').videoWidth") > 0, "no camera")
     page.find("#capture-go").click()
     page.says("#try-result", "No face in it", 110)  # Chromium's test camera shows a green ground
+    assert page.run("return document.querySelectorAll('#try-result img').length") == 1, "no heat map beside it"
+    assert page.problems() == []
 
 
 @pytest.mark.timeout(600)
@@ -322,8 +324,12 @@ def test_the_token_is_asked_for_and_opens_the_page(browser, serve, robot, screen
     take(page, screenshots / "login_light.png")
     page.find("#token").send_keys("wrong\n")
     page.says("#wrong", "That is not the token")
+    assert browser.get_cookies() == [], "a wrong token opens nothing"
     page.find("#token").send_keys(TOKEN + "\n")
     page.says("#label", "Happy")
+    (cookie,) = browser.get_cookies()
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+    assert TOKEN not in cookie["value"], "who reads the cookie does not have the token"
     browser.delete_all_cookies()
     browser.get("about:blank")
 

@@ -49,7 +49,7 @@ def test_a_flood_of_pictures_makes_no_queue(ros: World, measured: Measured):
     caught_up = time.monotonic() - ended
     assert caught_up < 0.5, "the newest picture is looked at next, not the oldest"
     looked = len(stage.faces) - seen
-    assert 3 <= looked <= sent
+    assert 10 < looked <= sent
     ages = [conversions.duration_to_seconds(m.latency) for _, m in stage.states[-20:] if m.status]
     measured(f"camera floods, {sent / 2:.0f} Hz", f"VISUAL_ONLY, {looked / 2:.0f} pictures/s looked at", caught_up)
     assert np.median(ages) < 0.5

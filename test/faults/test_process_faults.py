@@ -23,7 +23,7 @@ from emotion_perception.resources import demo_clip_path
 
 Measured = Callable[[str, str, float | str], None]
 ROOT = Path(__file__).parents[2]
-PATIENCE = 120.0  # s; on a busy machine loading the models takes long
+PATIENCE = 60.0  # s; on a busy machine loading the models takes long
 
 
 class Robot:
@@ -128,17 +128,22 @@ def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
         others = {other: pid for other, pid in graph.children().items() if other != name}
         meanwhile, took = graph.kill(name)
         measured(f"kill -9 {name}", meanwhile, took)
+        assert took < 45.0
         left = graph.children()
         assert {other: left[other] for other in others} == others, f"{name} took nobody with it"
         if name in ("overlay_node", "interaction_node", "acoustic_node"):
-            assert "VISUAL_ONLY" in meanwhile, "who is not needed for a face is not missed"
+            assert meanwhile == "VISUAL_ONLY", "who is not needed for a face is not missed"
 
 
 @pytest.mark.timeout(400)
 def test_a_graph_in_one_process_that_is_killed_comes_back_as_a_whole(robot: Callable[..., Robot], measured: Measured):
     graph = robot("--composed", "true", "--overlay", "false")
+    assert set(graph.children()) == {"node_container"}
     meanwhile, took = graph.kill("node_container")
     measured("kill -9 node_container (composed)", meanwhile, took)
+    assert took < 45.0
+    assert graph.status == "VISUAL_ONLY", "the film's face is seen again"
+    assert set(graph.children()) == {"node_container"}, "one process again, not two"
 
 
 PEER = """
@@ -173,7 +178,7 @@ def test_a_peer_that_vanishes_or_freezes_holds_nobody_up(ros: World, measured: M
             slowest = max(slowest, time.monotonic() - began)
             ros.spin(0.04)
         gaps = [b - a for a, b in itertools.pairwise(arrived[count:])]
-        assert len(gaps) >= 5
+        assert len(gaps) >= 20
         assert max(gaps) < 1.0, "the others hear on"
         assert slowest < 0.5, "publishing waits for nobody"
         name = "vanishes" if number == signal.SIGKILL else "freezes"

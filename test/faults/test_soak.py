@@ -87,8 +87,8 @@ def test_memory_does_not_grow_with_time(
             ros.spin(min(2.0, 10 * MINUTES / RATE))
             samples.append(resident(processes))
         assert all(process.is_running() for process in processes), "nobody died"
-        assert EmotionState.NO_EVIDENCE in states, "nobody is there at the start of a round"
-        assert any(states) and sum(faces) > 10, "somebody was seen and judged"
+        assert {EmotionState.NO_EVIDENCE, EmotionState.VISUAL_ONLY} <= set(states), "people come and go"
+        assert sum(faces) > 10, "somebody was seen and judged"
         # The first half warms up: networks get their buffers when they first meet a size, caches and windows fill.
         half, tenth = len(samples) // 2, max(1, len(samples) // 10)
         before, after = np.median(samples[half : half + tenth]), np.median(samples[-tenth:])
