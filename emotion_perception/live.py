@@ -10,16 +10,12 @@ import math
 import queue
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
-from emotion_perception.media import MediaAudio, MediaError, MediaFrame
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from emotion_perception.media import Closing, MediaAudio, MediaError, MediaFrame
 
 SILENT_SOURCE_S = 2.0  # a device that gives nothing for this long has stopped
 WALL_STEP_S = 0.1  # a wall clock this far from the mapping has been set anew
@@ -42,7 +38,7 @@ class CaptureClock:
         return monotonic + self._offset
 
 
-class Webcam:
+class Webcam(Closing):
     """A camera through OpenCV.
 
     Args:
@@ -87,14 +83,6 @@ class Webcam:
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or fps
         self.errors = 0  # frames that could not be had
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Give the device back."""
         self._capture.release()
@@ -122,7 +110,7 @@ class Webcam:
             time.sleep(0.01)
 
 
-class Microphone:
+class Microphone(Closing):
     """A microphone through sounddevice (PortAudio).
 
     Args:
@@ -168,14 +156,6 @@ class Microphone:
             raise
         except Exception as error:  # PortAudioError, ValueError, OSError: whatever the driver says
             raise MediaError(f"microphone {self._name}: {' '.join(str(error).split())}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _name(self) -> str:

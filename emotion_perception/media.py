@@ -68,7 +68,39 @@ class MediaAudio:
 MediaItem = MediaFrame | MediaAudio
 
 
-class MediaFile:
+class Closing:
+    """A context manager that closes itself at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what is held."""
+        raise NotImplementedError
+
+
+class Lending(Closing):
+    """A file that hands out iterators over itself, and ends them when it is closed."""
+
+    def __init__(self) -> None:
+        self._readers: weakref.WeakSet[Generator[MediaItem, None, None]] = weakref.WeakSet()
+
+    def close(self) -> None:
+        """End every iterator handed out by :meth:`read` and :meth:`loop`; from the thread that iterates."""
+        for reader in list(self._readers):
+            reader.close()
+
+    def _track(self, reader: Generator[MediaItem, None, None]) -> Iterator[MediaItem]:
+        self._readers.add(reader)
+        return reader
+
+
+class MediaFile(Lending):
     """A readable video, audio or image file; made by :func:`open_media`.
 
     Attributes:
@@ -82,6 +114,7 @@ class MediaFile:
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self.has_video = self.has_audio = self.is_image = False
         self.duration: float | None = None
@@ -89,7 +122,6 @@ class MediaFile:
         self.width = self.height = self.sample_rate = self.channels = 0
         self.errors = self.repaired = 0
         self._origin = 0.0  # s on the container's clock that is media time 0
-        self._readers: weakref.WeakSet[Generator[MediaItem, None, None]] = weakref.WeakSet()
         if _is_image(path):
             image = read_image(path)
             self.is_image = self.has_video = True
@@ -97,19 +129,6 @@ class MediaFile:
             self.fps, self.duration = STILL_FPS, 0.0
         else:
             self._probe()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End every iterator handed out by :meth:`read` and :meth:`loop`; from the thread that iterates."""
-        for reader in list(self._readers):
-            reader.close()
 
     def read(self) -> Iterator[MediaItem]:
         """Frames and audio blocks in time order, once from start to end; may be called again for another pass.
@@ -132,10 +151,6 @@ class MediaFile:
             MediaError: the file can no longer be read, or a round gave nothing.
         """
         return self._track(self._loop())
-
-    def _track(self, reader: Generator[MediaItem, None, None]) -> Iterator[MediaItem]:
-        self._readers.add(reader)
-        return reader
 
     def _read(self) -> Generator[MediaItem, None, None]:
         if self.is_image:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.files import write_atomically
 from emotion_perception.fusion.arc import ArcSample, EmotionalArc
 from emotion_perception.fusion.conversation import ConversationSummary, summarize
-from emotion_perception.fusion.journal import write_atomically
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.report import html_page
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig

@@ -8,12 +8,10 @@ apart as they were captured; where stamps jump or are missing, the time of recor
 from __future__ import annotations
 
 import heapq
-import weakref
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from emotion_perception.media import FALLBACK_FPS, MediaAudio, MediaError, MediaFrame, MediaItem, repeated
+from emotion_perception.media import FALLBACK_FPS, Lending, MediaAudio, MediaError, MediaFrame, MediaItem, repeated
 from emotion_perception.nodes.audio_dialects import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
 from emotion_perception.nodes.sensor_messages import (
     SECOND,
@@ -33,7 +31,7 @@ from emotion_perception.nodes.sensor_messages import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 OUR_OUTPUTS = "/emotion/"  # the annotated picture is no camera
@@ -65,7 +63,7 @@ MGONZS_AUDIO = {  # mgonzs13's, of the same name; told by AudioStamped, which th
 }
 
 
-class Recording:
+class Recording(Lending):
     """A readable recording, used as a :class:`~emotion_perception.media.MediaFile` is; a context manager.
 
     Args:
@@ -87,12 +85,12 @@ class Recording:
     is_image = False
 
     def __init__(self, path: str | Path, image_topic: str = "", audio_topic: str = "") -> None:
+        super().__init__()
         self.path = Path(path)
         self.has_video = self.has_audio = False
         self.fps = 0.0
         self.width = self.height = self.sample_rate = self.channels = 0
         self.errors = self.repaired = 0
-        self._readers: weakref.WeakSet[Generator[MediaItem, None, None]] = weakref.WeakSet()
         self._image_topic = self._audio_topic = ""
         self._dialect: Dialect | None = None
         self._form = SoundForm()
@@ -101,19 +99,6 @@ class Recording:
         with self._open() as reader:
             self.duration: float | None = reader.duration / SECOND
             self._probe(reader, image_topic, audio_topic)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End every iterator handed out by :meth:`read` and :meth:`loop`; from the thread that iterates."""
-        for reader in list(self._readers):
-            reader.close()
 
     def read(self) -> Iterator[MediaItem]:
         """Frames and blocks in time order, once from start to end; may be called again for another pass.
@@ -132,10 +117,6 @@ class Recording:
             MediaError: it can no longer be read, or a round gave nothing.
         """
         return self._track(repeated(self._read, 1 / (self.fps or FALLBACK_FPS), self.path))
-
-    def _track(self, reader: Generator[MediaItem, None, None]) -> Iterator[MediaItem]:
-        self._readers.add(reader)
-        return reader
 
     @contextmanager
     def _open(self) -> Iterator[Reader]:

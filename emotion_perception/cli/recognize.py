@@ -137,10 +137,9 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
 
 
 def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None) -> None:
-    import os
-
     import cv2
 
+    from emotion_perception.files import replacing
     from emotion_perception.media import read_image
     from emotion_perception.visual.explain import draw_explanation
 
@@ -150,9 +149,8 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
     good, data = cv2.imencode(".png", draw_explanation(*found))
     if not good:
         raise OSError(f"{out}: the picture could not be encoded")
-    partial = out.with_name(out.name + ".partial")
-    partial.write_bytes(data.tobytes())
-    os.replace(partial, out)
+    with replacing(out) as partial:
+        partial.write_bytes(data.tobytes())
 
 
 def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, Any]:

@@ -32,7 +32,7 @@ import cv2
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
-from emotion_perception.fusion.journal import MODE, sync_folder
+from emotion_perception.files import sync_folder, write_atomically
 from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
 
 SECOND = 1_000_000_000  # ns
@@ -252,8 +252,8 @@ class Corrections:
         folder = self.config.folder / PENDING
         name = str(fields["id"])
         with self._lock:
-            _write(folder / f"{name}.{_KINDS[kind][0]}", data)
-            _write(folder / f"{name}.json", (json.dumps(fields, indent=1) + "\n").encode())
+            write_atomically(folder / f"{name}.{_KINDS[kind][0]}", [data])
+            write_atomically(folder / f"{name}.json", [json.dumps(fields, indent=1), "\n"])
         return {**fields, "status": PENDING, "path": str(folder / f"{name}.json")}
 
     def listed(self) -> list[dict[str, Any]]:
@@ -392,22 +392,6 @@ def _delete(path: Path) -> None:
     path.unlink(missing_ok=True)
     for ending, _ in _KINDS.values():
         path.with_suffix(f".{ending}").unlink(missing_ok=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """As a whole or not at all, readable for the robot's own user alone."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def _forget(held: deque[Any], now_ns: int, reach_s: float) -> None:

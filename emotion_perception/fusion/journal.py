@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from emotion_perception.files import MODE, sync_folder
+
 try:
     import fcntl
 except ImportError:  # no such locks on Windows: there, two nodes must not share a folder
@@ -30,7 +32,6 @@ except ImportError:  # no such locks on Windows: there, two nodes must not share
 
 MAX_WAITING = 16 * 1024 * 1024  # bytes
 RETRY_S = 1.0  # time between two attempts on a disk that refused
-MODE = 0o600  # readable by the robot's own user alone
 
 
 class Journal:
@@ -162,39 +163,3 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(record, dict):
                 yield record
-
-
-def write_atomically(path: Path, chunks: Iterator[str]) -> None:
-    """Write a text file so that it is there as a whole or not at all, also after a power cut.
-
-    Raises:
-        OSError: the disk does not take it; nothing of it is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(
-            os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, MODE), "w", encoding="utf-8", newline=""
-        ) as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries onto the disk, where the system can."""
-    if os.name != "posix":
-        return
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    except OSError:  # some network disks refuse; the file itself is synced
-        pass
-    finally:
-        os.close(fd)

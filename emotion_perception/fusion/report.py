@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
+from emotion_perception.files import write_atomically
 from emotion_perception.fusion.arc import SECOND, Arc, ArcSample
-from emotion_perception.fusion.journal import write_atomically
 from emotion_perception.types import EmotionStatus
 
 if TYPE_CHECKING:

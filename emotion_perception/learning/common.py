@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import random
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from emotion_perception.errors import ModelError
+from emotion_perception.files import replacing
 from emotion_perception.inference import read_weights
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -59,9 +59,8 @@ class MovingAverage(Generic[Network]):
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a training state atomically: a run that is killed while it writes resumes from the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -122,7 +121,6 @@ def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None
         half = value.dtype.is_floating_point and "running_" not in name
         tensors[name] = (value.half() if half else value).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
-    partial.chmod(0o644)  # safetensors makes it private
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
+        partial.chmod(0o644)  # safetensors makes it private

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from emotion_perception.dashboard.corrections import ACCEPTED, MARGIN, read_correction
 from emotion_perception.emotions import VISUAL_EMOTIONS
-from emotion_perception.fusion.journal import write_atomically
+from emotion_perception.files import write_atomically
 from emotion_perception.inference import read_weights
 from emotion_perception.learning import train_visual
 from emotion_perception.learning.common import one_cycle, publish_weights, seed_everything

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from emotion_perception.acoustic.features import SAMPLE_RATE
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
+from emotion_perception.files import replacing
 from emotion_perception.fusion.pooling import FLOOR
 from emotion_perception.fusion.reliability import KEY, Reliability
 from emotion_perception.inference import read_card
@@ -170,10 +170,8 @@ def kept(cache: Path | None, name: str, model: Path, make: Callable[[], Answers]
             return Answers(**archive)
     made = make()
     cache.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, **vars(made))
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        np.savez(partial, **vars(made))
     return made
 
 
@@ -399,10 +397,9 @@ def put_in_card(path: Path, entry: dict[str, Any]) -> None:
             tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
     except Exception as error:
         raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
-    partial.chmod(0o644)  # safetensors makes it private
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
+        partial.chmod(0o644)  # safetensors makes it private
 
 
 def learn(data: Path, expression: Path, voice: Path, cache: Path | None = None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ matplotlib.use("Agg")  # no display is needed
 from matplotlib import pyplot as plt
 
 from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS
+from emotion_perception.files import replacing
 from emotion_perception.learning.metrics import (
     CalibrationBins,
     calibration_bins,
@@ -105,9 +105,8 @@ def write_report(
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(text)
 
 
 def finite(value: Any) -> Any:
@@ -160,10 +159,9 @@ def _as_text(title: str, rows: list[dict[str, Any]], summary: dict[str, Any]) ->
 
 
 def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format="png", dpi=110, bbox_inches="tight")
+    with replacing(path) as partial:
+        figure.savefig(partial, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
-    os.replace(partial, path)
 
 
 def _plot_confusion(path: Path, title: str, table: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.learning.report import write_text
 from emotion_perception.learning.speech_protocols import interval
-from emotion_perception.learning.train_acoustic import Verdicts, population
+from emotion_perception.learning.train_acoustic import Verdicts, all_folds, population
 
 STRENGTHS = (0.0, 0.5, 1.0)
 ORDERS = 10  # random orders of a speaker's utterances
@@ -34,10 +34,7 @@ def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, 
     Raises:
         FileNotFoundError: there is no fold in ``folds``.
     """
-    paths = sorted(folds.glob("fold_*.npz"))
-    if not paths:
-        raise FileNotFoundError(f"no fold_*.npz in {folds}; emotion-eval acoustic --protocol leave-speakers-out")
-    verdicts = Verdicts.join([Verdicts.load(path) for path in paths])
+    verdicts = all_folds(folds)
     rows = []
     for corpus in np.unique(verdicts.corpora):
         mine = verdicts.where(verdicts.corpora == corpus)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.files import replacing
 from emotion_perception.learning.speech_augmentation import perturb
 from emotion_perception.learning.speech_corpora import SpeechSplit
 
@@ -101,7 +102,6 @@ def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | No
     bank = FeatureBank(np.concatenate(parts), offsets)
     if cache is not None:
         cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_name(cache.name + ".partial.npz")
-        np.savez(partial, mel=bank.mel, offsets=bank.offsets, key=np.array(key))
-        partial.replace(cache)
+        with replacing(cache) as partial, partial.open("wb") as file:  # a handle, as the ending may be any
+            np.savez(file, mel=bank.mel, offsets=bank.offsets, key=np.array(key))
     return bank

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
+from emotion_perception.files import replacing
 from emotion_perception.inference import read_card, read_weights
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
@@ -427,9 +428,8 @@ class Verdicts:
 
     def save(self, path: Path) -> None:
         """Write ``path`` (npz) atomically."""
-        partial = path.with_name(path.name + ".partial.npz")
-        np.savez(partial, **{name: getattr(self, name) for name in self.__dataclass_fields__})
-        partial.replace(path)
+        with replacing(path) as partial:
+            np.savez(partial, **{name: getattr(self, name) for name in self.__dataclass_fields__})
 
     @classmethod
     def load(cls, path: Path) -> Verdicts:
@@ -449,8 +449,8 @@ def population(verdicts: Verdicts) -> np.ndarray:
     return np.mean([verdicts.logits[-1][kinds == kind].mean(axis=0) for kind in np.unique(kinds)], axis=0)
 
 
-def read_folds(folder: Path) -> Verdicts:
-    """What the folds of a cross-validation said about all speakers that are not test speakers of the project.
+def all_folds(folder: Path) -> Verdicts:
+    """What the folds of a cross-validation said about all their speakers.
 
     Raises:
         FileNotFoundError: there is no fold in ``folder``.
@@ -458,7 +458,12 @@ def read_folds(folder: Path) -> Verdicts:
     paths = sorted(folder.glob("fold_*.npz"))
     if not paths:
         raise FileNotFoundError(f"no fold_*.npz in {folder}; emotion-eval acoustic --protocol leave-speakers-out")
-    verdicts = Verdicts.join([Verdicts.load(path) for path in paths])
+    return Verdicts.join([Verdicts.load(path) for path in paths])
+
+
+def read_folds(folder: Path) -> Verdicts:
+    """:func:`all_folds` without the test speakers of the project, who may not calibrate a model."""
+    verdicts = all_folds(folder)
     tested = [f"{corpus}/{speaker}" for corpus, held in HELD_OUT.items() for speaker in held["test"]]
     return verdicts.where(~np.isin(verdicts.speakers, tested))
 

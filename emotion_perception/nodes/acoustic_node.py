@@ -12,7 +12,6 @@ from emotion_msgs.msg import VoiceEmotion
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.audio_dialects import DIALECTS, message_class
 from emotion_perception.nodes.audio_input import AudioInput, Chunk
-from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
 from emotion_perception.nodes.parameters import acoustic_parameters
 
@@ -71,11 +70,7 @@ class AcousticNode(PerceptionNode):
         ear = self._ear
         if ear is None:
             return  # deactivated meanwhile
-        try:
-            sound = ear.sound(chunk)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        sound = ear.sound(chunk)
         self._perception.set_muted(self._muted)
         for voice in self._perception.push(sound.samples, sound.sample_rate, sound.stamp_ns):
             self._voices.publish(conversions.voice_to_message(voice, sound.frame_id))

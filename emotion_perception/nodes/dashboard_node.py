@@ -20,7 +20,7 @@ from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.audio_input import AudioInput, Chunk
-from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.nodes.conversions import SECOND
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
 from emotion_perception.nodes.parameters import dashboard_parameters
 from emotion_perception.nodes.worker import Worker
@@ -133,20 +133,13 @@ class DashboardNode(PerceptionNode):
     # --- what comes in ------------------------------------------------------------------------------------------
 
     def _on_state(self, message: EmotionState) -> None:
-        try:
-            state = conversions.state_from_message(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        state = conversions.state_from_message(message)
         latency = conversions.duration_to_seconds(message.latency)
         self._store.add_state(state, state.stamp_ns + round(latency * SECOND))
         self.meter.done(latency)
 
     def _on_group(self, message: GroupEmotion) -> None:
-        try:
-            self._store.add_group(conversions.group_from_message(message))
-        except ConversionError as error:
-            self.reject(str(error))
+        self._store.add_group(conversions.group_from_message(message))
 
     def _on_arc(self, message: EmotionArc) -> None:
         self._store.add_conversation(conversions.running_from_message(message))
@@ -156,20 +149,12 @@ class DashboardNode(PerceptionNode):
 
     def _on_voice(self, message: VoiceEmotion) -> None:
         recent = self._recent
-        try:
-            voice = conversions.voice_from_message(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        voice = conversions.voice_from_message(message)
         if recent is not None:
             recent.add_voice(voice)
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
-        try:
-            self._store.add_faces(conversions.faces_from_message(message)[1])
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        self._store.add_faces(conversions.faces_from_message(message)[1])
         self._faces = message
         if self._waiting is not None and self._waiting.header.stamp == message.header.stamp:
             self._hand_over()
@@ -196,13 +181,9 @@ class DashboardNode(PerceptionNode):
             return
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         faces, faces_ns = (), 0
-        try:
-            image = conversions.image_from_message(message)
-            if face_message is not None:
-                faces_ns, faces = conversions.faces_from_message(face_message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        image = conversions.image_from_message(message)
+        if face_message is not None:
+            faces_ns, faces = conversions.faces_from_message(face_message)
         if recent is not None and faces_ns == stamp_ns:
             recent.add_faces(image, stamp_ns, faces)
         if wanted:
@@ -213,11 +194,7 @@ class DashboardNode(PerceptionNode):
         ear, recent = self._ear, self._recent
         if ear is None or recent is None:
             return
-        try:
-            sound = ear.sound(chunk)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        sound = ear.sound(chunk)
         recent.add_sound(sound.samples, sound.sample_rate, sound.stamp_ns)
 
     def _follow_viewers(self) -> None:

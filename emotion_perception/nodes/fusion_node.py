@@ -22,7 +22,6 @@ from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.inference import read_card
 from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, run
 from emotion_perception.nodes.parameters import fusion_parameters
 from emotion_perception.resources import find_model
@@ -86,21 +85,13 @@ class FusionNode(PerceptionNode):
         self._fusion = self._state = self._states = self._group = None
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
-        try:
-            stamp_ns, faces = conversions.faces_from_message(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        stamp_ns, faces = conversions.faces_from_message(message)
         self._frame_id = message.header.frame_id
         self._fusion.add_faces(stamp_ns, faces)
         self._on_evidence()
 
     def _on_voice(self, message: VoiceEmotion) -> None:
-        try:
-            voice = conversions.voice_from_message(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        voice = conversions.voice_from_message(message)
         self._fusion.add_voice(voice)
         self._on_evidence()
 

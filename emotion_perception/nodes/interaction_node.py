@@ -9,7 +9,7 @@ from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.fusion.conversation import ConversationConfig, ConversationError, Conversations
 from emotion_perception.nodes import conversions
-from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.nodes.conversions import SECOND
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
 from emotion_perception.nodes.parameters import interaction_parameters
 
@@ -71,11 +71,7 @@ class InteractionNode(PerceptionNode):
         }
 
     def _on_state(self, message: EmotionState) -> None:
-        try:
-            state = conversions.state_from_message(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        state = conversions.state_from_message(message)
         latency = conversions.duration_to_seconds(message.latency)
         made_ns = state.stamp_ns + round(latency * SECOND)
         if abs(self.now_ns - made_ns) > MAX_AGE:

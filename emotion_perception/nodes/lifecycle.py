@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import os
@@ -22,7 +23,7 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, T
 
 from emotion_perception.errors import ModelError
 from emotion_perception.nodes import diagnostics, qos
-from emotion_perception.nodes.conversions import SECOND, make_header
+from emotion_perception.nodes.conversions import SECOND, ConversionError, make_header
 from emotion_perception.nodes.parameters import COMMON, NodeParameters, Parameter
 from emotion_perception.nodes.worker import Worker
 
@@ -110,9 +111,16 @@ class PerceptionNode(LifecycleNode):
         return publisher
 
     def subscribe_to(self, message_type: type, topic: str, callback: Callable[[Any], None], use: str) -> Any:
-        """A subscription that lives until deactivate."""
+        """A subscription that lives until deactivate; a message that the callback cannot convert is rejected."""
+
+        def understood(message: Any) -> None:
+            try:
+                callback(message)
+            except ConversionError as error:
+                self.reject(str(error))
+
         subscription = self.create_subscription(
-            message_type, topic, callback, qos.profile(use), qos_overriding_options=qos.overrides()
+            message_type, topic, understood, qos.profile(use), qos_overriding_options=qos.overrides()
         )
         self._active_entities.append(lambda: self.destroy_subscription(subscription))
         return subscription
@@ -151,7 +159,8 @@ class PerceptionNode(LifecycleNode):
     def end_process(self, exit_code: int) -> None:
         """Have :func:`run` end the process with this code; callable from any thread."""
         self.exit_code = exit_code
-        self.context.try_shutdown()
+        with contextlib.suppress(rclpy_implementation.RCLError):  # a signal was quicker
+            self.context.try_shutdown()
 
     # The transitions.
 
@@ -249,7 +258,10 @@ class PerceptionNode(LifecycleNode):
     def _on_work_error(self, error: Exception) -> None:
         if not self.context.ok():
             return  # the process is ending and the publishers are gone
-        self.reject(f"unexpected {type(error).__name__} while working: {error}", type(error).__name__)
+        if isinstance(error, ConversionError):
+            self.reject(str(error))
+        else:
+            self.reject(f"unexpected {type(error).__name__} while working: {error}", type(error).__name__)
 
     def _publish_diagnostics(self) -> None:
         state = self.state_label
@@ -335,7 +347,8 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
             raise
         # A signal ended ROS while a node was being made, or in a callback that then could not publish.
     finally:
-        rclpy.try_shutdown()
+        with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may end ROS between the look and the act
+            rclpy.try_shutdown()
         for thread in beside:
             thread.join(1.0)  # no node goes while its executor works on it
         for node in nodes:

@@ -151,11 +151,7 @@ class OverlayNode(PerceptionNode):
     def _on_state(self, message: EmotionState) -> None:
         self._state = message
         if self._watched("text"):
-            try:
-                state = conversions.state_from_message(message)
-            except ConversionError as error:
-                self.reject(str(error))
-                return
+            state = conversions.state_from_message(message)
             self._text.publish(state_to_overlay(state, self._text_type, self.parameters["show_scores"]))
 
     def _label(self, message: FaceEmotionArray) -> None:
@@ -198,17 +194,13 @@ class OverlayNode(PerceptionNode):
         message, face_message, state_message = seen
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         faces, state = (), None
-        try:
-            image = conversions.image_from_message(message)
-            if face_message is not None:
-                faces_ns, faces = conversions.faces_from_message(face_message)
-                faces = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
-            if state_message is not None:
-                state = conversions.state_from_message(state_message)
-                state = state if abs(stamp_ns - state.stamp_ns) <= STATE_HOLD else None
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        image = conversions.image_from_message(message)
+        if face_message is not None:
+            faces_ns, faces = conversions.faces_from_message(face_message)
+            faces = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
+        if state_message is not None:
+            state = conversions.state_from_message(state_message)
+            state = state if abs(stamp_ns - state.stamp_ns) <= STATE_HOLD else None
         picture = draw(image, faces, state, self.parameters["show_scores"], self.parameters["show_bars"])
         if self._annotated.get_subscription_count() > 0:
             self._annotated.publish(conversions.image_to_message(picture, message.header))

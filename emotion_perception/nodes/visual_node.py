@@ -18,7 +18,6 @@ from emotion_msgs.srv import ExplainFace
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.nodes import conversions
-from emotion_perception.nodes.conversions import ConversionError
 from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
 from emotion_perception.nodes.parameters import visual_parameters
 
@@ -67,12 +66,8 @@ class VisualNode(PerceptionNode):
         self._perception = self._faces = None
 
     def _look(self, message: Image | CompressedImage) -> None:
-        try:
-            decode = conversions.image_from_message if isinstance(message, Image) else conversions.image_from_compressed
-            image = decode(message)
-        except ConversionError as error:
-            self.reject(str(error))
-            return
+        decode = conversions.image_from_message if isinstance(message, Image) else conversions.image_from_compressed
+        image = decode(message)
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         order = self.check_stamp(stamp_ns, "image")
         if order == "old":

@@ -30,21 +30,12 @@ def face_picture(width: int = 320, height: int = 256) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(data.astronaut()[:256, 64:384, ::-1]), (width, height))
 
 
-def begin(ros: World, node_class: type, **parameters: Any) -> Any:
-    """A node under test, active."""
-    node = ros.add(node_class, **parameters)
-    node.trigger_configure()
-    assert node.state_label == "inactive", node.problem
-    node.trigger_activate()
-    return node
-
-
 class Stage:
     """visual_node and fusion_node before a camera, and what they say."""
 
     def __init__(self, ros: World) -> None:
         self.ros = ros
-        self.visual, self.fusion = begin(ros, VisualNode), begin(ros, FusionNode)
+        self.visual, self.fusion = ros.begin(VisualNode), ros.begin(FusionNode)
         self.camera = ros.node.create_publisher(Image, "image_raw", qos.profile("image_out"))
         self.faces: list[FaceEmotionArray] = ros.hear(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
         self.states: list[tuple[float, EmotionState]] = []  # with the time of arrival, monotonic s
@@ -109,7 +100,7 @@ class Ear:
 
     def __init__(self, ros: World) -> None:
         self.ros = ros
-        self.node = begin(ros, AcousticNode)
+        self.node = ros.begin(AcousticNode)
         self.microphone = ros.node.create_publisher(AudioChunk, "audio", qos.profile("audio_out"))
         self.voices: list[VoiceEmotion] = ros.hear(VoiceEmotion, "voices/emotions", qos.profile("estimates"))
         self.told: list[str] = []

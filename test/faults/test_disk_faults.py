@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from node_world import World, happy_estimate
-from stage import begin
 
 from emotion_msgs.msg import EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
@@ -55,7 +54,7 @@ def fill(folder: Path) -> Path:
 def test_a_report_that_does_not_fit_is_kept_told_and_written_when_there_is_room(
     ros: World, small_disk: Path, measured: Measured
 ):
-    node = begin(ros, InteractionNode, directory=str(small_disk), auto_start=False)
+    node = ros.begin(InteractionNode, directory=str(small_disk), auto_start=False)
     states = ros.node.create_publisher(EmotionState, "emotion_state", qos.profile("state"))
     start = ros.node.create_client(StartInteraction, "interaction/start")
     stop = ros.node.create_client(StopInteraction, "interaction/stop")

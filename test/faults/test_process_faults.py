@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from node_world import World, a_face, now_header
-from stage import STATUS, begin
+from node_world import World, a_face, children, now_header
+from stage import STATUS
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes import conversions, qos
@@ -60,27 +60,14 @@ class Robot:
             if any(value.key == "lifecycle state" and value.value == "active" for value in status.values):
                 self.active[status.name.split(":")[0]] = time.monotonic()
 
-    def children(self) -> dict[str, int]:
-        """Process ids by executable."""
-        found = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-                command = (entry / "cmdline").read_text().split("\0")
-            except (OSError, IndexError):
-                continue
-            if parent == self.process.pid and "-m" in command:
-                found[command[command.index("-m") + 1].rsplit(".", 1)[1]] = int(entry.name)
-        return found
-
     def kill(self, name: str) -> tuple[str, float]:
         """Kill -9 a process; what was published until all was well again, and how long that took, s."""
-        pid, since, began, began_ns = self.children()[name], len(self.states), time.monotonic(), time.time_ns()
+        pid, since, began, began_ns = children(self.process)[name], len(self.states), time.monotonic(), time.time_ns()
         os.kill(pid, signal.SIGKILL)
 
         def well() -> bool:
             """A new process, the node active by its own word, and a state that rests on a picture of after the kill."""
-            new = self.children().get(name, pid) != pid
+            new = children(self.process).get(name, pid) != pid
             # Half a second: a last word of the dead one may still be on its way.
             alive = name == "node_container" or self.active.get(name, 0.0) > began + 0.5
             return new and alive and self._newest_evidence_ns() > began_ns + 10**9 // 2
@@ -123,13 +110,13 @@ def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
 ):
     graph = robot("--interaction", "true")
     names = ["overlay_node", "interaction_node", "acoustic_node", "visual_node", "fusion_node", "media_source_node"]
-    assert set(names) == set(graph.children())
+    assert set(names) == set(children(graph.process))
     for name in names:
-        others = {other: pid for other, pid in graph.children().items() if other != name}
+        others = {other: pid for other, pid in children(graph.process).items() if other != name}
         meanwhile, took = graph.kill(name)
         measured(f"kill -9 {name}", meanwhile, took)
         assert took < 45.0
-        left = graph.children()
+        left = children(graph.process)
         assert {other: left[other] for other in others} == others, f"{name} took nobody with it"
         if name in ("overlay_node", "interaction_node", "acoustic_node"):
             assert meanwhile == "VISUAL_ONLY", "who is not needed for a face is not missed"
@@ -138,12 +125,12 @@ def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
 @pytest.mark.timeout(400)
 def test_a_graph_in_one_process_that_is_killed_comes_back_as_a_whole(robot: Callable[..., Robot], measured: Measured):
     graph = robot("--composed", "true", "--overlay", "false")
-    assert set(graph.children()) == {"node_container"}
+    assert set(children(graph.process)) == {"node_container"}
     meanwhile, took = graph.kill("node_container")
     measured("kill -9 node_container (composed)", meanwhile, took)
     assert took < 45.0
     assert graph.status == "VISUAL_ONLY", "the film's face is seen again"
-    assert set(graph.children()) == {"node_container"}, "one process again, not two"
+    assert set(children(graph.process)) == {"node_container"}, "one process again, not two"
 
 
 PEER = """
@@ -160,7 +147,7 @@ rclpy.spin(node)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_peer_that_vanishes_or_freezes_holds_nobody_up(ros: World, measured: Measured, number: signal.Signals):
-    begin(ros, FusionNode)
+    ros.begin(FusionNode)
     faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
     arrived: list[float] = []
     ros.node.create_subscription(

@@ -19,6 +19,7 @@ import pytest
 from played_conversation import START, Scene, play
 
 from emotion_perception.emotions import EMOTIONS
+from emotion_perception.files import write_atomically
 from emotion_perception.fusion import journal, report
 from emotion_perception.fusion.arc import SECOND
 from emotion_perception.fusion.conversation import (
@@ -29,7 +30,7 @@ from emotion_perception.fusion.conversation import (
     Conversations,
     summary_from_journal,
 )
-from emotion_perception.fusion.journal import Journal, read_journal, write_atomically
+from emotion_perception.fusion.journal import Journal, read_journal
 from emotion_perception.types import EmotionStatus
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,20 @@ def now_header(frame_id: str = "camera") -> Header:
     return make_header(time.time_ns(), frame_id)
 
 
+def children(process: subprocess.Popen) -> dict[str, int]:
+    """Process ids of the nodes that a bringup has started, by executable."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            command = (entry / "cmdline").read_text().split("\0")
+        except (OSError, IndexError):
+            continue
+        if parent == process.pid and "-m" in command:
+            found[command[command.index("-m") + 1].rsplit(".", 1)[1]] = int(entry.name)
+    return found
+
+
 class World:
     """One executor with a node that listens and speaks for the test."""
 
@@ -59,6 +75,14 @@ class World:
         node = make(cli_args=arguments, use_global_arguments=False)
         self.executor.add_node(node)
         self._nodes.append(node)
+        return node
+
+    def begin(self, make: Callable[..., Node], **parameters: Any) -> Any:
+        """The same, active."""
+        node = self.add(make, **parameters)
+        node.trigger_configure()
+        assert node.state_label == "inactive", node.problem
+        node.trigger_activate()
         return node
 
     def hear(self, message_type: type, topic: str, qos: Any = 10) -> list[Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
-from node_world import World, a_face, now_header
+from node_world import World, a_face, children, now_header
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes import conversions, qos
@@ -55,20 +55,6 @@ def bringup(picture: Path) -> Iterator[subprocess.Popen]:
     if process.poll() is None:
         process.kill()
     process.wait(5)
-
-
-def children(process: subprocess.Popen) -> dict[str, int]:
-    """Process ids of the nodes that a bringup has started, by executable."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            command = (entry / "cmdline").read_text().split("\0")
-        except (OSError, IndexError):
-            continue
-        if parent == process.pid and "-m" in command:
-            found[command[command.index("-m") + 1].rsplit(".", 1)[1]] = int(entry.name)
-    return found
 
 
 def alive(pid: int) -> bool:

@@ -46,19 +46,11 @@ def recorded_time(stamp: object) -> float:
     return (conversions.stamp_to_ns(stamp) - START) / SECOND
 
 
-def start(ros: World, node_class: type, **parameters: object) -> object:
-    node = ros.add(node_class, **parameters)
-    node.trigger_configure()
-    assert node.state_label == "inactive", node.problem
-    node.trigger_activate()
-    return node
-
-
 def test_a_recording_plays_like_a_film_when_no_other_time_is_asked_for(ros: World, bag: Path):
     images = ros.hear(Image, "image_raw", qos.profile("image_in"))
     chunks = ros.hear(AudioChunk, "audio", qos.profile("audio_in"))
     began = ros.node.get_clock().now().nanoseconds
-    start(ros, MediaSourceNode, source=str(bag), wait_for_nodes="test")
+    ros.begin(MediaSourceNode, source=str(bag), wait_for_nodes="test")
     assert ros.until(lambda: len(images) > 30 and len(chunks) == 20, 10.0)
     assert all(conversions.stamp_to_ns(message.header.stamp) > began for message in images), "stamped now"
     assert ros.node.count_publishers("/clock") == 0
@@ -67,7 +59,7 @@ def test_a_recording_plays_like_a_film_when_no_other_time_is_asked_for(ros: Worl
 def test_stamps_and_clock_are_those_of_the_recording_and_a_loop_sets_them_back(ros: World, bag: Path):
     images = ros.hear(Image, "image_raw", qos.profile("image_in"))
     ticks = ros.hear(Clock, "/clock", 100)
-    start(ros, MediaSourceNode, source=str(bag), wait_for_nodes="test", replay="recorded", loop=True, rate=4.0)
+    ros.begin(MediaSourceNode, source=str(bag), wait_for_nodes="test", replay="recorded", loop=True, rate=4.0)
     assert ros.until(lambda: any(a > b for a, b in zip(times(images), times(images)[1:], strict=False)), 20.0)
     assert min(times(images)) >= -0.001 and max(times(images)) <= LENGTH
     clock = [recorded_time(tick.clock) for tick in ticks]
@@ -82,7 +74,7 @@ def times(images: list[Image]) -> list[float]:
 
 def test_time_goes_on_at_the_end_so_that_what_was_seen_grows_old(ros: World, bag: Path):
     ticks = ros.hear(Clock, "/clock", 100)
-    start(ros, MediaSourceNode, source=str(bag), wait_for_nodes="", replay="recorded", rate=5.0)
+    ros.begin(MediaSourceNode, source=str(bag), wait_for_nodes="", replay="recorded", rate=5.0)
     assert ros.until(lambda: bool(ticks) and recorded_time(ticks[-1].clock) > LENGTH + 1.0, 10.0)
 
 
@@ -90,9 +82,9 @@ def test_nodes_follow_a_looping_recording_in_its_time(ros: World, bag: Path):
     """Filters are reset where the clock is set back; evidence comes again in every round; nothing is stuck."""
     states = ros.hear(EmotionState, "emotion_state", qos.profile("state"))
     faces = ros.hear(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
-    visual = start(ros, VisualNode, use_sim_time=True)
-    fusion = start(ros, FusionNode, use_sim_time=True)
-    start(ros, MediaSourceNode, source=str(bag), wait_for_nodes="visual_node", replay="recorded", loop=True)
+    visual = ros.begin(VisualNode, use_sim_time=True)
+    fusion = ros.begin(FusionNode, use_sim_time=True)
+    ros.begin(MediaSourceNode, source=str(bag), wait_for_nodes="visual_node", replay="recorded", loop=True)
 
     def rounds() -> list[list[EmotionState]]:
         """States with evidence, round by round."""
