@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +23,26 @@ ONE_THREAD = {
 }
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A published model's file; whatever goes wrong while it is read is a ModelError that names it."""
+    if not path.is_file():
+        raise ModelError(f"model not found: {path}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            yield file
+    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a published model, without its weights.
 
     Raises:
         ModelError: missing, not safetensors, or without a card; names the path.
     """
-    if not path.is_file():
-        raise ModelError(f"model not found: {path}")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return dict(json.loads((file.metadata() or {})["card"]))
-    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
-        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+    with _opened(path) as file:
+        return dict(json.loads((file.metadata() or {})["card"]))
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -42,12 +51,6 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     Raises:
         ModelError: missing, not safetensors, or without a card; names the path.
     """
-    if not path.is_file():
-        raise ModelError(f"model not found: {path}")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
-            card = json.loads((file.metadata() or {})["card"])
-    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
-        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
-    return tensors, card
+    with _opened(path) as file:
+        tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads((file.metadata() or {})["card"])

@@ -265,7 +265,7 @@ def _fit(net: Any, training: FerPlusSplit, feedback: Feedback, learn: np.ndarray
     net.requires_grad_(True).eval()  # eval: the batch norms' statistics are those of the base data, and stay
     optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=config.momentum, nesterov=True)
     ours = round(config.batch * config.feedback_share)
-    draw_base = train_visual._draw_weights(training, whole.rare_power)
+    draw_base = train_visual.draw_weights(training, whole.rare_power)
     # Each corrected emotion as often as the others, so that a hundred happy faces do not drown three sad ones.
     counts = np.bincount(feedback.labels[learn], minlength=N_VISUAL)
     draw_ours = torch.from_numpy(1.0 / counts[feedback.labels[learn]])
@@ -284,7 +284,7 @@ def _fit(net: Any, training: FerPlusSplit, feedback: Feedback, learn: np.ndarray
         heads = net(x.contiguous(memory_format=torch.channels_last))
         a, b, c = (head.float()[: len(rows)] for head in heads)
         new = [head.float()[len(rows) :] for head in heads]
-        loss = train_visual._loss(a, b, c, votes[rows], strength[rows], hard[rows], known[rows], whole)
+        loss = train_visual.training_loss(a, b, c, votes[rows], strength[rows], hard[rows], known[rows], whole)
         truth = labels[mine]
         corrected = F.cross_entropy(new[0], truth, label_smoothing=config.smoothing)
         corrected = corrected + whole.fer2013_weight * F.cross_entropy(new[1], truth, label_smoothing=config.smoothing)

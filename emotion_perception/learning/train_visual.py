@@ -134,7 +134,7 @@ def train(
     hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
     hard = hard * (1 - config.smoothing) + config.smoothing / N_VISUAL
     known = (original >= 0).float()
-    draw = _draw_weights(training, config.rare_power)
+    draw = draw_weights(training, config.rare_power)
 
     for epoch in range(first, config.epochs):
         net.train()
@@ -157,7 +157,7 @@ def train(
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 a, b, c = (head.float() for head in net(x))
-            loss = _loss(a, b, c, soft, strength, label, weight, config)
+            loss = training_loss(a, b, c, soft, strength, label, weight, config)
             if masters:
                 loss = (1 - config.teacher_weight) * loss + config.teacher_weight * _imitation(masters, x, a, b, config)
             optimizer.zero_grad(set_to_none=True)
@@ -259,14 +259,14 @@ def _imitation(masters: list[FaceNet], x: Tensor, ferplus: Tensor, fer2013: Tens
     return loss
 
 
-def _draw_weights(split: FerPlusSplit, power: float) -> Tensor:
+def draw_weights(split: FerPlusSplit, power: float) -> Tensor:
     """How often each face is drawn: rare majorities more often; faces the crowd could not name, never."""
     count = np.bincount(split.majority[split.majority >= 0], minlength=8)
     weight = np.where(split.majority >= 0, np.maximum(count, 1)[np.maximum(split.majority, 0)] ** -power, 0.0)
     return torch.from_numpy(weight * (split.votes.sum(1) >= 5))
 
 
-def _loss(
+def training_loss(
     ferplus: Tensor,
     fer2013: Tensor,
     intensity: Tensor,

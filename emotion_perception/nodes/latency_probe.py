@@ -10,6 +10,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.time import Time
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.nodes.lifecycle import end_ros
 from emotion_perception.nodes.qos import profile
 
 
@@ -61,7 +62,7 @@ def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Hear
         pass
     finally:
         node.destroy_node()
-        rclpy.try_shutdown()
+        end_ros()
     return Heard(tuple(latencies), first, frames, duration)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
+from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -159,8 +160,7 @@ class PerceptionNode(LifecycleNode):
     def end_process(self, exit_code: int) -> None:
         """Have :func:`run` end the process with this code; callable from any thread."""
         self.exit_code = exit_code
-        with contextlib.suppress(rclpy_implementation.RCLError):  # a signal was quicker
-            self.context.try_shutdown()
+        end_ros(self.context)
 
     # The transitions.
 
@@ -313,6 +313,12 @@ def _spin_beside(node: PerceptionNode) -> None:
             node.end_process(EXIT_BROKEN)
 
 
+def end_ros(context: Context | None = None) -> None:
+    """Shut ROS down, if it is not yet; callable from any thread."""
+    with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may do it between rclpy's look and its act
+        rclpy.try_shutdown(context=context)
+
+
 def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
     """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end, then end the process."""
     return run_together([node_class], args)
@@ -347,8 +353,7 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
             raise
         # A signal ended ROS while a node was being made, or in a callback that then could not publish.
     finally:
-        with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may end ROS between the look and the act
-            rclpy.try_shutdown()
+        end_ros()
         for thread in beside:
             thread.join(1.0)  # no node goes while its executor works on it
         for node in nodes:

@@ -133,13 +133,13 @@ def test_augmentation_can_be_switched_off(archive, tmp_path, monkeypatch, augmen
 
 @pytest.mark.parametrize("soft_votes", [True, False])
 def test_the_crowds_votes_or_its_majority_are_the_label(archive, tmp_path, monkeypatch, soft_votes):
-    seen, loss = [], train_visual._loss
+    seen, loss = [], train_visual.training_loss
 
     def watch(*arguments):
         seen.append(arguments[3])
         return loss(*arguments)
 
-    monkeypatch.setattr(train_visual, "_loss", watch)
+    monkeypatch.setattr(train_visual, "training_loss", watch)
     _train(archive, tmp_path / "net.safetensors", replace(SMALL, epochs=1, soft_votes=soft_votes, mixup_share=0.0))
     largest = torch.cat(seen).max(1).values
     assert torch.allclose(largest, torch.full_like(largest, 0.9 if soft_votes else 1.0))  # nine of ten agree
