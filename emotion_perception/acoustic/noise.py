@@ -6,6 +6,7 @@ The reduction is noisereduce's stationary spectral gating (Sainburg et al. 2020)
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -101,7 +102,6 @@ class NoiseReducer:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must lie in 0..1, got {strength}")
         self.strength = strength
-        self._reduce = _noisereduce()
 
     def __call__(self, samples: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """``(T,)`` float32 16 kHz without ``noise`` (``(M,)``, the same noise alone, at least 0.25 s); same length."""
@@ -110,7 +110,7 @@ class NoiseReducer:
         # noisereduce's defaults are for long recordings: 30,000 samples of padding cost more time than a sentence, and
         # a mask smoothed over 500 Hz, with nothing below 0 Hz to smooth with, halves the pitch region of a voice. On a
         # sentence in white noise at 10 dB they cost 0.1 dB of SNR; smoothing over time alone gains 4.4 dB.
-        clean = self._reduce(
+        clean = load_noisereduce()(
             y=samples,
             sr=SAMPLE_RATE,
             y_noise=noise,
@@ -159,17 +159,21 @@ class UtteranceCleaner:
         return clean[start - self._start :]
 
 
-def _noisereduce() -> Callable[..., Any]:
+def load_noisereduce() -> Callable[..., Any]:
+    """noisereduce's function. The first call loads it with SciPy, two seconds that a start need not wait for."""
     with _without_torch():
         from noisereduce import reduce_noise
     return reduce_noise
 
 
 class _NoTorch(MetaPathFinder):
-    """Says that there is no torch."""
+    """Says, to the thread that made it, that there is no torch."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name == "torch":
+        if name == "torch" and threading.get_ident() == self._thread:
             raise ModuleNotFoundError("torch is not wanted here", name=name)
 
 

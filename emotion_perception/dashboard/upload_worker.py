@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
     cv2.setNumThreads(1)
     recognizer = Recognizer(frames_per_second=5.0, step=0.5)
     recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # what is loaded at first use is loaded now
-    _ = recognizer.acoustic
+    recognizer.visual.warm_up()
+    recognizer.acoustic.warm_up()
     line = sys.stdin.buffer.readline()
     if not line:
         return 0  # nobody came

@@ -42,6 +42,7 @@ class AcousticNode(PerceptionNode):
     def activate(self) -> None:
         """Start to listen."""
         self._perception.reset()
+        self.beside(self._perception.warm_up)
         self._deaf_until = 0.0
         worker = self.work_on(self._listen, CHUNKS_WAITING)
         self._ear = AudioInput(self, "audio", worker.submit)

@@ -65,6 +65,7 @@ class AudioInput:
         if self._fixed is not None:
             self._listen_to(self._fixed, self._topic)
         node.every(LOOK_EVERY, self._look, steady=True)
+        self._look()  # where the microphone was there before, nothing of it is missed
 
     @property
     def status(self) -> dict[str, str]:

@@ -136,6 +136,10 @@ class PerceptionNode(LifecycleNode):
         self._worker = Worker(process, depth, self.meter.drop, self._on_work_error)
         return self._worker
 
+    def beside(self, job: Callable[[], None]) -> None:
+        """Do once, in a thread of its own, what need not be done before work begins."""
+        threading.Thread(target=job, name="beside", daemon=True).start()
+
     def reject(self, problem: str, kind: str | None = None) -> None:
         """Count and report, once per burst, an input that cannot be used."""
         self.meter.reject()

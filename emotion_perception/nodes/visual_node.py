@@ -55,6 +55,7 @@ class VisualNode(PerceptionNode):
     def activate(self) -> None:
         """Start to look."""
         self._perception.reset()
+        self.beside(self._perception.warm_up)
         worker = self.work_on(self._look)
         if self.parameters["image_transport"] == "compressed":
             self.subscribe_to(CompressedImage, "image_raw/compressed", worker.submit, "image_in")

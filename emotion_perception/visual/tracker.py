@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from emotion_perception.types import Box, FaceDetection
 from emotion_perception.visual.detector import box_row, overlaps
@@ -208,9 +207,20 @@ class FaceTracker:
         cost = (1 - overlaps(expected, found) + distance) / gate
         cost += self.config.appearance_weight * _unlike([track.patch for track in self._tracks], patches)
         cost[(distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
-        rows, columns = linear_sum_assignment(cost)
+        rows, columns = cheapest_pairs(cost)
         allowed = cost[rows, columns] < FORBIDDEN
         return list(rows[allowed]), list(columns[allowed])
+
+
+def cheapest_pairs(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns ``(min(N, M),)`` of the assignment that costs least, of ``(N, M)``."""
+    if 1 in cost.shape:  # one face: nothing to weigh up, and SciPy, a second of a start, is not needed
+        row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+        return np.array([row]), np.array([column])
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(cost)
+    return rows, columns
 
 
 def _box(state: np.ndarray) -> Box:

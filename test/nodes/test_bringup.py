@@ -271,6 +271,20 @@ def test_fusion_needs_no_torch_and_no_opencv():
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize(
+    ("code", "later"),
+    [
+        ("from emotion_perception.visual.perception import VisualPerception as P", "scipy.optimize"),
+        ("from emotion_perception.acoustic.perception import AcousticPerception as P", "noisereduce"),
+    ],
+)
+def test_models_are_ready_without_scipy_which_is_loaded_beside_the_work(code, later):
+    """SciPy takes one to two seconds of each start; without it the first state comes by so much sooner."""
+    code += f"; import sys; p = P(); assert 'scipy' not in sys.modules; p.warm_up(); assert {later!r} in sys.modules"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_killed_node_comes_back_and_ctrl_c_ends_all_within_three_seconds(ros: World, bringup: subprocess.Popen):
     states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
     assert ros.until(lambda: bool(states), 30.0)

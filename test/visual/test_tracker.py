@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from emotion_perception.types import Box, FaceDetection
-from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackerConfig
+from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackerConfig, cheapest_pairs
 
 FRAME = SECOND // 30
 
@@ -136,3 +138,16 @@ def test_the_prediction_follows_the_motion(tracker):
         tracker.update([face(100 + 5 * i)], i * FRAME)
     [(_, box)] = tracker.predict(30 * FRAME)
     assert box.x + box.width / 2 == pytest.approx(250, abs=4)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 1), (2, 2), (3, 5), (6, 4)])
+def test_the_pairs_chosen_are_those_that_cost_least(shape):
+    cost = np.random.default_rng(3).random(shape)
+    rows, columns = cheapest_pairs(cost)
+    assert len(set(rows.tolist())) == len(set(columns.tolist())) == min(shape)
+    tall = cost if shape[0] <= shape[1] else cost.T
+    least = min(
+        sum(tall[i, j] for i, j in enumerate(chosen))
+        for chosen in itertools.permutations(range(tall.shape[1]), tall.shape[0])
+    )
+    assert cost[rows, columns].sum() == pytest.approx(least)
