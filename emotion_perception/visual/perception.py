@@ -22,7 +22,6 @@ from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.detector import FaceDetector, box_row, check_image, overlaps, suppress
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
-from emotion_perception.visual.mouth import Mouth, see_mouth
 from emotion_perception.visual.quality import face_quality
 from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackedFace, TrackerConfig, cheapest_pairs
 
@@ -51,7 +50,6 @@ class VisualConfig:
     expression_hold_s: float = TemporalConfig.hold  # s, time scale of the expression's filter; 0 turns it off
     expression_slip: float = TemporalConfig.slip  # 0..1, chance that a picture says nothing about the expression
     intensity_smoothing_s: float = 0.25  # s, time constant of the intensities' low-pass filter; 0 turns it off
-    mouth_motion: bool = True  # also tell how mouths move, by which fusion finds who speaks; 0.2 ms a face
     full_quality: float = 0.9  # a face of this quality or better is believed as it is; below, its distribution flattens
     id_seed: int = -1  # -1 draws face identities at random; from 0 on they are the same in every run
 
@@ -81,17 +79,6 @@ class _Expression:
     stamp_ns: int
     belief: np.ndarray  # (7,), of the temporal filter
     intensities: np.ndarray  # (7,)
-
-
-@dataclass(frozen=True)
-class SeenFace:
-    """A face in one image, found and judged by its picture, before anything is said of its emotion."""
-
-    face_id: str
-    box: Box
-    detection_score: float  # 0..1
-    quality: float  # 0..1; 0 where it is not read
-    crop: np.ndarray | None  # (48, 48) uint8 grey, for the classifier; None where it is not read
 
 
 @dataclass(frozen=True)
@@ -126,7 +113,9 @@ class VisualPerception:
         self.classifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self._attention = Attention(config.max_faces)
-        self._filter = ExpressionFilter(config)
+        self._temporal: TemporalConfig | None = None
+        if config.expression_hold_s > 0:
+            self._temporal = TemporalConfig(config.expression_hold_s, config.expression_slip)
         self.reset()
 
     def warm_up(self) -> None:
@@ -142,8 +131,7 @@ class VisualPerception:
         self._latest: tuple[FaceObservation, ...] = ()
         self._visible: set[str] = set()  # in view, as far as was looked
         self._read: set[str] = set()  # those of them that are looked at in every image
-        self._filter.keep(set())
-        self._mouths: dict[str, Mouth] = {}  # of the newest picture that was read
+        self._expressions: dict[str, _Expression] = {}
         # Of the newest image alone; replaced as a whole, so that another thread always finds it in one piece.
         self._pictures: dict[str, FacePicture] = {}
 
@@ -185,7 +173,6 @@ class VisualPerception:
         self._stamp = stamp_ns
         alive = {track.face_id for track in tracks}
         self._expressions = {face: kept for face, kept in self._expressions.items() if face in alive}
-        self._mouths = {face: kept for face, kept in self._mouths.items() if face in alive}
         in_view = [track for track in tracks if track.seen or track.face_id in assumed]
         self._visible = {track.face_id for track in in_view}
         large = [track for track in in_view if box_side(_newest(track)[0]) >= self.config.min_face_size]
@@ -201,19 +188,8 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        return self._judge(self.look_still(image))
-
-    def look_still(self, image: np.ndarray) -> tuple[SeenFace, ...]:
-        """:meth:`still` without the classifier; a picture of 64 pixels or smaller is itself the face.
-
-        Raises:
-            ValueError: as :meth:`process`.
-        """
-        if is_whole_face(image):
-            height, width = image.shape[:2]
-            return (_seen("face_1", whole_picture(width, height), whole_crop(image)),)
-        found = zip(*self.still_crops(image), strict=True)
-        return tuple(_seen(f"face_{i + 1}", face, crop) for i, (face, crop) in enumerate(found))
+        found, crops = self.still_crops(image)
+        return self._judge([f"face_{i + 1}" for i in range(len(found))], found, crops)
 
     def still_crops(self, image: np.ndarray) -> tuple[list[FaceDetection], list[np.ndarray]]:
         """Faces of a single picture, largest first, and what the classifier is given of each, uint8 ``(48, 48)``.
@@ -288,10 +264,7 @@ class VisualPerception:
             face.face_id: FacePicture(face.face_id, stamp_ns, crop, face.emotion)
             for face, crop in zip(frames, crops, strict=True)
         }
-        told = [
-            self._with_mouth(replace(face, emotion=self._filter(face, stamp_ns)), bgr, track.detection, stamp_ns)
-            for face, track in zip(frames, read, strict=True)
-        ]
+        told = [replace(face, emotion=self._filter(face, stamp_ns)) for face in frames]
         for track in shown:
             if track.face_id not in self._pictures:
                 box, score = _newest(track)
@@ -312,17 +285,6 @@ class VisualPerception:
             p = np.maximum(probabilities[i], 1e-9) ** trust
             observations.append(FaceObservation(name, face.box, face.score, quality, _estimate(p, intensities[i])))
         return tuple(observations)
-
-    def _with_mouth(
-        self, face: FaceObservation, bgr: np.ndarray, detection: FaceDetection, stamp_ns: int
-    ) -> FaceObservation:
-        if not self.config.mouth_motion:
-            return face
-        mouth = see_mouth(bgr, detection.landmarks, stamp_ns, self._mouths.pop(face.face_id, None))
-        if mouth is None:
-            return face
-        self._mouths[face.face_id] = mouth
-        return replace(face, mouth_opening=mouth.opening, mouth_motion=mouth.motion)
 
     def _filter(self, face: FaceObservation, stamp_ns: int) -> EmotionEstimate:
         """The face's emotion over time: a hidden Markov model of the expression, a low-pass of the intensities."""
