@@ -5,7 +5,8 @@ Stamps are integers, nanoseconds on the source's clock (ROS time once a node is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
@@ -103,6 +104,8 @@ class FaceObservation:
     detection_score: float  # 0..1
     quality: float  # 0..1, how much the picture of this face can be trusted
     emotion: EmotionEstimate
+    mouth_opening: float = math.nan  # 0..1, how dark the mouth's inside is against the face; NaN where it is not known
+    mouth_motion: float = math.nan  # >= 0, share of its contrast that changed over 1/30 s; NaN where it is not known
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,8 @@ class VoiceObservation:
     overlapped_speech: bool
     final: bool  # True for the decision at the end of an utterance
     emotion: EmotionEstimate
+    # (K,) float32 dB, how loud it was over the stretch, in K equal parts; empty where it is not known
+    level_db: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)

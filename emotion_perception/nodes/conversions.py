@@ -208,6 +208,8 @@ def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: in
                 detection_score=float(face.detection_score),
                 quality=float(face.quality),
                 emotion=estimate_to_message(face.emotion),
+                mouth_opening=float(face.mouth_opening),
+                mouth_motion=float(face.mouth_motion),
             )
             for face in faces
         ],
@@ -231,6 +233,8 @@ def faces_from_message(message: FaceEmotionArray) -> tuple[int, tuple[FaceObserv
                 float(face.detection_score),
                 float(face.quality),
                 estimate_from_message(face.emotion),
+                _known(face.mouth_opening),
+                _known(face.mouth_motion),
             )
         )
     return stamp_to_ns(message.header.stamp), tuple(faces)
@@ -246,6 +250,7 @@ def voice_to_message(voice: VoiceObservation, frame_id: str = "") -> VoiceEmotio
         overlapped_speech=bool(voice.overlapped_speech),
         final=bool(voice.final),
         emotion=estimate_to_message(voice.emotion),
+        level_db=_floats(voice.level_db),
     )
 
 
@@ -260,6 +265,7 @@ def voice_from_message(message: VoiceEmotion) -> VoiceObservation:
         raise ConversionError("voice without an id")
     if duration < 0:
         raise ConversionError(f"voice with a duration of {duration:g} s")
+    level = np.array(message.level_db, np.float32)
     return VoiceObservation(
         stamp_to_ns(message.header.stamp),
         duration,
@@ -268,6 +274,7 @@ def voice_from_message(message: VoiceEmotion) -> VoiceObservation:
         bool(message.overlapped_speech),
         bool(message.final),
         estimate_from_message(message.emotion),
+        level if np.isfinite(level).all() else level[:0],
     )
 
 
@@ -496,6 +503,11 @@ def health_from_message(message: DiagnosticArray, namespace: str = "/") -> tuple
             values = {item.key: item.value for item in status.values}
             found.append(NodeHealth(node, levels.get(status.level, "error"), status.message, values))
     return tuple(found)
+
+
+def _known(value: float) -> float:
+    """A measure that cannot be negative; NaN where it makes no sense."""
+    return float(value) if 0 <= value < math.inf else math.nan
 
 
 def _floats(values: np.ndarray) -> array.array[float]:

@@ -405,6 +405,7 @@ _VISUAL_FIELDS: _Rows = {
         0.9,
     ),
     "intensity_smoothing_s": ("Time constant of the low-pass filter over the intensities; 0: none.", "s", 0.0, 60.0),
+    "mouth_motion": ("Also tell how mouths move: fusion finds by it who speaks. 0.2 ms a face.", "", None, None),
     "full_quality": (
         "A face of this quality or better is believed as it is; below, its distribution is flattened.",
         "",

@@ -20,6 +20,9 @@ FRAME = 48.0  # px, side of the frame in which the template was measured
 TEMPLATE = np.array([[14.90, 19.72], [32.79, 19.06], [23.84, 28.76], [17.30, 36.31], [31.76, 36.03]], np.float32)
 BOX_CENTRE = np.array([24.47, 24.50], np.float32)
 BOX_SIZE = 41.2  # sqrt(37.52 * 45.26), median width and height of the detected box
+MOUTH_SCALE = 22.0  # px from the eyes to the mouth in a mouth's patch, of which a mouth then fills half
+MOUTH_DROP = 0.08  # of that distance, by which the patch lies lower than the corners of the mouth
+LEAST_MOUTH = 8.0  # px from the eyes to the mouth in the image; below, there is too little to see
 
 
 def face_roll(landmarks: np.ndarray) -> float:
@@ -57,27 +60,62 @@ def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48) -> np
     expected = (BOX_CENTRE + TEMPLATE.mean(0)) / 2
     centre = seen + axes @ (FRAME / 2 - expected) * (side / FRAME)
 
+    return _upright(image, centre, axes, side / size, (size, size), side * 0.75)
+
+
+def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height: int = 24) -> np.ndarray | None:
+    """The mouth of a face, upright, grey, as uint8 ``(height, width)``; None where it is too small to be read.
+
+    Scale and place go by the distance from the eyes to the mouth, which opening the mouth hardly changes and turning
+    the head not at all; it is :data:`MOUTH_SCALE` px in the patch.
+
+    Args:
+        image: as :func:`crop_face`.
+        landmarks: ``(5, 2)`` px.
+    """
+    eyes, mouth = landmarks[:2].mean(0), landmarks[3:].mean(0)
+    down = mouth - eyes
+    length = float(np.hypot(*down))
+    if not LEAST_MOUTH <= length < np.inf:
+        return None
+    roll = face_roll(landmarks)
+    axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    step = length / MOUTH_SCALE
+    # A little below the corners: the lower lip moves most.
+    return _upright(image, mouth + MOUTH_DROP * down, axes, step, (width, height), step * (width + height) / 2 + 2)
+
+
+def _upright(
+    image: np.ndarray, centre: np.ndarray, axes: np.ndarray, step: float, size: tuple[int, int], reach: float
+) -> np.ndarray:
+    """A turned rectangle of an image as uint8 ``(height, width)`` grey.
+
+    Args:
+        centre: of it, px of the image.
+        axes: ``(2, 2)`` rotation from the rectangle to the image.
+        step: px of the image to one of the result.
+        size: width and height of the result, px.
+        reach: px of the image around the centre that are enough.
+    """
     # Shrink the neighbourhood by averaging areas first, so that the rotation samples it about pixel by pixel: a single
     # interpolated step from a large face would skip pixels and alias.
-    reach = side * 0.75  # half the diagonal of the turned frame, and a pixel's margin
     left, top = max(0, int(centre[0] - reach)), max(0, int(centre[1] - reach))
     right, bottom = int(np.ceil(centre[0] + reach)) + 1, int(np.ceil(centre[1] + reach)) + 1
-    near = image[top:bottom, left:right]
+    near = image[top : max(bottom, 0), left : max(right, 0)]
     if near.size == 0:
-        return np.zeros((size, size), np.uint8)
+        return np.zeros(size[::-1], np.uint8)
     if near.ndim == 3:
         near = cv2.cvtColor(near, cv2.COLOR_BGR2GRAY)
-    scale = size / side
-    if scale < 1:
-        shrunk = (max(1, round(near.shape[1] * scale)), max(1, round(near.shape[0] * scale)))
+    if step > 1:
+        shrunk = (max(1, round(near.shape[1] / step)), max(1, round(near.shape[0] / step)))
         near_x, near_y = shrunk[0] / near.shape[1], shrunk[1] / near.shape[0]
         near = cv2.resize(near, shrunk, interpolation=cv2.INTER_AREA)
     else:
         near_x = near_y = 1.0
-    # image = centre + axes @ (frame - size / 2) * side / size; cv2 counts from pixel centres, hence the halves.
-    step = axes * (side / size) * np.array([[near_x], [near_y]])
-    origin = (centre - [left, top]) * [near_x, near_y] - step @ np.full(2, size / 2 - 0.5) - 0.5
-    matrix = np.concatenate([step, origin[:, np.newaxis]], axis=1)
+    # image = centre + axes @ (result - size / 2) * step; cv2 counts from pixel centres, hence the halves.
+    turn = axes * step * np.array([[near_x], [near_y]])
+    origin = (centre - [left, top]) * [near_x, near_y] - turn @ (np.array(size) / 2 - 0.5) - 0.5
+    matrix = np.concatenate([turn, origin[:, np.newaxis]], axis=1)
     return cv2.warpAffine(
-        near, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        near, matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )

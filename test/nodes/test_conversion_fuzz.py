@@ -60,7 +60,16 @@ estimates = filled(
     arousal=unit | float32,
 )
 rois = filled(RegionOfInterest, x_offset=uint32, y_offset=uint32, width=uint32, height=uint32)
-faces = filled(FaceEmotion, face_id=text, roi=rois, detection_score=float32, quality=float32, emotion=estimates)
+faces = filled(
+    FaceEmotion,
+    face_id=text,
+    roi=rois,
+    detection_score=float32,
+    quality=float32,
+    emotion=estimates,
+    mouth_opening=float32,
+    mouth_motion=float32,
+)
 face_arrays = filled(FaceEmotionArray, header=headers, faces=st.lists(faces, max_size=3))
 voices = filled(
     VoiceEmotion,
@@ -71,6 +80,7 @@ voices = filled(
     overlapped_speech=st.booleans(),
     final=st.booleans(),
     emotion=estimates,
+    level_db=st.lists(float32, max_size=5),
 )
 evidence = filled(ModalityEvidence, modality=uint8, weight=float32, age=durations, emotion=estimates)
 states = filled(
