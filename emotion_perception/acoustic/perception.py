@@ -31,6 +31,8 @@ from emotion_perception.errors import ModelError
 from emotion_perception.resources import model_path
 from emotion_perception.types import EmotionEstimate, VoiceObservation
 
+LEVEL_STEP = 0.04  # s, about; of the loudness that goes with a decision
+QUIETEST = 1e-5  # of full scale, -100 dB
 NOISE_BELOW = 0.2  # probability of a voice under which a chunk outside utterances counts as noise
 
 
@@ -324,6 +326,7 @@ class AcousticPerception:
             overlapped_speech=told.overlapped,
             final=stretch.final,
             emotion=told.emotion,
+            level_db=level_db(heard),
         )
 
     def _noisy(self, noise: NoiseProfile, snr_db: float) -> bool:
@@ -331,6 +334,13 @@ class AcousticPerception:
         # A comparison with NaN is False: where the noise is not known, nothing is taken out. Nor where it is not
         # steady: gating speech by the notes of a song cost 12 points of accuracy at 5 dB (docs/acoustic_model.md).
         return self.config.noise_reduction and snr_db < self.config.noise_reduction_below_db and noise.steady
+
+
+def level_db(samples: np.ndarray) -> np.ndarray:
+    """How loud samples ``(T,)`` at 16 kHz are over time: ``(K,)`` float32 dB of full scale, in equal parts of ~40 ms."""
+    parts = np.array_split(samples, max(1, round(len(samples) / SAMPLE_RATE / LEVEL_STEP)))
+    power = np.array([float(part @ part) / max(1, len(part)) for part in parts])
+    return (10 * np.log10(np.maximum(power, QUIETEST**2))).astype(np.float32)
 
 
 def _find_model(model: str) -> Path:
