@@ -11,6 +11,7 @@ import math
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +36,11 @@ MAX_GAP_S = 600.0  # no stream pauses longer
 DEMUX_ATTEMPTS = 8  # breaks in a container after which the rest is given up
 RECORDING_SUFFIXES = (".mcap", ".db3")
 STREAM_KINDS = ("video", "audio")
+THUMBNAIL = (32, 24)  # px, width and height of `LazyFrame.thumbnail`
+# A due picture may be the next one that others are decoded from, where there are so many in the interval between two.
+FRAMES_TO_SKIP = 4
+SEEK_BACK_S = (0.0, 2.0, 10.0, 60.0)  # tried one after the other until a picture before the wanted time is found
+LUMA_PLANE = ("yuv4", "yuvj4", "nv12", "nv21", "gray")  # pixel formats of which the first plane is bytes of brightness
 # Demuxers that take any text for a picture, or whose files point at other files.
 REFUSED_FORMATS = {"tty", "hls", "dash", "concat", "sdp", "applehttp"}
 
@@ -49,6 +55,16 @@ class MediaFrame:
 
     time: float  # s: media time of a file, Unix time of a live source
     image: np.ndarray  # (H, W, 3) uint8 BGR, contiguous
+
+
+@dataclass(frozen=True)
+class LazyFrame:
+    """One picture that is converted only where it is wanted."""
+
+    time: float  # s, media time
+    due: bool  # the first one at or after a multiple of the interval asked for
+    image: Callable[[], np.ndarray]  # makes the picture of `MediaFrame`; ValueError, MemoryError, FFmpegError
+    thumbnail: Callable[[], np.ndarray]  # makes its brightness, uint8 (24, 32), not turned; raises as above
 
 
 @dataclass(frozen=True)
@@ -111,12 +127,15 @@ class MediaFile(Lending):
         sample_rate, channels: 0 without audio.
         errors: packets that could not be decoded so far, over all reads.
         repaired: stamps that were missing or ran backwards and were replaced, over all reads.
+        seekable: reading may begin in the middle.
+        created: when it was recorded, as the container states it; empty where it does not.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
-        self.has_video = self.has_audio = self.is_image = False
+        self.has_video = self.has_audio = self.is_image = self.seekable = False
+        self.created = ""
         self.duration: float | None = None
         self.fps = 0.0
         self.width = self.height = self.sample_rate = self.channels = 0
@@ -140,6 +159,22 @@ class MediaFile(Lending):
             MediaError: the file can no longer be opened.
         """
         return self._track(self._read())
+
+    def pictures(self, start: float = 0.0, interval: float = 0.0) -> Iterator[LazyFrame]:
+        """The pictures from ``start`` (s) on in time order; of those between two that are due, no more than is needed.
+
+        Where every picture stands for itself (MJPEG, ProRes), only those that are due are decoded; elsewhere those
+        from which no other is decoded (B frames) are left out, as long as there are enough.
+
+        Args:
+            start: 0 unless the file is ``seekable``.
+            interval: s between pictures that are due; 0 makes every picture due.
+        """
+        return self._lazy_frames(start, interval)
+
+    def sound(self, start: float = 0.0) -> Iterator[MediaAudio]:
+        """The blocks of sound from the one at ``start`` (s; 0 unless the file is ``seekable``) on, in time order."""
+        return self._blocks(start)
 
     def loop(self) -> Iterator[MediaItem]:
         """The file over and over, times going on.
@@ -187,6 +222,7 @@ class MediaFile(Lending):
                     continue
                 if container.duration:
                     self.duration = container.duration / av.time_base
+                self.created = str(container.metadata.get("creation_time", ""))
                 frame = next(_decode(container, stream, self._count_error), None)
                 if frame is None:
                     continue
@@ -202,6 +238,7 @@ class MediaFile(Lending):
             raise MediaError(f"{self.path}: no video or audio in it that can be decoded")
         known = [time for time in first.values() if not math.isnan(time)]
         self._origin = min(known, default=0.0)
+        self.seekable = self.duration is not None and len(known) == len(first)
         self.errors = 0  # the probe's are met again by read()
 
     def _count_error(self) -> None:
@@ -212,14 +249,31 @@ class MediaFile(Lending):
         return (self.duration is not None and time > self.duration + 10.0) or time > last + MAX_GAP_S
 
     def _frames(self) -> Generator[MediaItem, None, None]:
+        for frame in self._lazy_frames():
+            try:
+                image = frame.image()
+            except (av.error.FFmpegError, ValueError, MemoryError):
+                self.errors += 1
+                continue
+            yield MediaFrame(frame.time, image)
+
+    def _lazy_frames(self, start: float = 0.0, interval: float = 0.0) -> Generator[LazyFrame, None, None]:
+        if self.is_image:
+            image = read_image(self.path)
+            yield LazyFrame(0.0, True, lambda: image, lambda: thumbnail_of(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)))
+            return
         with _open_container(self.path) as container:
             stream = _pick_stream(container, "video")
             if stream is None:
                 return
             period = 1 / self.fps
-            last, in_row = -period, 0  # in_row: stamps repaired one after the other
-            for frame in _decode(container, stream, self._count_error):
+            last: float | None = None
+            in_row = 0  # stamps repaired one after the other
+            slot = -1  # number of the interval of the newest picture that was due
+            for frame in self._decoded(container, stream, start, interval):
                 time = math.nan if frame.pts is None else float(frame.time) - self._origin
+                if last is None:
+                    last = -period if start == 0 or math.isnan(time) else time - period
                 if time > last and not self._is_wild(time, last):
                     in_row = 0
                 else:
@@ -228,20 +282,29 @@ class MediaFile(Lending):
                     in_row += 1
                     self.repaired += 1
                 last = time
-                try:
-                    image = _frame_to_bgr(frame)
-                except (av.error.FFmpegError, ValueError, MemoryError):
-                    self.errors += 1
+                if time < start:
                     continue
-                yield MediaFrame(time, image)
+                due = interval <= 0 or interval_number(time, interval) > slot
+                if due and interval > 0:
+                    slot = interval_number(time, interval)
+                yield LazyFrame(time, due, partial(_frame_to_bgr, frame), partial(_frame_thumbnail, frame))
 
-    def _blocks(self) -> Generator[MediaItem, None, None]:
+    def _decoded(self, container: Any, stream: Any, start: float, interval: float) -> Iterator[Any]:
+        """Frames from the last one before ``start`` on, fewer where that is enough for the interval."""
+        wanted = None
+        if interval > 0 and stream.codec_context.codec.intra_only:
+            wanted = partial(_DuePackets, self._origin, interval)
+        elif interval * self.fps >= FRAMES_TO_SKIP:
+            stream.codec_context.skip_frame = "NONREF"
+        return _decode_from(container, stream, self._origin + start, self._origin, self._count_error, wanted)
+
+    def _blocks(self, start: float = 0.0) -> Generator[MediaAudio, None, None]:
         with _open_container(self.path) as container:
             stream = _pick_stream(container, "audio")
             if stream is None:
                 return
             clock: float | None = None  # where the next sample belongs by count
-            for frame in _decode(container, stream, self._count_error):
+            for frame in _decode_from(container, stream, self._origin + start, self._origin, self._count_error):
                 try:
                     samples = _frame_to_int16(frame)
                 except (av.error.FFmpegError, ValueError, MemoryError):
@@ -250,7 +313,7 @@ class MediaFile(Lending):
                 rate = frame.sample_rate
                 time = math.nan if frame.pts is None else float(frame.time) - self._origin
                 if clock is None:
-                    clock = 0.0 if math.isnan(time) or self._is_wild(time, 0.0) else time
+                    clock = 0.0 if math.isnan(time) or self._is_wild(time, start) else time
                 elif math.isnan(time) or self._is_wild(time, clock) or time < clock - 1.0:
                     self.repaired += 1
                 elif time > clock + AUDIO_JITTER_S:
@@ -261,9 +324,11 @@ class MediaFile(Lending):
                 step = max(1, int(rate * MAX_AUDIO_BLOCK_S))
                 pieces = max(1, math.ceil(len(samples) / step))
                 for block in np.array_split(samples, pieces):
-                    if len(block):
+                    if not len(block):
+                        continue
+                    if clock + len(block) / rate > start:
                         yield MediaAudio(clock, np.ascontiguousarray(block), rate)
-                        clock += len(block) / rate
+                    clock += len(block) / rate
 
 
 def repeated(
@@ -416,8 +481,73 @@ def _pick_stream(container: Any, kind: str) -> Any:
     return (preferred or streams or [None])[0]
 
 
-def _decode(container: Any, stream: Any, on_error: Callable[[], None] = lambda: None) -> Iterator[Any]:
-    """Decoded frames of one stream; damage is told to ``on_error`` and skipped, not raised."""
+class _DuePackets:
+    """Says which packets of a stream whose pictures stand for themselves hold one that is due.
+
+    Args:
+        origin: s on the container's clock that is media time 0.
+        interval: s.
+    """
+
+    def __init__(self, origin: float, interval: float) -> None:
+        self._origin, self._interval, self._newest = origin, interval, -1
+
+    def __call__(self, packet: Any) -> bool:
+        if packet.pts is None or packet.time_base is None:
+            return True
+        slot = interval_number(float(packet.pts * packet.time_base) - self._origin, self._interval)
+        due = slot > self._newest
+        self._newest = max(slot, self._newest)
+        return due
+
+
+def interval_number(time: float, interval: float) -> int:
+    """Number of the interval that a time (s) lies in; a little before its begin counts as in it, for rounding."""
+    return math.floor(time / interval + 1e-4)
+
+
+def _decode_from(
+    container: Any,
+    stream: Any,
+    start: float,
+    origin: float,
+    on_error: Callable[[], None],
+    make_wanted: Callable[[], Callable[[Any], bool]] | None = None,
+) -> Iterator[Any]:
+    """Decoded frames of one stream from the last one at or before ``start`` (s on the container's clock) on, or more.
+
+    Some containers lead to a place behind what was sought, or into the middle of what hangs together: then the search
+    goes farther back, at last to ``origin``, where the stream begins.
+    """
+    if start > origin:
+        for back in SEEK_BACK_S:
+            if start - back <= origin:
+                break
+            try:
+                container.seek(round((start - back) * av.time_base), backward=True)
+            except (av.error.FFmpegError, OSError):
+                continue
+            frames = _decode(container, stream, on_error, make_wanted and make_wanted())
+            first = next(frames, None)
+            if first is not None and first.pts is not None and first.time <= start:
+                yield first
+                yield from frames
+                return
+        container.seek(round(min(origin, 0.0) * av.time_base), backward=True)
+    yield from _decode(container, stream, on_error, make_wanted and make_wanted())
+
+
+def _decode(
+    container: Any,
+    stream: Any,
+    on_error: Callable[[], None] = lambda: None,
+    wanted: Callable[[Any], bool] | None = None,
+) -> Iterator[Any]:
+    """Decoded frames of one stream; damage is told to ``on_error`` and skipped, not raised.
+
+    Args:
+        wanted: whether a packet is to be decoded at all; left out: all are.
+    """
     packets = container.demux(stream)
     broken = 0
     while True:
@@ -431,6 +561,8 @@ def _decode(container: Any, stream: Any, on_error: Callable[[], None] = lambda: 
             if broken > DEMUX_ATTEMPTS:
                 return
             packets = container.demux(stream)  # goes on behind the damage
+            continue
+        if wanted is not None and packet.size and not wanted(packet):
             continue
         try:
             frames = packet.decode()
@@ -452,6 +584,20 @@ def _frame_to_bgr(frame: Any) -> np.ndarray:
     image = cast(np.ndarray, frame.to_ndarray(format="bgr24"))
     turn = round(frame.rotation / 90) % 4  # quarter turns counterclockwise
     return np.ascontiguousarray(np.rot90(image, turn) if turn else image)
+
+
+def _frame_thumbnail(frame: Any) -> np.ndarray:
+    """The brightness of any pixel format and size, uint8 ``(24, 32)``, as it lies in the file."""
+    if not frame.format.name.startswith(LUMA_PLANE) or frame.format.components[0].bits != 8:
+        return thumbnail_of(frame.to_ndarray(format="gray"))
+    plane = frame.planes[0]
+    return thumbnail_of(np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width])
+
+
+def thumbnail_of(grey: np.ndarray) -> np.ndarray:
+    """A grey picture, uint8 ``(24, 32)``; every fourth pixel of every fourth line of a large one is enough."""
+    stride = max(1, min(grey.shape[0] // (4 * THUMBNAIL[1]), grey.shape[1] // (4 * THUMBNAIL[0])))
+    return cv2.resize(grey[::stride, ::stride], THUMBNAIL, interpolation=cv2.INTER_AREA)
 
 
 def _frame_to_planes(frame: Any) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +18,14 @@ from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.report import html_page
 from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.inference import read_card
-from emotion_perception.media import MediaFrame, open_media
+from emotion_perception.media import MediaFile, MediaFrame, open_media
 from emotion_perception.resources import find_model
-from emotion_perception.types import EmotionState, FaceObservation
+from emotion_perception.types import EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
+
+if TYPE_CHECKING:
+    from emotion_perception.recordings import Recording
 
 SECOND = 1_000_000_000  # ns
 OFFLINE_FACES = 64  # read of a picture: files do not wait for an answer as a robot does
@@ -35,6 +39,40 @@ class Moment:
     duration: float | None  # s of the recording, None where the file does not say
     state: EmotionState
     faces: tuple[FaceObservation, ...]  # of the newest picture looked at
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a recording holds."""
+
+    time: float  # s of the recording
+    end: float  # s, until when it lasts
+    evidence: tuple[FaceObservation, ...] | VoiceObservation | None  # the faces of a picture; None is but time
+
+
+def moments(
+    events: Iterable[Event], fusion: EmotionFusion, step: float, duration: float | None = None
+) -> Iterator[Moment]:
+    """The state every ``step`` seconds of what comes in the order of its time, and once at its end.
+
+    Args:
+        events: what the fusion is told.
+        fusion: an empty one.
+        duration: s, as the recording states it.
+    """
+    faces: tuple[FaceObservation, ...] = ()
+    end, due = 0.0, step
+    for event in events:
+        while event.time >= due:
+            yield Moment(due, duration, fusion.state(round(due * SECOND)), faces)
+            due += step
+        end = max(end, event.end)
+        if isinstance(event.evidence, VoiceObservation):
+            fusion.add_voice(event.evidence)
+        elif event.evidence is not None:
+            faces = event.evidence
+            fusion.add_faces(round(event.time * SECOND), faces)
+    yield Moment(end, duration, fusion.state(round(end * SECOND)), faces)
 
 
 class Course:
@@ -133,30 +171,31 @@ class Recognizer:
         Raises:
             MediaError: the file cannot be read.
         """
-        fusion = EmotionFusion(self._fusion_config, *self._reliability)
-        faces: tuple[FaceObservation, ...] = ()
-        end, due, next_frame = 0.0, self._step, 0.0
         with open_media(path, image_topic, audio_topic) as media:
             if media.has_video:
                 self.visual.reset()
             if media.has_audio:
                 self.acoustic.reset()
-            for item in media.read():
-                while item.time >= due:
-                    yield Moment(due, media.duration, fusion.state(round(due * SECOND)), faces)
-                    due += self._step
-                stamp = round(item.time * SECOND)
-                if isinstance(item, MediaFrame):
-                    end = max(end, item.time)
-                    if item.time + 1e-6 >= next_frame:
-                        next_frame = max(next_frame + self._frame_interval, item.time)
-                        faces = self.visual.process(item.image, stamp)
-                        fusion.add_faces(stamp, faces)
-                else:
-                    end = max(end, item.time + len(item.samples) / item.sample_rate)
-                    for voice in self.acoustic.push(item.samples, item.sample_rate, stamp):
-                        fusion.add_voice(voice)
-            if media.has_audio:
-                for voice in self.acoustic.flush():
-                    fusion.add_voice(voice)
-            yield Moment(end, media.duration, fusion.state(round(end * SECOND)), faces)
+            yield from moments(self._events(media), self.fusion(), self._step, media.duration)
+
+    def fusion(self) -> EmotionFusion:
+        """An empty fusion that knows the two models' reliability."""
+        return EmotionFusion(self._fusion_config, *self._reliability)
+
+    def _events(self, media: MediaFile | Recording) -> Iterator[Event]:
+        next_frame = newest = 0.0
+        for item in media.read():
+            stamp, newest = round(item.time * SECOND), item.time
+            if isinstance(item, MediaFrame):
+                faces = None
+                if item.time + 1e-6 >= next_frame:
+                    next_frame = max(next_frame + self._frame_interval, item.time)
+                    faces = self.visual.process(item.image, stamp)
+                yield Event(item.time, item.time, faces)
+            else:
+                yield Event(item.time, item.end, None)
+                for voice in self.acoustic.push(item.samples, item.sample_rate, stamp):
+                    yield Event(item.time, item.end, voice)
+        if media.has_audio:
+            for voice in self.acoustic.flush():
+                yield Event(newest, newest, voice)

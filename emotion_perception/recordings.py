@@ -8,19 +8,32 @@ apart as they were captured; where stamps jump or are missing, the time of recor
 from __future__ import annotations
 
 import heapq
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
+import cv2
 import numpy as np
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from emotion_perception.media import FALLBACK_FPS, Lending, MediaAudio, MediaError, MediaFrame, MediaItem, repeated
+from emotion_perception.media import (
+    FALLBACK_FPS,
+    LazyFrame,
+    Lending,
+    MediaAudio,
+    MediaError,
+    MediaFrame,
+    MediaItem,
+    interval_number,
+    repeated,
+    thumbnail_of,
+)
 from emotion_perception.nodes.audio_dialects import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
 from emotion_perception.nodes.sensor_messages import (
     SECOND,
@@ -29,9 +42,6 @@ from emotion_perception.nodes.sensor_messages import (
     image_from_message,
     stamp_to_ns,
 )
-
-if TYPE_CHECKING:
-    pass
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 OUR_OUTPUTS = "/emotion/"  # the annotated picture is no camera
@@ -82,7 +92,8 @@ class Recording(Lending):
         MediaError: not a recording that can be read, or neither pictures nor sound in it; names what there is.
     """
 
-    is_image = False
+    is_image = seekable = False
+    created = ""  # the stamps say it
 
     def __init__(self, path: str | Path, image_topic: str = "", audio_topic: str = "") -> None:
         super().__init__()
@@ -117,6 +128,31 @@ class Recording(Lending):
             MediaError: it can no longer be read, or a round gave nothing.
         """
         return self._track(repeated(self._read, 1 / (self.fps or FALLBACK_FPS), self.path))
+
+    def pictures(self, start: float = 0.0, interval: float = 0.0) -> Iterator[LazyFrame]:
+        """The pictures that are due, as :meth:`MediaFile.pictures`; a recording is read from its beginning.
+
+        Raises:
+            MediaError: the recording can no longer be opened.
+        """
+        newest = -1
+        for frame in self._items({self._image_topic}, _lazy_frame) if self.has_video else ():
+            assert isinstance(frame, LazyFrame)
+            number = interval_number(frame.time, interval) if interval > 0 else newest + 1
+            if number > newest and frame.time >= start:
+                newest = number
+                yield frame
+
+    def sound(self, start: float = 0.0) -> Iterator[MediaAudio]:
+        """The blocks of sound, as :meth:`MediaFile.sound`; a recording is read from its beginning.
+
+        Raises:
+            MediaError: the recording can no longer be opened.
+        """
+        for block in self._items({self._audio_topic}, _lazy_frame) if self.has_audio else ():
+            assert isinstance(block, MediaAudio)
+            if block.end > start:
+                yield block
 
     @contextmanager
     def _open(self) -> Iterator[Reader]:
@@ -205,13 +241,19 @@ class Recording(Lending):
     # --- reading
 
     def _read(self) -> Generator[MediaItem, None, None]:
+        topics = {self._image_topic, self._audio_topic} - {""}
+        return cast(Generator[MediaItem, None, None], self._items(topics, _frame))
+
+    def _items(
+        self, topics: set[str], picture: Callable[[float, Any], MediaFrame | LazyFrame]
+    ) -> Generator[MediaFrame | LazyFrame | MediaAudio, None, None]:
+        """What is in the topics, in time order; ``picture`` makes one of its time and message."""
         with self._open() as reader:
-            topics = {self._image_topic, self._audio_topic} - {""}
             chosen = [connection for connection in reader.connections if connection.topic in topics]
             stores = {connection.topic: _typestore(reader, connection) for connection in chosen}
             lines = {topic: _Timeline(self._lag) for topic in topics}
             arrivals = ArrivalStamps()
-            waiting: list[tuple[float, int, MediaItem]] = []
+            waiting: list[tuple[float, int, MediaFrame | LazyFrame | MediaAudio]] = []
             messages = reader.messages(chosen)
             for number in range(2**62):
                 try:
@@ -226,7 +268,7 @@ class Recording(Lending):
                     line = lines[connection.topic]
                     stamp = line.stamp(_stamp(message), logged)
                     if connection.topic == self._image_topic:
-                        item: MediaItem = MediaFrame(self._time(stamp), _bgr(_pixels(message)))
+                        item: MediaFrame | LazyFrame | MediaAudio = picture(self._time(stamp), message)
                     else:
                         item = self._block(message, stamp, logged, arrivals)
                 except Exception:  # a message of the wrong shape: rosbags promises no particular exception
@@ -333,6 +375,21 @@ def _stamp(message: Any) -> int | None:
 
 def _pixels(message: Any) -> np.ndarray:
     return image_from_message(message) if hasattr(message, "encoding") else image_from_compressed(message)
+
+
+def _frame(time: float, message: Any) -> MediaFrame:
+    return MediaFrame(time, _bgr(_pixels(message)))
+
+
+def _lazy_frame(time: float, message: Any) -> LazyFrame:
+    @cache  # the thumbnail needs it, too
+    def image() -> np.ndarray:
+        try:
+            return _bgr(_pixels(message))
+        except Exception as error:  # rosbags promises no particular exception
+            raise ValueError(_one_line(error)) from error
+
+    return LazyFrame(time, True, image, lambda: thumbnail_of(cv2.cvtColor(image(), cv2.COLOR_BGR2GRAY)))
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
