@@ -52,10 +52,10 @@ def _score(data: Path, weights: Path) -> dict[str, float]:
     net, split = load_network(weights), load_ferplus(data, "PublicTest")
     crowd, original = split.majority >= 0, split.fer2013 >= 0
 
-    def accuracy(faces: np.ndarray, flip: bool = True) -> float:
+    def accuracy(faces: np.ndarray, flip: bool | None = None) -> float:
         return float((predict(net, faces, flip=flip)[0].argmax(1) == split.majority)[crowd].mean())
 
-    ferplus, fer2013, _ = predict(net, split.faces, flip=True)
+    ferplus, fer2013, _ = predict(net, split.faces)
     hit = ferplus.argmax(1) == split.majority
     return {
         "ferplus": accuracy(split.faces),

@@ -39,6 +39,7 @@ class BackboneConfig:
     size: int = 64  # px to which faces are enlarged; layers made for 224 px see too little of 48
     first_rate: float = 0.1  # learning rate of the first given layer over that of the heads (Howard & Ruder 2018)
     dropout: float = 0.3
+    mirror: bool = True  # ExpressionNetConfig's
 
 
 class BackboneNet(nn.Module):

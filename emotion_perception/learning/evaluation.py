@@ -44,7 +44,7 @@ class TorchClassifier(ExpressionClassifier):
     def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
         from emotion_perception.learning.train_visual import predict
 
-        return predict(self._net, faces, flip=True)
+        return predict(self._net, faces)
 
 
 def visual(

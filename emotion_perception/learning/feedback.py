@@ -220,14 +220,14 @@ def train_from_feedback(
     training = load_ferplus(data, "Training")
     if versions.current is None:
         net, calibration = _load(base)
-        versions.add(base, {"made": _now(), "from": base.name, "scores": measure(net, calibration, test, feedback)})
+        versions.add(base, {"made": _now(), "from": base.name, "scores": measure(net, test, feedback)})
     current = versions.current
     assert current is not None
     net, calibration = _load(versions.path(current))
-    before = measure(net, calibration, test, feedback)
+    before = measure(net, test, feedback)
     _fit(net, training, feedback, learn, config)
     calibration = train_visual.calibrate(net, validation)
-    after = measure(net, calibration, test, feedback)
+    after = measure(net, test, feedback)
     reason = got_worse(before, after, [card["scores"] for card in versions.cards()], config.tolerance)
     report: dict[str, Any] = {
         "corrections": len(learn),
@@ -296,16 +296,16 @@ def _fit(net: Any, training: FerPlusSplit, feedback: Feedback, learn: np.ndarray
     net.requires_grad_(False)
 
 
-def measure(net: Any, calibration: dict[str, float], test: FerPlusSplit, feedback: Feedback) -> dict[str, Any]:
+def measure(net: Any, test: FerPlusSplit, feedback: Feedback) -> dict[str, Any]:
     """Accuracy and mean recall on the test split's majority, and accuracy on the corrections, learnt and held out.
 
-    What the robot would say is scored: the blend of both heads, over the face and its mirror image.
+    What the robot would say is scored: the FER+ head's answer.
     """
     truth = test.majority
     rows = (truth >= 0) & (truth < N_VISUAL)
-    right = _said(net, calibration, test.faces[rows]) == truth[rows]
+    right = _said(net, test.faces[rows]) == truth[rows]
     recalls = [right[truth[rows] == c].mean() for c in range(N_VISUAL) if (truth[rows] == c).any()]
-    ours = _said(net, calibration, feedback.faces) == feedback.labels if len(feedback.faces) else np.zeros(0, bool)
+    ours = _said(net, feedback.faces) == feedback.labels if len(feedback.faces) else np.zeros(0, bool)
     held, learnt = ours[feedback.held_out], ours[~feedback.held_out]
     return {
         "test_faces": int(rows.sum()),
@@ -316,10 +316,8 @@ def measure(net: Any, calibration: dict[str, float], test: FerPlusSplit, feedbac
     }
 
 
-def _said(net: Any, calibration: dict[str, float], faces: np.ndarray) -> np.ndarray:
-    ferplus, fer2013, _ = train_visual.predict(net, faces, flip=True)
-    blend = calibration["ferplus_scale"] * ferplus[:, :N_VISUAL] + calibration["fer2013_scale"] * fer2013
-    return blend.argmax(1)
+def _said(net: Any, faces: np.ndarray) -> np.ndarray:
+    return train_visual.predict(net, faces)[0][:, :N_VISUAL].argmax(1)
 
 
 def got_worse(before: dict[str, Any], after: dict[str, Any], versions: list[dict[str, Any]], tolerance: float) -> str:

@@ -39,8 +39,9 @@ def folded(weights: dict[str, np.ndarray], conv: str, norm: str) -> tuple[np.nda
 class _Graph:
     """Builds the network's layers from its weights; each method takes and returns a graph node."""
 
-    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+    def __init__(self, weights: dict[str, np.ndarray], mirror: bool) -> None:
         self.weights = weights
+        self.mirror = mirror
 
     def conv(self, x: ov.Node, conv: str, norm: str, stride: int = 1) -> ov.Node:
         """Convolution without bias and the batch norm behind it, as one convolution and an addition."""
@@ -59,25 +60,25 @@ class _Graph:
         return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2"), shortcut))
 
     def model(self) -> ov.Model:
-        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; mean of face and mirror image."""
+        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; of the mirror image as well with ``mirror``."""
         faces = ops.parameter([-1, FACE_SIZE, FACE_SIZE], ov.Type.u8)
         x = ops.unsqueeze(ops.convert(faces, "f32"), ops.constant([1], ov.Type.i64))
         axes = ops.constant([1, 2, 3], ov.Type.i64)
         centred = ops.subtract(x, ops.reduce_mean(x, axes, True))
         deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), axes, True))
         x = ops.divide(centred, ops.add(deviation, ops.constant(np.float32(4))))
-        mirror = ops.constant(np.arange(FACE_SIZE)[::-1].copy())
-        x = ops.concat([x, ops.gather(x, mirror, ops.constant(np.int64(3)))], 0)
+        if self.mirror:
+            backwards = ops.constant(np.arange(FACE_SIZE)[::-1].copy())
+            x = ops.concat([x, ops.gather(x, backwards, ops.constant(np.int64(3)))], 0)
         x = ops.relu(self.conv(x, "stem.0", "stem.1"))
         index = 0
         while f"stages.{index}.conv1.weight" in self.weights:
             x, index = self.block(x, f"stages.{index}"), index + 1
         features = ops.reduce_mean(x, ops.constant([2, 3], ov.Type.i64), False)
-        # The heads are linear: averaging what they see averages what they say.
-        pairs = ops.reshape(
-            features, ops.constant([2, -1, self.weights["ferplus.weight"].shape[1]], ov.Type.i64), False
-        )
-        features = ops.reduce_mean(pairs, ops.constant([0], ov.Type.i64), False)
+        if self.mirror:  # the heads are linear: averaging what they see averages what they say
+            width = self.weights["ferplus.weight"].shape[1]
+            pairs = ops.reshape(features, ops.constant([2, -1, width], ov.Type.i64), False)
+            features = ops.reduce_mean(pairs, ops.constant([0], ov.Type.i64), False)
         weight = np.concatenate([self.weights[f"{head}.weight"] for head in HEADS])
         bias = np.concatenate([self.weights[f"{head}.bias"] for head in HEADS])
         logits = ops.add(ops.matmul(features, ops.constant(weight), False, True), ops.constant(bias[None]))
@@ -85,7 +86,7 @@ class _Graph:
 
 
 class ExpressionClassifier:
-    """Calibrated emotion of aligned grey faces, each seen as it is and mirrored.
+    """Calibrated emotion of aligned grey faces; the model's card says whether each is seen mirrored, too.
 
     Args:
         weights: the published model.
@@ -122,7 +123,9 @@ class ExpressionClassifier:
                 f"{self.path} is a {backbone}, which a robot does not run: distil it into the robot's network with "
                 f"emotion-train visual --teacher {self.path}"
             )
-        self._compiled = ov.Core().compile_model(_Graph(tensors).model(), "CPU", COMPILE)
+        mirror = self.card.get("training", {}).get("net", {}).get("mirror", True)
+        graph = _Graph(tensors, mirror).model()
+        self._compiled = ov.Core().compile_model(graph, "CPU", COMPILE)
         self._request = self._compiled.create_infer_request()
 
     def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -17,12 +17,29 @@ N_FERPLUS = 8  # the seven and contempt, which only the training sees
 
 @dataclass(frozen=True)
 class ExpressionNetConfig:
-    """Architecture. ``widths`` are the channels of the stages at 24, 12, 6 and 3 pixels, ``blocks`` their depth."""
+    """Architecture. ``widths`` are the channels of the stages, ``blocks`` their depth.
+
+    A stage halves the picture where its ``strides`` is 2: by default they see 24, 12, 6 and 3 pixels. Where it is 1,
+    the stage is as wide as what comes before it: from the weights alone the robot sees which blocks halve. With
+    ``mirror`` a face's answer is that of the face and of its mirror image together, at twice the time.
+
+    Raises:
+        ValueError: the stages' settings are not equally many, or a stage widens without halving.
+    """
 
     stem: int = 16
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: tuple[int, ...] = (2, 2, 2, 1)
+    strides: tuple[int, ...] = (2, 2, 2, 2)
     dropout: float = 0.3
+    mirror: bool = True
+
+    def __post_init__(self) -> None:
+        if not len(self.widths) == len(self.blocks) == len(self.strides):
+            raise ValueError(f"widths {self.widths}, blocks {self.blocks}, strides {self.strides}: one for each stage")
+        for width, before, stride in zip(self.widths, (self.stem, *self.widths), self.strides, strict=False):
+            if stride not in (1, 2) or (stride == 1 and width != before):
+                raise ValueError(f"a stage of {width} channels after {before} has stride 2, got {stride}")
 
 
 class ResidualBlock(nn.Module):
@@ -60,9 +77,9 @@ class ExpressionNet(nn.Module):
         )
         stages: list[nn.Module] = []
         channels = config.stem
-        for width, depth in zip(config.widths, config.blocks, strict=True):
+        for width, depth, stride in zip(config.widths, config.blocks, config.strides, strict=True):
             for i in range(depth):
-                stages.append(ResidualBlock(channels, width, 2 if i == 0 else 1))
+                stages.append(ResidualBlock(channels, width, stride if i == 0 else 1))
                 channels = width
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(config.dropout)

@@ -207,6 +207,13 @@ def test_published_configurations_are_complete():
     assert config == train_visual.VisualTraining()
 
 
+def test_a_network_that_the_robot_could_not_rebuild_is_refused():
+    with pytest.raises(ValueError, match="a stage of 8 channels after 4 has stride 2, got 1"):
+        ExpressionNetConfig(4, (8, 8), (1, 1), (1, 2))
+    with pytest.raises(ValueError, match="one for each stage"):
+        ExpressionNetConfig(4, (4, 8), (1, 1))
+
+
 def test_folders_are_named_after_emotions(tmp_path):
     for name in ("happy", "anger"):
         (tmp_path / name).mkdir()

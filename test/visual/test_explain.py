@@ -14,6 +14,7 @@ from skimage import color, data, transform
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.common import publish_weights
+from emotion_perception.learning.config import from_mapping
 from emotion_perception.resources import model_path
 from emotion_perception.visual.explain import draw_explanation, explain_face
 from emotion_perception.visual.expression import read_weights
@@ -71,7 +72,7 @@ def test_the_map_is_that_of_torchs_gradient(face, request, which, name):
     path = request.getfixturevalue(which)
     tensors, card = read_weights(path)
     shape = card["training"]["net"]
-    net = ExpressionNet(ExpressionNetConfig(shape["stem"], tuple(shape["widths"]), tuple(shape["blocks"]), 0.0)).eval()
+    net = ExpressionNet(from_mapping(ExpressionNetConfig, shape)).eval()
     net.load_state_dict(net.state_dict() | {key: torch.from_numpy(value) for key, value in tensors.items()})
     x, maps = net.stem(net.standardise(torch.from_numpy(face).float()[None, None])), None
     for stage in net.stages:

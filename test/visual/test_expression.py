@@ -41,6 +41,33 @@ def test_the_graph_computes_what_was_trained(random_net, classifier, faces):
         np.testing.assert_allclose(actual, expected.numpy(), atol=1e-4 * float(expected.abs().max()))
 
 
+def test_a_network_that_starts_at_full_size_and_does_not_mirror_is_computed_as_it_was_trained(tmp_path, faces):
+    torch = pytest.importorskip("torch")
+    from dataclasses import asdict
+
+    from emotion_perception.learning.common import publish_weights
+    from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
+
+    torch.manual_seed(1)
+    config = ExpressionNetConfig(8, (8, 16, 24), (1, 2, 1), (1, 2, 2), mirror=False)
+    net = ExpressionNet(config).eval()
+    for name, parameter in net.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(parameter, 0.2, 0.6)
+    card = {
+        "labels": list(VISUAL_EMOTIONS),
+        "calibration": {"ferplus_scale": 1.0, "fer2013_scale": 1.0},
+        "training": {"net": asdict(config)},
+    }
+    publish_weights(tmp_path / "net.safetensors", net, card)
+    net = net.half().float()
+    with torch.inference_mode():
+        trained = net(torch.from_numpy(faces).unsqueeze(1).float())
+    classifier = ExpressionClassifier(tmp_path / "net.safetensors")
+    for expected, actual in zip(trained, classifier.logits(faces), strict=True):
+        np.testing.assert_allclose(actual, expected.numpy(), atol=1e-4 * float(expected.abs().max()))
+
+
 def test_a_distribution_sums_to_one_and_leaves_calm_to_the_voice(classifier, faces):
     for estimate in classifier.classify(faces):
         assert estimate.probabilities.sum() == pytest.approx(1, abs=1e-5)
