@@ -60,7 +60,7 @@ class _Graph:
         return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2"), shortcut))
 
     def model(self) -> ov.Model:
-        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; of the mirror image as well with ``mirror``."""
+        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; mirrored as well with ``mirror``."""
         faces = ops.parameter([-1, FACE_SIZE, FACE_SIZE], ov.Type.u8)
         x = ops.unsqueeze(ops.convert(faces, "f32"), ops.constant([1], ov.Type.i64))
         axes = ops.constant([1, 2, 3], ov.Type.i64)
