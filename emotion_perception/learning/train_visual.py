@@ -253,8 +253,8 @@ def _optimizer(groups: list[dict], config: VisualTraining) -> torch.optim.Optimi
 def taught(masters: Sequence[FaceNet], faces: np.ndarray) -> tuple[Tensor, Tensor]:
     """What the ``masters`` see in uint8 faces ``(N, 48, 48)`` and their mirror images.
 
-    Mean distributions of the FER+ head ``(N, 8)`` and the FER2013 head ``(N, 7)``. They are asked once about the face as
-    it is, not about every augmented one: that costs a training nothing, and a face shows the same when it is darkened.
+    Mean distributions of the FER+ head ``(N, 8)`` and the FER2013 head ``(N, 7)``. They are asked once about the face
+    as it is, not about each augmented one: that costs a training nothing, and darkened a face shows the same.
     """
     said = [predict(master, faces, flip=True)[:2] for master in masters]
     heads = zip(*said, strict=True)
