@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -82,17 +83,25 @@ def load_published(module: nn.Module, path: Path) -> None:
         raise ModelError(f"not weights of this network: {path} ({error})") from error
 
 
-def grow_from(module: nn.Module, path: Path) -> None:
-    """Begin a network from published weights of one as deep and at most as wide: it first computes the very same.
+def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, new: Sequence[str] = ()) -> None:
+    """Begin a network from published weights of one at most as deep and as wide: it first computes the very same.
 
     The old weights fill the first channels of every layer. The new channels keep their random weights, but nothing old
-    listens to them yet: those connections are zero, and are learnt.
+    listens to them yet: those connections are zero, and are learnt (Chen et al. 2016, Net2Net).
+
+    Args:
+        place: name in ``module`` of what has the given name in the file.
+        new: what the names of layers that the file lacks begin with; they pass on what they get.
 
     Raises:
-        ModelError: the file is missing or corrupt, or its network is not a narrower one of this kind; names it.
+        ModelError: the file is missing or corrupt, or its network is not a smaller one of this kind; names it.
     """
-    tensors, _ = read_weights(path)
-    state = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
+    tensors = {place(name): value for name, value in read_weights(path)[0].items()}
+    state = {
+        name: value
+        for name, value in module.state_dict().items()
+        if not name.endswith("num_batches_tracked") and not name.startswith(tuple(new))
+    }
     strange = set(tensors) ^ set(state)
     larger = [
         name
@@ -100,7 +109,7 @@ def grow_from(module: nn.Module, path: Path) -> None:
         if any(a > b for a, b in zip(tensors[name].shape, state[name].shape, strict=False))
     ]
     if strange or larger:
-        raise ModelError(f"{path} is no narrower network of this kind: see {sorted(strange or larger)[0]}")
+        raise ModelError(f"{path} is no smaller network of this kind: see {sorted(strange or larger)[0]}")
     with torch.no_grad():
         for name, value in state.items():
             old = torch.from_numpy(tensors[name]).to(value.dtype)

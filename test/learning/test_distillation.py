@@ -82,7 +82,7 @@ def test_the_card_names_teachers_and_settings(archive, tmp_path, angry_teacher):
     assert card["teachers"] == ["angry.safetensors"] and card["initial"] is None and card["backbone"] is None
     assert card["labels"] == list(VISUAL_EMOTIONS)
     settings = card["training"]
-    assert (settings["augment"], settings["soft_votes"], settings["teacher_weight"]) == (False, False, 0.35)
+    assert (settings["augment"], settings["soft_votes"], settings["teacher_weight"]) == (False, False, 0.3)
     assert set(card["validation"]) >= {"ferplus8", "fer2013", "intensity_mae", "loss"}
     assert set(card["calibration"]) == {"ferplus_scale", "fer2013_scale"}
 

@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused(archive, tmp_path):
         train_visual.train(
             archive,
             tmp_path / "b.safetensors",
-            train_visual.VisualTraining(),
+            replace(SMALL, net=replace(SMALL.net, stem=2)),
             tmp_path / "b.ckpt",
             tmp_path / "first.safetensors",
         )
@@ -125,9 +125,17 @@ def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp
     assert wide.ferplus.weight[:, 8:].abs().max() == 0 < wide.ferplus.weight.grad[:, 8:].abs().max()
 
 
-def test_training_begins_from_a_narrower_network(archive, tmp_path):
+@pytest.mark.parametrize(
+    "net",
+    [
+        ExpressionNetConfig(4, (8, 12, 12, 16), (1, 1, 1, 1)),
+        ExpressionNetConfig(6, (6, 8, 8, 8, 8), (2, 1, 3, 1, 2), (1, 2, 2, 2, 2)),
+    ],
+    ids=["wider", "with more blocks and a first stage at full size"],
+)
+def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
     train_visual.train(archive, tmp_path / "small.safetensors", SMALL, tmp_path / "small.ckpt")
-    wide = replace(SMALL, epochs=0, net=replace(SMALL.net, widths=(8, 12, 12, 16)))
+    wide = replace(SMALL, epochs=0, net=net)
     train_visual.train(
         archive, tmp_path / "wide.safetensors", wide, tmp_path / "wide.ckpt", tmp_path / "small.safetensors"
     )
@@ -141,8 +149,15 @@ def test_training_begins_from_a_narrower_network(archive, tmp_path):
 
 def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
     publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=8)), {})
-    with pytest.raises(ModelError, match=r"wide\.safetensors is no narrower network of this kind: see st"):
+    with pytest.raises(ModelError, match=r"wide\.safetensors is no smaller network of this kind: see st"):
         grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.safetensors")
+
+
+def test_a_deeper_network_does_not_fit_into_a_shallower_one(archive, tmp_path):
+    deep = replace(SMALL, epochs=0, net=replace(SMALL.net, blocks=(1, 2, 1, 1)))
+    train_visual.train(archive, tmp_path / "deep.safetensors", deep, tmp_path / "deep.ckpt")
+    with pytest.raises(ModelError, match=r"deep\.safetensors has blocks \(1, 2, 1, 1\), more than \(1, 1, 1, 1\)"):
+        train_visual.train(archive, tmp_path / "x", SMALL, tmp_path / "x.ckpt", tmp_path / "deep.safetensors")
 
 
 def test_both_optimizers_learn_and_another_is_refused(archive, tmp_path):
