@@ -161,7 +161,7 @@ class Archive:
 
 def _line(arc: dict[str, Any], points: int = 40) -> list[float | None]:
     """The smoothed valence in a few points, for a small picture beside the line."""
-    values = arc["valence_smoothed"]
+    values = [None if value is None else float(value) for value in arc["valence_smoothed"]]
     if len(values) <= points:
         return values
     return [values[i * len(values) // points] for i in range(points)]

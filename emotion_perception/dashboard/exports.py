@@ -20,6 +20,7 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.report import COLOURS, clock
 
 Z = 1.96  # of a 95 % interval
+MEAN_ARC_PARTS = 20  # of a conversation, from beginning to end
 METHOD = (
     "Estimated from facial expression and tone of voice by statistical models, which are often wrong about a single "
     "moment and do not know what a person feels. Satisfaction is 0 to 100, 50 is indifference; its weights are "
@@ -48,7 +49,18 @@ class Curve:
     step: float  # s between two values
     valence: tuple[float | None, ...]
     arousal: tuple[float | None, ...]
-    strip: tuple[str | None, ...]  # colour of the most probable emotion
+    strip: tuple[str | None, ...] = ()  # colour of the most probable emotion
+    band: tuple[tuple[float, float] | None, ...] = ()  # 95 % interval of the valence
+    marks: tuple[str, ...] = ()  # five texts under the time axis; without them minutes and seconds
+    legend: str = (
+        "Solid: valence (pleasant). Dashed: arousal (excited). Strip: most probable emotion. Gaps: no evidence."
+    )
+
+    @property
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Five places on the time axis, s, and what is written there."""
+        places = [self.seconds * part / 4 for part in range(5)]
+        return tuple(zip(places, self.marks or [clock(place) for place in places], strict=True))
 
 
 @dataclass(frozen=True)
@@ -203,9 +215,42 @@ def period_report(archive: Archive, kind: str, name: str) -> Report:
         f"{'Day' if kind == 'day' else 'Week'} report of conversations; {made}",
         tuple(facts),
         tuple(table for table in tables if table.rows),
-        (),
+        _mean_arc(found),
         rows,
     )
+
+
+def _mean_arc(entries: Sequence[dict[str, Any]]) -> tuple[Curve, ...]:
+    """How conversations go from beginning to end: the mean of their smoothed valence, each stretched to one length."""
+    lines = [entry["line"] for entry in entries if any(value is not None for value in entry["line"])]
+    if not lines:
+        return ()
+    means: list[float | None] = []
+    band: list[tuple[float, float] | None] = []
+    for part in range(MEAN_ARC_PARTS):
+        found = [line[int((part + 0.5) * len(line) / MEAN_ARC_PARTS)] for line in lines]
+        known = [value for value in found if value is not None]
+        mean = sum(known) / len(known) if known else None
+        means.append(mean)
+        if mean is None or len(known) < 2:
+            band.append(None)
+            continue
+        spread = math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
+        half = _student(len(known) - 1) * spread / math.sqrt(len(known))
+        band.append((max(-1.0, mean - half), min(1.0, mean + half)))
+    count = f"{len(lines)} conversations" if len(lines) > 1 else "1 conversation"
+    curve = Curve(
+        f"From beginning to end, mean of {count}",
+        float(MEAN_ARC_PARTS),
+        1.0,
+        tuple(means),
+        (),
+        band=tuple(band),
+        marks=("begin", "1/4", "half", "3/4", "end"),
+        legend="Valence (pleasant above, unpleasant below), each conversation stretched to the same length. "
+        "Band: 95 % interval of the mean, where there are several.",
+    )
+    return (curve,)
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:
@@ -286,7 +331,10 @@ def _when(seconds: float) -> str:
 
 
 def _signed(value: float | None, digits: int = 2) -> str:
-    return "unknown" if value is None else f"{value:+.{digits}f}"
+    if value is None:
+        return "unknown"
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else text[1:]  # no minus before a zero
 
 
 # --- how it is written --------------------------------------------------------------------------------------------
@@ -306,7 +354,7 @@ th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var
 .key{display:inline-block;width:.8em;height:.8em;margin-right:.5em;border:1px solid var(--soft)}
 svg{display:block;width:100%;height:auto}text{fill:var(--soft);font:12px system-ui,sans-serif}
 .v{stroke:var(--v);fill:none;stroke-width:2}.a{stroke:var(--a);fill:none;stroke-width:1.5;stroke-dasharray:6 4}
-.z{stroke:var(--line);fill:none}@media print{body{max-width:none}}
+.z{stroke:var(--line);fill:none}.b{fill:var(--v);opacity:.15}@media print{body{max-width:none}}
 """
 
 
@@ -361,6 +409,11 @@ def _runs(values: Sequence[float | None]) -> list[tuple[int, int]]:
     return runs
 
 
+def _limits(curve: Curve, begin: int, end: int) -> list[tuple[int, tuple[float, float]]]:
+    """Number and limits of each part of a stretch of the band."""
+    return [(i, limits) for i in range(begin, end) if (limits := curve.band[i]) is not None]
+
+
 def _svg(curve: Curve) -> str:
     width, height, left = 880.0, 180.0, 34.0
 
@@ -370,13 +423,17 @@ def _svg(curve: Curve) -> str:
     def y(value: float) -> float:
         return 8 + height * (1 - value) / 2
 
-    label = f"Valence and arousal over {clock(curve.seconds)}; the CSV has every value."
-    parts = [f'<svg viewBox="0 0 {width:.0f} 240" role="img"><title>{label}</title>']
+    label = f"{curve.title}. {curve.legend}"
+    parts = [f'<svg viewBox="0 0 {width:.0f} 240" role="img"><title>{escape(label)}</title>']
     parts += [f'<path class="z" d="M{left} {y(v):.0f}H{width}"/>' for v in (-1, 0, 1)]
     parts += [
         f'<text x="{left - 6}" y="{y(v) + 4:.0f}" text-anchor="end">{text}</text>'
         for v, text in ((1, "+1"), (0, "0"), (-1, "\u22121"))
     ]
+    for begin, end in _runs([None if limits is None else limits[0] for limits in curve.band]):
+        edge = [f"{x(i + 0.5):.1f} {y(low):.1f}" for i, (low, _) in _limits(curve, begin, end)]
+        edge += [f"{x(i + 0.5):.1f} {y(high):.1f}" for i, (_, high) in _limits(curve, begin, end)][::-1]
+        parts.append(f'<path class="b" d="M{"L".join(edge)}Z"/>')
     for values, kind in ((curve.arousal, "a"), (curve.valence, "v")):
         for begin, end in _runs(values):
             line = "L".join(f"{x(i + 0.5):.1f} {y(values[i] or 0.0):.1f}" for i in range(begin, end))
@@ -386,14 +443,10 @@ def _svg(curve: Curve) -> str:
             parts.append(
                 f'<rect x="{x(i):.1f}" y="196" width="{x(i + 1) - x(i) + 0.3:.1f}" height="14" fill="{colour}"/>'
             )
-    for part in range(5):
-        at = curve.seconds * part / 4
+    for part, (at, text) in enumerate(curve.ticks):
         anchor = "end" if part == 4 else "start" if part == 0 else "middle"
-        parts.append(f'<text x="{x(at / curve.step):.0f}" y="228" text-anchor="{anchor}">{clock(at)}</text>')
-    legend = (
-        "Solid: valence (pleasant). Dashed: arousal (excited). Strip: the most probable emotion. Gaps: no evidence."
-    )
-    return "".join(parts) + f'</svg><p class="soft">{legend}</p>'
+        parts.append(f'<text x="{x(at / curve.step):.0f}" y="228" text-anchor="{anchor}">{escape(text)}</text>')
+    return "".join(parts) + f'</svg><p class="soft">{escape(curve.legend)}</p>'
 
 
 def as_csv(report: Report) -> bytes:

@@ -11,8 +11,7 @@ from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
 
-from emotion_perception.dashboard.exports import Curve, Report, Table, _runs
-from emotion_perception.fusion.report import clock
+from emotion_perception.dashboard.exports import Curve, Report, Table, _limits, _runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +115,15 @@ def _curve(pdf: FPDF, curve: Curve) -> None:
         pdf.line(left, y(value), left + width, y(value))
         pdf.set_xy(pdf.l_margin, y(value) - 2)
         pdf.cell(7, 4, text, align="R")
+    with pdf.local_context(fill_opacity=0.15):
+        pdf.set_fill_color(*VALENCE)
+        for begin, end in _runs([None if limits is None else limits[0] for limits in curve.band]):
+            limits = _limits(curve, begin, end)
+            edge = [(x(i + 0.5), y(low)) for i, (low, _) in limits] + [
+                (x(i + 0.5), y(high)) for i, (_, high) in limits
+            ][::-1]
+            if len(limits) > 1:
+                pdf.polygon(edge, style="F")
     for values, colour, thick, dash in (
         (curve.arousal, AROUSAL, 0.35, (1.6, 1.1)),
         (curve.valence, VALENCE, 0.55, (0.0, 0.0)),
@@ -130,18 +138,11 @@ def _curve(pdf: FPDF, curve: Curve) -> None:
         if strip:
             pdf.set_fill_color(strip)
             pdf.rect(x(i), top + height + 2.5, x(i + 1) - x(i) + 0.05, 3.5, "F")
-    for part in range(5):
-        at = curve.seconds * part / 4
+    for at, text in curve.ticks:
         pdf.set_xy(x(at / curve.step) - 10, top + height + 6.5)
-        pdf.cell(20, 4, clock(at), align="C")
+        pdf.cell(20, 4, text, align="C")
     pdf.set_xy(pdf.l_margin, top + height + 12)
-    _text(
-        pdf,
-        "Solid: valence (pleasant). Dashed: arousal (excited). Strip: most probable emotion. Gaps: no evidence.",
-        8,
-        "",
-        SOFT,
-    )
+    _text(pdf, curve.legend, 8, "", SOFT)
 
 
 def _table(pdf: FPDF, table: Table) -> None:

@@ -86,6 +86,19 @@ def test_a_day_counts_its_own_conversations(archive):
     assert empty["Conversations"] == "0" and empty["Mean satisfaction"] == "none rated"
 
 
+def test_a_week_has_the_mean_arc_of_its_conversations_with_its_uncertainty(archive):
+    (curve,) = period_report(archive, "week", "2026-W48").curves
+    assert "4 conversations" in curve.title and len(curve.valence) == len(curve.band) == 20
+    first = [entry["line"][1] for entry in archive.within(period("week", "2026-W48"))]
+    assert curve.valence[0] == pytest.approx(sum(first) / 4)
+    assert all(low <= mean <= high for mean, (low, high) in zip(curve.valence, curve.band, strict=True))
+    page = EXPORTS["html"].make(archive, "week", "2026-W48")[0].decode()
+    assert page.count('class="b"') == 1 and "3/4" in page
+    (alone,) = period_report(archive, "week", "2026-W49").curves
+    assert set(alone.band) == {None}, "one conversation says nothing of the next"
+    assert period_report(archive, "day", "2020-01-01").curves == ()
+
+
 def test_counts_come_with_their_interval():
     assert share_interval(0, 0) == (0.0, 1.0)
     low, high = share_interval(0, 10)
