@@ -14,11 +14,19 @@ from emotion_perception.learning.corruptions import CORRUPTIONS, corrupt
 from emotion_perception.learning.ferplus import load_ferplus
 from emotion_perception.learning.report import write_text
 from emotion_perception.learning.train_visual import VisualTraining, load_network, predict, train
+from emotion_perception.visual.expression_net import ExpressionNetConfig
 
-# Name in the table -> what changes. One column more needs one line here.
+
+def _without_first_stage(config: VisualTraining) -> ExpressionNetConfig:
+    net = config.net
+    return replace(net, widths=net.widths[1:], blocks=net.blocks[1:], strides=net.strides[1:])
+
+
+# Name in the table -> what changes: settings, or what makes one of the recipe's. One row more needs one line here.
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "with teacher": {"teacher_weight": 0.7},
+    "with teacher": {"teacher_weight": 0.3},
+    "without the stage that sees all 48 pixels": {"net": _without_first_stage},
     "without augmentation (mirrored only)": {"augment": False},
     "without mixup": {"mixup_share": 0.0},
     "majority instead of votes": {"soft_votes": False},
@@ -42,7 +50,8 @@ def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Pat
         weights = out / f"{name.replace(' ', '_')}.safetensors"
         if not weights.exists():
             used = teachers if "teacher_weight" in change else ()
-            train(data, weights, replace(config, **change), weights.with_suffix(".checkpoint"), None, used)
+            settings = {name: value(config) if callable(value) else value for name, value in change.items()}
+            train(data, weights, replace(config, **settings), weights.with_suffix(".checkpoint"), None, used)
         rows.append({"variant": name, **_score(data, weights)})
         write_text(out / "ablation.json", json.dumps(rows, indent=1))
     return rows

@@ -280,7 +280,8 @@ def taught(masters: Sequence[FaceNet], faces: np.ndarray) -> tuple[Tensor, Tenso
     Mean distributions of the FER+ head ``(N, 8)`` and the FER2013 head ``(N, 7)``. They are asked once about the face
     as it is, not about each augmented one: that costs a training nothing, and darkened a face shows the same.
     """
-    said = [predict(master, faces, flip=True)[:2] for master in masters]
+    with torch.autocast("cpu", torch.bfloat16):
+        said = [predict(master, faces, flip=True)[:2] for master in masters]
     heads = zip(*said, strict=True)
     crowd, label = (torch.stack([torch.from_numpy(x).softmax(1) for x in head]).mean(0) for head in heads)
     return crowd, label
