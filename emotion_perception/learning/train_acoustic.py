@@ -1,7 +1,7 @@
 """Train the voice-emotion network on RAVDESS, EmoDB and nEMO together; read it from top to bottom.
 
-One vocabulary for the three: a label that a corpus lacks is masked out of its clips' softmax, so that nEMO's silence
-about disgust teaches nothing about disgust. The intensity head learns from RAVDESS alone. The published weights are the
+One vocabulary for the three: a label that a corpus lacks competes with a handicap in its clips' softmax, so that nEMO's
+silence about disgust teaches little about disgust, and yet its anger is not taken for disgust. The intensity head learns from RAVDESS alone. The published weights are the
 moving average; how sure they are is fitted on speakers that they, or the networks of a cross-validation, never heard.
 """
 
@@ -74,6 +74,7 @@ class AcousticTraining:
     masked_bands: int = 10
     masked_share: float = 0.2  # of the frames, twice
     smoothing: float = 0.1
+    handicap: float = 1.0  # off the logits of labels that a clip's corpus lacks; large, and they do not compete at all
     mixup_share: float = 0.5
     mixup_alpha: float = 0.4
     intensity_weight: float = 0.2
@@ -250,9 +251,8 @@ def fit(
                 emotion, strength, sex = net(mel, frames, given if config.sex == "condition" else None)
             emotion, strength = emotion.float(), strength.float()
             loss = (
-                share * emotion_loss(emotion, targets.labels[rows], targets.present[rows], config.smoothing)
-                + (1 - share)
-                * emotion_loss(emotion, targets.labels[rows[other]], targets.present[rows[other]], config.smoothing)
+                share * emotion_loss(emotion, targets.labels[rows], targets.present[rows], config)
+                + (1 - share) * emotion_loss(emotion, targets.labels[rows[other]], targets.present[rows[other]], config)
             ).mean()
             loss = loss + config.intensity_weight * intensity_loss(
                 strength, targets.labels[rows], targets.intensity[rows], share
@@ -342,12 +342,12 @@ def _mixup_shares(n: int, config: AcousticTraining, rng: np.random.Generator) ->
     return torch.from_numpy(share.astype(np.float32))
 
 
-def emotion_loss(logits: Tensor, labels: Tensor, present: Tensor, smoothing: float) -> Tensor:
-    """``(N,)`` cross-entropy among the labels that ``present`` allows; the smoothing goes to those alone."""
-    log_p = logits.masked_fill(~present, NEVER).log_softmax(1)
+def emotion_loss(logits: Tensor, labels: Tensor, present: Tensor, config: AcousticTraining) -> Tensor:
+    """``(N,)`` cross-entropy; labels that are not ``present`` have a handicap, and no share of the smoothing."""
+    log_p = (logits - config.handicap * ~present).log_softmax(1)
     right = log_p.gather(1, labels[:, None])[:, 0]
     spread = log_p.masked_fill(~present, 0.0).sum(1) / present.sum(1)
-    return -(1 - smoothing) * right - smoothing * spread
+    return -(1 - config.smoothing) * right - config.smoothing * spread
 
 
 def intensity_loss(logits: Tensor, labels: Tensor, intensity: Tensor, share: Tensor) -> Tensor:

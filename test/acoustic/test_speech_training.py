@@ -112,13 +112,16 @@ def test_unknown_corpus_and_split_are_refused(corpora: Path) -> None:
         load_speech(corpora / "emodb", "dev")
 
 
-def test_a_label_that_a_corpus_lacks_is_neither_taught_nor_punished() -> None:
+@pytest.mark.parametrize(("handicap", "share"), [(0.0, 1.0), (1.0, np.exp(-1.0)), (1e4, 0.0)])
+def test_a_label_that_a_corpus_lacks_is_punished_less(handicap: float, share: float) -> None:
     present = torch.from_numpy(corpus_labels("nemo"))[None]
     logits = torch.zeros(1, 8, requires_grad=True)
-    emotion_loss(logits, torch.tensor([ANGRY]), present, 0.1).sum().backward()
+    config = AcousticTraining(handicap=handicap, smoothing=0.0)
+    emotion_loss(logits, torch.tensor([ANGRY]), present, config).sum().backward()
     assert logits.grad is not None
-    assert (logits.grad[0, [CALM, DISGUSTED]] == 0).all()
     assert logits.grad[0, ANGRY] < 0 < logits.grad[0, SURPRISED]
+    for lacking in (CALM, DISGUSTED):
+        assert logits.grad[0, lacking] == pytest.approx(share * float(logits.grad[0, SURPRISED]), abs=1e-6)
 
 
 def test_unknown_strength_teaches_nothing() -> None:
