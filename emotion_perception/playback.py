@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from emotion_perception.recordings import Recording
 
 
+TOO_LATE = 0.1  # s; a picture later than this is worth less than the next one
+PATIENCE = 0.5  # s of media without any picture because all were late, until the play waits for the computer
+BEHIND = 1.0  # s; further behind, nothing is caught up any more
+
+
 @dataclass(frozen=True)
 class Source:
     """An open source.
@@ -92,34 +97,73 @@ def due_time(item: MediaItem) -> float:
     return item.time if isinstance(item, MediaFrame) else item.end
 
 
+class Pace:
+    """When a media time is due on the monotonic clock.
+
+    Args:
+        began: s, when media time 0 is due.
+        rate: media seconds per second.
+    """
+
+    def __init__(self, began: float, rate: float = 1.0) -> None:
+        self.began, self.rate = began, rate
+        self.held_up = 0.0  # s that the play waited for the computer, all together
+
+    def due(self, media_time: float) -> float:
+        """s on the monotonic clock."""
+        return self.began + media_time / self.rate
+
+    def media_time(self, now: float) -> float:
+        """The media time that is due now."""
+        return (now - self.began) * self.rate
+
+    def hold_up(self, late: float) -> None:
+        """Go on from here: everything is due ``late`` seconds later."""
+        self.began += late
+        self.held_up += late
+
+
 def paced(
     items: Iterable[MediaItem],
     wait_until: Callable[[float], float | None],
     on_skip: Callable[[], None],
-    too_late: float = 0.1,
+    hold_up: Callable[[float], None],
 ) -> Iterator[MediaItem]:
     """The items of a file, each when it is due.
 
-    Deadlines are absolute, so that waiting adds up no error. A frame more than ``too_late`` seconds late is skipped
-    (sound never is), so that a slow machine loses pictures and not the pace.
+    Deadlines are absolute, so that waiting adds up no error. A frame more than `TOO_LATE` seconds late is skipped
+    (sound never is), so that a slow machine loses pictures and not the pace. Where it cannot follow even so, or was
+    halted, ``hold_up`` is told how late it is and the play goes on from there: nobody is shown sound without pictures
+    for long, and no minutes of sound at once.
 
     Args:
         items: in the order of their ``time``.
         wait_until: waits for a media time and returns how late it is then, s; None means stop.
+        on_skip: is called for each frame that is skipped.
+        hold_up: makes everything from now on due so many seconds later.
     """
     waiting: list[tuple[float, int, MediaItem]] = []  # by due time; the number keeps equal ones in order
     numbers = itertools.count()
+    skipped_from: float | None = None  # due time of the first frame of those skipped in a row
 
     def hand_over(until: float) -> Iterator[MediaItem | None]:
+        nonlocal skipped_from
         while waiting and waiting[0][0] <= until:
             due, _, item = heapq.heappop(waiting)
             late = wait_until(due)
             if late is None:
                 yield None
-            elif late > too_late and isinstance(item, MediaFrame):
+                return
+            is_frame = isinstance(item, MediaFrame)
+            if late > BEHIND or (is_frame and skipped_from is not None and due - skipped_from >= PATIENCE):
+                hold_up(late)
+            elif is_frame and late > TOO_LATE:
+                skipped_from = due if skipped_from is None else skipped_from
                 on_skip()
-            else:
-                yield item
+                continue
+            if is_frame:
+                skipped_from = None
+            yield item
 
     for item in items:
         for ready in hand_over(item.time):  # nothing that comes later in the file can be due before this

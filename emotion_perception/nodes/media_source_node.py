@@ -18,7 +18,7 @@ from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaIte
 from emotion_perception.nodes import conversions
 from emotion_perception.nodes.lifecycle import PerceptionNode, run
 from emotion_perception.nodes.parameters import MEDIA_SOURCE
-from emotion_perception.playback import Source, due_time, open_source, paced
+from emotion_perception.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
 
 if TYPE_CHECKING:
     from emotion_perception.recordings import Recording
@@ -48,6 +48,9 @@ class MediaSourceNode(PerceptionNode):
         self._threads: list[threading.Thread] = []
         self._stop_playing = threading.Event()
         self._media_time = 0.0
+        self._pace: Pace | None = None  # of the file that plays
+        self._held_up = 0.0  # s that it waited for the computer, all rounds together
+        self._told = 0.0  # newest media time on /clock in this pass
 
     def configure(self) -> None:
         """Open the source and make the publishers of what is in it."""
@@ -69,6 +72,7 @@ class MediaSourceNode(PerceptionNode):
 
     def activate(self) -> None:
         """Begin to play, from the start."""
+        self._held_up = 0.0
         self._stop_playing = threading.Event()
         if self._source.live:
             jobs = [lambda device=device: self._play_live(device) for device in self._source.devices]
@@ -96,7 +100,7 @@ class MediaSourceNode(PerceptionNode):
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Where in the media we are."""
-        return {"media time (s)": f"{self._media_time:.2f}"}
+        return {"media time (s)": f"{self._media_time:.2f}", "held up (s)": f"{self._held_up:.1f}"}
 
     def _open(self) -> Source:
         return open_source(
@@ -118,20 +122,21 @@ class MediaSourceNode(PerceptionNode):
         self._wait_for_listeners()
         length = self.parameters["duration"]
         repeat = self.parameters["loop"] or length > 0 or file.is_image
-        began, began_ns = time.monotonic() + LEAD_IN, self.now_ns + round(LEAD_IN * conversions.SECOND)
+        pace, began_ns = Pace(time.monotonic() + LEAD_IN), self.now_ns + round(LEAD_IN * conversions.SECOND)
+        self._pace = pace
 
         def wait_until(media_time: float) -> float | None:
-            if self._stop_playing.wait(max(0.0, began + media_time - time.monotonic())):
+            if self._stop_playing.wait(max(0.0, pace.due(media_time) - time.monotonic())):
                 return None
-            return time.monotonic() - began - media_time
+            return time.monotonic() - pace.due(media_time)
 
         items: Iterator[MediaItem] = self._still(file) if file.is_image else file.loop() if repeat else file.read()
         if length > 0:
             items = itertools.takewhile(lambda item: due_time(item) <= length, items)
-        for item in paced(items, wait_until, self.meter.drop):
+        for item in paced(items, wait_until, self.meter.drop, self._hold_up):
             self._media_time = item.time
-            self._publish(item, began_ns + round(item.time * conversions.SECOND))
-            self.meter.done(max(0.0, time.monotonic() - began - due_time(item)))
+            self._publish(item, began_ns + round((item.time + pace.held_up) * conversions.SECOND))
+            self.meter.done(max(0.0, time.monotonic() - pace.due(due_time(item))))
         if length > 0 and not self._stop_playing.is_set():
             wait_until(length)
         if not self._stop_playing.is_set():
@@ -143,35 +148,45 @@ class MediaSourceNode(PerceptionNode):
         length, rate = self.parameters["duration"], self.parameters["rate"]
         end_of_play = time.monotonic() + LEAD_IN + (length / rate if length > 0 else math.inf)
         while True:
-            began = time.monotonic() + LEAD_IN
-            if not self._play_round(recording, began, rate, end_of_play):
+            pace = self._pace = Pace(time.monotonic() + LEAD_IN, rate)
+            if not self._play_round(recording, pace, end_of_play):
                 return
             if time.monotonic() >= end_of_play or not (self.parameters["loop"] or length > 0):
                 break
         self._end(f"{recording.path.name}: played to the end ({self._media_time:.1f} s)")
         while not self._stop_playing.wait(CLOCK_PERIOD):  # time goes on, so that what was seen grows old
-            self._tell_time(recording.start_ns, (time.monotonic() - began) * rate)
+            self._tell_time(recording, pace.media_time(time.monotonic()))
 
-    def _play_round(self, recording: Recording, began: float, rate: float, end_of_play: float) -> bool:
+    def _play_round(self, recording: Recording, pace: Pace, end_of_play: float) -> bool:
         """One pass; whether to go on after it."""
+        self._told = 0.0
 
         def wait_until(media_time: float) -> float | None:
-            due = began + media_time / rate
+            due = pace.due(media_time)
             while (now := time.monotonic()) < due:
-                self._tell_time(recording.start_ns, (now - began) * rate)
+                self._tell_time(recording, pace.media_time(now))
                 if self._stop_playing.wait(min(CLOCK_PERIOD, due - now)):
                     return None
-            self._tell_time(recording.start_ns, max(media_time, (now - began) * rate))  # never behind what comes next
+            # Never behind what comes next, and hardly before it: time runs only as fast as the data come.
+            ahead = min(pace.media_time(now), media_time + TOO_LATE * pace.rate)
+            self._tell_time(recording, max(media_time, ahead))
             return None if self._stop_playing.is_set() or now >= end_of_play else now - due
 
-        for item in paced(recording.read(), wait_until, self.meter.drop):
+        for item in paced(recording.read(), wait_until, self.meter.drop, self._hold_up):
             self._media_time = item.time
             self._publish(item, recording.start_ns + round(item.time * conversions.SECOND))
-            self.meter.done(max(0.0, time.monotonic() - began - due_time(item) / rate))
+            self.meter.done(max(0.0, time.monotonic() - pace.due(due_time(item))))
         return not self._stop_playing.is_set()
 
-    def _tell_time(self, start_ns: int, media_time: float) -> None:
-        self._time_out.publish(Clock(clock=conversions.ns_to_stamp(start_ns + round(media_time * conversions.SECOND))))
+    def _hold_up(self, late: float) -> None:
+        self._pace.hold_up(late)
+        self._held_up += late
+        self.reporter.report(f"the computer cannot follow the source; it waited {late:.1f} s", "held up")
+
+    def _tell_time(self, recording: Recording, media_time: float) -> None:
+        self._told = max(self._told, media_time)  # never back within a pass
+        now_ns = recording.start_ns + round(self._told * conversions.SECOND)
+        self._time_out.publish(Clock(clock=conversions.ns_to_stamp(now_ns)))
 
     def _still(self, file: MediaFile) -> Iterator[MediaItem]:
         image = next(file.read()).image

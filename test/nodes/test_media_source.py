@@ -16,7 +16,7 @@ from emotion_msgs.msg import AudioChunk
 from emotion_perception.media import MediaAudio, MediaFrame
 from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.media_source_node import EXIT_NO_INPUT, MediaSourceNode
-from emotion_perception.playback import due_time, paced
+from emotion_perception.playback import Pace, due_time, paced
 
 FPS, RATE = 25, 16_000
 FLASH = 0.48  # s: in the film, picture turns white and a tone begins at this moment
@@ -166,16 +166,67 @@ def test_items_come_in_the_order_in_which_they_are_due():
         waits.append(due)
         return 0.0
 
-    given = list(paced(items(), wait_until, lambda: None))
+    given = list(paced(items(), wait_until, lambda: None, lambda late: None))
     assert len(given) == 14
     assert [due_time(item) for item in given] == sorted(due_time(item) for item in given) == waits
 
 
 def test_a_late_frame_is_skipped_but_never_sound():
     skipped = []
-    given = list(paced(items(), lambda due: 0.5, lambda: skipped.append(1)))
+    given = list(paced(items(), lambda due: 0.4, lambda: skipped.append(1), lambda late: None))
     assert len(skipped) == 10 and all(isinstance(item, MediaAudio) for item in given) and len(given) == 4
 
 
 def test_a_stop_ends_the_play():
-    assert list(paced(items(), lambda due: None, lambda: None)) == []
+    assert list(paced(items(), lambda due: None, lambda: None, lambda late: None)) == []
+
+
+def play_slowly(seconds: float, frame_cost: float, halt: tuple[float, float] = (0.0, 0.0)) -> tuple[list, Pace, list]:
+    """What comes, and when, on a computer that takes ``frame_cost`` s to read a frame and halts for a while."""
+    now, pace, come, skipped = 0.0, Pace(0.0), [], []
+    at, length = halt
+
+    def read():
+        nonlocal now, length
+        for i in range(round(seconds * 50)):
+            if i % 2 == 0:
+                now += frame_cost
+                yield MediaFrame(i * 0.02, np.zeros((1, 1, 3), np.uint8))
+            else:
+                yield MediaAudio(i * 0.02, np.zeros((640, 1), np.int16), RATE)
+            if length and i * 0.02 >= at:
+                now, length = now + length, 0.0
+
+    def wait_until(media_time: float) -> float:
+        nonlocal now
+        now = max(now, pace.due(media_time))
+        return now - pace.due(media_time)
+
+    for item in paced(read(), wait_until, lambda: skipped.append(1), pace.hold_up):
+        come.append((now, item))
+    return come, pace, skipped
+
+
+@pytest.mark.parametrize("frame_cost", [0.042, 0.05, 0.08, 0.4])
+def test_a_computer_that_cannot_follow_shows_pictures_all_the_time(frame_cost: float):
+    come, pace, skipped = play_slowly(40.0, frame_cost)
+    shown = [when for when, item in come if isinstance(item, MediaFrame)]
+    reading = max(frame_cost, 0.04)
+    assert np.diff(shown).max() <= 0.5 * reading / 0.04 + 3 * reading, "never long without a picture"
+    assert skipped and pace.held_up > 0
+    end = max(when for when, _ in come)
+    assert end - pace.due(due_time(come[-1][1])) < 1.0, "it is not minutes behind"
+
+
+def test_a_halt_is_no_burst_of_sound_afterwards():
+    come, pace, skipped = play_slowly(20.0, 0.001, halt=(5.0, 100.0))
+    assert pace.held_up == pytest.approx(100.0, abs=0.1) and not skipped
+    times = [when for when, item in come if isinstance(item, MediaAudio)]
+    steps = np.sort(np.diff(times))
+    assert steps[-1] == pytest.approx(100.0, abs=0.1) and steps[0] > 0.03, "each chunk when it is due, also then"
+
+
+def test_a_short_delay_is_caught_up():
+    come, pace, skipped = play_slowly(20.0, 0.001, halt=(5.0, 0.3))
+    assert pace.held_up == 0 and 0 < len(skipped) < 8
+    assert come[-1][0] == pytest.approx(20.0, abs=0.1)
