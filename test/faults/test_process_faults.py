@@ -80,6 +80,17 @@ class Robot:
         silence = max((b - a for a, b in itertools.pairwise(times)), default=took)
         return ", ".join(names) + (f"; silent for {silence:.1f} s" if silence > 0.5 else ""), took
 
+    def halt(self, name: str, seconds: float) -> tuple[str, float]:
+        """Stop a process for a while; what was published meanwhile, and how long it took afterwards, s."""
+        pid, since = children(self.process)[name], len(self.states)
+        os.kill(pid, signal.SIGSTOP)
+        self.ros.spin(seconds)
+        meanwhile = ", then ".join(dict.fromkeys(STATUS[message.status] for _, message in self.states[since:]))
+        began, began_ns = time.monotonic(), time.time_ns()
+        os.kill(pid, signal.SIGCONT)
+        assert self.ros.until(lambda: self._newest_evidence_ns() > began_ns, PATIENCE), f"{name} does not go on"
+        return meanwhile, time.monotonic() - began
+
     def _newest_evidence_ns(self) -> int:
         _, newest = self.states[-1]
         return conversions.stamp_to_ns(newest.header.stamp) if newest.status else 0
@@ -120,6 +131,16 @@ def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
         assert {other: left[other] for other in others} == others, f"{name} took nobody with it"
         if name in ("overlay_node", "interaction_node", "acoustic_node"):
             assert meanwhile == "VISUAL_ONLY", "who is not needed for a face is not missed"
+
+
+@pytest.mark.timeout(400)
+def test_a_source_that_was_halted_goes_on_with_pictures_at_once(robot: Callable[..., Robot], measured: Measured):
+    graph = robot("--overlay", "false")
+    for _ in range(2):  # the second halt is no worse than the first: nothing of it is left over
+        meanwhile, took = graph.halt("media_source_node", 4.0)
+        assert meanwhile.endswith("NO_EVIDENCE"), "an old picture is not believed"
+        assert took < 10.0
+    measured("media_source_node halts for 4 s (SIGSTOP)", meanwhile, took)
 
 
 @pytest.mark.timeout(400)
