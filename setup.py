@@ -35,7 +35,7 @@ setup(
     maintainer_email="maintainers@emotion-perception.example",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.dashboard": ["static/*"]},
+    package_data={NAME: ["py.typed"], f"{NAME}.archive": ["static/*"], f"{NAME}.dashboard": ["static/*"]},
     # What the package needs is in package.xml (rosdep) and requirements.in (PyPI); nothing is fetched at build time.
     install_requires=["setuptools"],
     zip_safe=False,
@@ -55,6 +55,7 @@ setup(
             "emotion-train = emotion_perception.cli.train:main",
             "emotion-eval = emotion_perception.cli.evaluate:main",
             "emotion-bench = emotion_perception.cli.bench:main",
+            "emotion-archive = emotion_perception.cli.archive:main",
             *(f"{node} = emotion_perception.nodes.{node}:main" for node in NODES),
         ]
     },

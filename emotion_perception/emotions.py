@@ -41,7 +41,7 @@ CIRCUMPLEX = np.array(
 )
 
 # Names used by data sets, other packages and people, lower-case, to the vocabulary.
-_ALIASES: dict[str, int] = {
+ALIASES: dict[str, int] = {
     "neutrality": NEUTRAL,
     "boredom": CALM,  # low-arousal, no display; the nearest of the eight (EmoDB)
     "calmness": CALM,
@@ -98,8 +98,8 @@ def emotion_index(name: str) -> int:
     key = name.strip().lower()
     if key in EMOTIONS:
         return EMOTIONS.index(key)
-    if key in _ALIASES:
-        return _ALIASES[key]
+    if key in ALIASES:
+        return ALIASES[key]
     raise ValueError(f"unknown emotion {name!r}; the vocabulary is {', '.join(EMOTIONS)}")
 
 

@@ -10,8 +10,10 @@ import csv
 import io
 import json
 import math
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timezone
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -232,13 +234,30 @@ def html_page(summary: ConversationSummary, title: str = "", relative_time: bool
         "<h2>How to read this</h2>",
         _METHOD,
     ]
+    return document(heading, sections)
+
+
+def document(title: str, sections: Iterable[str], style: str = "", script: str = "") -> str:
+    """A page that needs nothing else, and may load nothing.
+
+    Args:
+        title: plain text.
+        sections: HTML, in order; empty ones are left out.
+        style: more of it, behind that of every report.
+        script: the only one that the page runs.
+    """
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    if script:
+        policy += f"; script-src 'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(heading)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(section for section in sections if section)
-        + "\n</main>\n</body>\n</html>\n"
+        + "\n</main>\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
     )
 
 

@@ -1,0 +1,178 @@
+"""A whole archive: which jobs there are, in what order, and what became of them; ended and taken up at any time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from emotion_perception.acoustic.perception import AcousticConfig
+from emotion_perception.archive import schema
+from emotion_perception.archive.analysis import Settings
+from emotion_perception.archive.jobs import Item, Job, JobResult, Outcome, Step, marker
+from emotion_perception.archive.recordings import ArchiveRecording, batches
+from emotion_perception.archive.store import Store, removed_before
+from emotion_perception.archive.workers import Lost, Workers
+from emotion_perception.resources import find_model
+from emotion_perception.visual.perception import VisualConfig
+
+TRIES = 3  # of an item whose worker died
+TOGETHER = 64  # recordings in one job at most ...
+TOGETHER_BYTES = 16_000_000  # ... and of so many bytes
+
+
+@dataclass
+class Tally:
+    """How far a run has come."""
+
+    recordings: int = 0
+    bytes: int = 0  # of all recordings
+    bytes_done: float = 0.0
+    media_s: float = 0.0  # analysed in this run
+    done_before: int = 0  # recordings of earlier runs
+    done: int = 0  # in this run
+    troubles: dict[str, str] = field(default_factory=dict)  # path to reason, earlier runs' too
+    seconds: Counter[str] = field(default_factory=Counter)  # of processor time, by stage
+
+
+def made_by(settings: Settings) -> dict[str, Any]:
+    """What rows depend on, for the data set's own description: settings, format and models.
+
+    Raises:
+        ModelError: a model is missing.
+    """
+    models = {"expression_model": VisualConfig().expression_model, "voice_model": AcousticConfig().model}
+    told = {name: hashlib.sha256(find_model(model).read_bytes()).hexdigest()[:16] for name, model in models.items()}
+    return {"format": schema.FORMAT_VERSION, **asdict(settings), **told}
+
+
+class Campaign:
+    """Analyses recordings into a data set.
+
+    Args:
+        store: the data set, locked.
+        recordings: what there is to do.
+        workers: who does it.
+        retry: try again what failed in an earlier run.
+        progress: told after every job.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        recordings: tuple[ArchiveRecording, ...],
+        workers: Workers,
+        retry: bool = False,
+        progress: Callable[[Tally], None] = lambda tally: None,
+    ) -> None:
+        self._store, self._workers, self._progress = store, workers, progress
+        self.tally = Tally(len(recordings), sum(r.size for r in recordings))
+        removed_before(store, [(r.path, r.id) for r in recordings])
+        new = self._without_done(recordings, retry)
+        self._new = self._open_jobs(new)
+        self._ready: deque[Job] = deque()  # of recordings that were opened: they come first
+        self._left: dict[str, set[int]] = {}  # parts of opened recordings that are under way or to come
+        self._part_troubles: dict[str, list[str]] = {}
+        self._tries: Counter[Item] = Counter()
+
+    def run(self) -> Tally:
+        """Do all of it.
+
+        Raises:
+            ArchiveError: the data set cannot be written.
+            ModelError: a model is missing or not usable.
+        """
+        self._progress(self.tally)
+        while True:
+            while self._workers.room and (job := self._next()) is not None:
+                self._workers.submit(job)
+            if not self._workers.busy:
+                return self.tally
+            for job, result in self._workers.finished():
+                self._take(job, result)
+            self._progress(self.tally)
+
+    def _without_done(self, recordings: tuple[ArchiveRecording, ...], retry: bool) -> list[ArchiveRecording]:
+        done = {told["recording"]: told for told in self._store.markers()}
+        new = []
+        for recording in recordings:
+            told = done.get(recording.id)
+            if told is None or (retry and told["status"] != "done"):
+                if told is not None:
+                    self._store.marker_path(recording.id).unlink()
+                new.append(recording)
+                continue
+            self.tally.done_before += 1
+            self.tally.bytes_done += recording.size
+            if told["status"] != "done":
+                self.tally.troubles[recording.path] = told["reason"]
+        return new
+
+    def _open_jobs(self, recordings: list[ArchiveRecording]) -> Iterator[Job]:
+        for batch in batches(recordings, TOGETHER, TOGETHER_BYTES):
+            yield Job(tuple(Item(recording, Step.OPEN) for recording in batch))
+
+    def _next(self) -> Job | None:
+        return self._ready.popleft() if self._ready else next(self._new, None)
+
+    def _take(self, job: Job, result: JobResult | Lost) -> None:
+        if isinstance(result, Lost):
+            self._take_lost(job, result)
+            return
+        self.tally.seconds.update(result.seconds)
+        for outcome in result.outcomes:
+            self._take_outcome(outcome)
+
+    def _take_lost(self, job: Job, lost: Lost) -> None:
+        """Each item again, by itself: one of them is to blame, or none."""
+        for item in job.items:
+            self._tries[item] += 1
+            if self._tries[item] < TRIES:
+                self._ready.append(Job((item,)))
+            else:
+                self._take_outcome(Outcome(item, item.about, trouble=f"{lost}, {TRIES} times"))
+
+    def _take_outcome(self, outcome: Outcome) -> None:
+        item, recording = outcome.item, outcome.item.recording
+        self.tally.media_s += outcome.media_s
+        if item.step is Step.PART:
+            if outcome.trouble:
+                self._part_troubles.setdefault(recording.id, []).append(f"part {item.part}: {outcome.trouble}")
+            self._part_over(item)
+        elif outcome.trouble:
+            self._store.remove(recording.id)
+            self._store.write_marker(recording.id, marker(recording, "failed", outcome.trouble))
+            self.tally.troubles[recording.path] = outcome.trouble
+            self.tally.bytes_done += recording.size if item.step is Step.OPEN else 0
+        elif outcome.finished:
+            self.tally.done += 1
+            self.tally.bytes_done += recording.size if item.step is Step.OPEN else 0
+            if outcome.damage:
+                self.tally.troubles[recording.path] = outcome.damage
+        else:
+            self._plan(outcome)
+
+    def _plan(self, outcome: Outcome) -> None:
+        """A recording of several parts was opened."""
+        recording, about = outcome.item.recording, outcome.about
+        assert about is not None  # it was opened
+        there = self._store.parts_done(recording.id)
+        parts = [number for number in range(about.parts) if number not in there]
+        self.tally.bytes_done += recording.size * (about.parts - len(parts)) / about.parts
+        self._left[recording.id] = set(parts)
+        self._ready.extend(Job((Item(recording, Step.PART, number, about),)) for number in parts)
+        if not parts:
+            self._ready.append(Job((Item(recording, Step.FINISH, about=about),)))
+
+    def _part_over(self, item: Item) -> None:
+        recording, about = item.recording, item.about
+        assert about is not None  # parts are of opened recordings
+        left = self._left[recording.id]
+        left.discard(item.part)
+        self.tally.bytes_done += recording.size / about.parts
+        if not left:
+            del self._left[recording.id]
+            troubles = tuple(self._part_troubles.pop(recording.id, ()))
+            self._ready.append(Job((Item(recording, Step.FINISH, about=about, troubles=troubles),)))

@@ -1,0 +1,275 @@
+"""What a worker does: jobs that can be sent to any process on any machine that sees the recordings and the data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import cv2
+import pyarrow as pa
+
+from emotion_perception.archive import schema
+from emotion_perception.archive.analysis import Analyser, Part, Settings, count_parts
+from emotion_perception.archive.arcs import arc_table, events
+from emotion_perception.archive.profile import Profile
+from emotion_perception.archive.recordings import ArchiveRecording, recorded_at
+from emotion_perception.archive.store import ArchiveError, Store
+from emotion_perception.errors import ModelError
+from emotion_perception.fusion.report import html_page, summary_fields
+from emotion_perception.media import MediaError, MediaFile, is_recording, open_media
+from emotion_perception.recognition import SECOND, Course, Recognizer, moments
+from emotion_perception.recordings import Recording
+
+FACES_HELD = 512  # faces that wait for the classifier before it reads them and rows are written
+ARC_STEP_S = 1.0
+BREAKS_OFF = 0.95  # share of its stated length, less a second, that a whole recording has at least
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that is the same for every job of a run."""
+
+    out: str  # the data set's folder
+    settings: Settings
+    time_zone: str = ""  # of times in file names; empty: the machine's
+
+
+@dataclass(frozen=True)
+class About:
+    """What a recording says of itself when it is opened."""
+
+    duration: float | None  # s, as it states
+    parts: int  # 1 where it can only be read from its beginning on, however long it is
+    began_ns: int | None  # since 1970
+    began_by: str  # what says so (see recorded_at)
+    note: str  # which topics of a rosbag2 are read
+
+
+class Step(Enum):
+    """What is to be done with a recording."""
+
+    OPEN = "open"  # and to analyse it, where it is but one part
+    PART = "part"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One step with one recording."""
+
+    recording: ArchiveRecording
+    step: Step
+    part: int = 0  # of PART
+    about: About | None = None  # once it has been opened
+    troubles: tuple[str, ...] = ()  # of FINISH: parts that could not be done, and why
+
+
+@dataclass(frozen=True)
+class Job:
+    """Items that a worker does together; what they show is given to the classifier in common batches."""
+
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item."""
+
+    item: Item
+    about: About | None = None  # of OPEN
+    finished: bool = False  # the recording is done, its marker written
+    media_s: float = 0.0  # s of the recording that were analysed
+    trouble: str = ""  # why it could not be done
+    damage: str = ""  # what of a finished recording could not be used
+
+
+@dataclass
+class JobResult:
+    """What came of a job."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    seconds: Counter[str] = field(default_factory=Counter)  # of processor time, by stage
+
+
+class Worker:
+    """Does jobs; holds the models."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._store = Store(Path(task.out))
+        self._profile = Profile()
+        self._analyser = Analyser(task.settings, self._profile)
+        self._zone = ZoneInfo(task.time_zone) if task.time_zone else None
+        cv2.setNumThreads(1)  # each core has its worker
+
+    @cached_property
+    def _recognizer(self) -> Recognizer:
+        return Recognizer(step=ARC_STEP_S)
+
+    def run(self, job: Job) -> JobResult:
+        """Do a job; what is wrong with a recording is told, what is wrong with the data set or a model is raised.
+
+        Raises:
+            ArchiveError: the data set cannot be written.
+            ModelError: a model is missing or not usable.
+        """
+        self._profile.clear()
+        result = JobResult()
+        held: list[tuple[Item, About, Part]] = []
+        for item in job.items:
+            try:
+                result.outcomes.append(self._do(item, held))
+            except (ArchiveError, ModelError):
+                raise
+            except MediaError as error:
+                result.outcomes.append(Outcome(item, trouble=_without_path(error, item)))
+            except Exception as error:  # whatever a file's bytes lead to, the others are not to suffer
+                result.outcomes.append(Outcome(item, trouble=f"{type(error).__name__}: {error}"))
+        self._write(held)
+        result.outcomes = [self._end(outcome) for outcome in result.outcomes]
+        result.seconds = Counter(self._profile)
+        return result
+
+    def _do(self, item: Item, held: list[tuple[Item, About, Part]]) -> Outcome:
+        if item.step is Step.FINISH:
+            return Outcome(item, item.about, finished=True)
+        with self._profile.stage("probe"):
+            media = open_media(item.recording.path, *self._topics(item.recording))
+        with media:
+            about = item.about or self._about(item.recording, media)
+            if item.step is Step.OPEN and about.parts > 1:
+                return Outcome(item, about)
+            first = item.part
+            # What can only be read from its beginning on is one job, which passes over what is there already.
+            last = first if item.step is Step.PART or media.seekable else None
+            done = self._store.parts_done(item.recording.id) if item.step is Step.OPEN else frozenset[int]()
+            seconds = 0.0
+            for part in self._analyser.observe(media, first, last, done):
+                if part.number in done:
+                    continue
+                seconds += part.end - part.start
+                held.append((item, about, part))
+                if sum(len(waiting.faces) for _, _, waiting in held) >= FACES_HELD or part.number != first:
+                    self._write(held)
+            return Outcome(item, about, item.step is Step.OPEN, seconds)
+
+    def _end(self, outcome: Outcome) -> Outcome:
+        """The outcome, with the recording finished where it is all there."""
+        item, about = outcome.item, outcome.about
+        if not outcome.finished or outcome.trouble or about is None:
+            return outcome
+        try:
+            with self._profile.stage("arcs"):
+                damage = self._finish(item.recording, about, item.troubles)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ArchiveError(
+                f"{item.recording.path}: its rows make no arc ({type(error).__name__}: {error})"
+            ) from error
+        return replace(outcome, damage=damage)
+
+    def _topics(self, recording: ArchiveRecording) -> tuple[str, str]:
+        settings = self._task.settings
+        return (settings.image_topic, settings.audio_topic) if is_recording(recording.path) else ("", "")
+
+    def _about(self, recording: ArchiveRecording, media: MediaFile | Recording) -> About:
+        began_ns, began_by = recorded_at(recording, media, self._zone)
+        parts = count_parts(media.duration, self._task.settings.part_s) if media.seekable else 1
+        return About(media.duration, parts, began_ns, began_by, getattr(media, "note", ""))
+
+    def _write(self, held: list[tuple[Item, About, Part]]) -> None:
+        """Let the classifier read what is held, and write it."""
+        if not held:
+            return
+        faces = self._analyser.read([part for _, _, part in held])
+        for (item, about, part), told in zip(held, faces, strict=True):
+            with self._profile.stage("rows"):
+                rows = self._analyser.rows(part, told)
+                for row in rows:
+                    row.update(path=item.recording.path, place=item.recording.place)
+                    if about.began_ns is not None:
+                        row["began_at"] = _moment(about.began_ns + round(row["start_s"] * SECOND))
+                self._store.write_part(
+                    item.recording.id, part.number, part.end, part.errors, schema.table(schema.SEGMENTS, rows)
+                )
+        held.clear()
+
+    def _finish(self, recording: ArchiveRecording, about: About, troubles: Sequence[str]) -> str:
+        """Make a recording's arc and write its marker; what of it could not be used, for people."""
+        counts: Counter[str] = Counter()
+        end = 0.0
+
+        def counted() -> Iterator[tuple[float, pa.Table]]:
+            nonlocal end
+            for end, errors, rows in self._store.read_parts(recording.id):
+                counts["errors"] += errors
+                counts.update(rows.column("kind").to_pylist())
+                yield end, rows
+
+        course = Course(ARC_STEP_S)
+        for moment in moments(events(counted()), self._recognizer.fusion(), ARC_STEP_S, about.duration):
+            course.add(moment)
+        name = Path(recording.path).name
+        summary = course.summary(recording.id)
+        page = html_page(summary, title=f"Emotional arc of {name}", relative_time=True)
+        self._store.write_arc(recording.id, arc_table(summary.arc), page)
+        fields = summary_fields(summary)
+        arc = fields.pop("arc")
+        damage = list(troubles)
+        if counts["errors"]:
+            damage.append(f"{counts['errors']} pictures or packets could not be decoded")
+        if about.duration is not None and end < BREAKS_OFF * about.duration - 1.0:
+            damage.append(f"it breaks off after {end:.0f} of {about.duration:.0f} s")
+        self._store.write_marker(
+            recording.id,
+            {
+                **marker(recording, "damaged" if damage else "done", "; ".join(damage)),
+                "duration_s": round(end, 3),
+                "stated_duration_s": about.duration,
+                "began_at": about.began_ns and _moment(about.began_ns).isoformat(),
+                "began_by": about.began_by,
+                "note": about.note,
+                "shots": counts["shot"],
+                "faces": counts["face"],
+                "voices": counts["voice"],
+                "summary": fields | {"shape": arc["shape"], "turning_points": arc["turning_points"]},
+            },
+        )
+        return "; ".join(damage)
+
+
+def marker(recording: ArchiveRecording, status: str, reason: str) -> dict[str, Any]:
+    """The fields that every recording's marker has."""
+    return {
+        "recording": recording.id,
+        "path": recording.path,
+        "place": recording.place,
+        "size": recording.size,
+        "status": status,
+        "reason": reason,
+    }
+
+
+@cache
+def worker(task: Task) -> Worker:
+    """This process's worker: models are loaded once."""
+    return Worker(task)
+
+
+def run_job(task: Task, job: Job) -> JobResult:
+    """Do a job in this process; see :meth:`Worker.run`."""
+    return worker(task).run(job)
+
+
+def _without_path(error: MediaError, item: Item) -> str:
+    return str(error).removeprefix(f"{item.recording.path}: ")
+
+
+def _moment(ns: int) -> datetime:
+    return datetime.fromtimestamp(ns / SECOND, timezone.utc)

@@ -1,0 +1,161 @@
+"""Which recordings an archive has: found in files, folders and globs, told apart by path, size and time of change."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone, tzinfo
+from pathlib import Path
+
+from emotion_perception.media import RECORDING_SUFFIXES, MediaFile, is_recording
+from emotion_perception.recordings import Recording
+
+VIDEO = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
+SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus wav wma"
+PICTURE = "bmp gif jpeg jpg pgm png ppm tif tiff webp"
+# Of a folder, only files that end like this are taken; a file that is named is tried whatever it is called.
+SUFFIXES = frozenset(f".{name}" for name in f"{VIDEO} {SOUND} {PICTURE}".split()) | set(RECORDING_SUFFIXES)
+PICTURE_SUFFIXES = frozenset(f".{name}" for name in PICTURE.split())
+# A date and a time in a name, as cameras and recorders write it: 2026-11-25_14-30-00, 20261125T143000, …
+_STAMP = re.compile(
+    r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)[-_.T ]*([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?"
+)
+
+
+@dataclass(frozen=True)
+class ArchiveRecording:
+    """One recording of an archive."""
+
+    id: str  # 16 hexadecimal digits, of path, size and time of change
+    path: str  # absolute
+    place: str
+    size: int  # bytes
+    modified_ns: int  # since 1970
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether its name is that of a still picture."""
+        return Path(self.path).suffix.lower() in PICTURE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found under the given paths."""
+
+    recordings: tuple[ArchiveRecording, ...]  # by path, each once
+    missing: tuple[str, ...]  # paths and globs that lead to nothing
+    passed_over: int  # files in folders that are no media by their names
+
+
+def find_recordings(paths: Sequence[str]) -> Found:
+    """The recordings in files, folders (searched through) and globs (``**`` goes through folders).
+
+    The place of a recording is the name of the folder right below the given one that it lies in; of one that lies in
+    the given folder itself, or was given as a file, the name of its own folder.
+    """
+    found: dict[str, ArchiveRecording] = {}
+    missing, passed_over = [], 0
+    for given in paths:
+        matches = [given] if Path(given).exists() else sorted(glob.glob(given, recursive=True))
+        if not matches:
+            missing.append(given)
+        for match in matches:
+            path = Path(os.path.abspath(match))
+            if path.is_dir() and not is_recording(path):
+                inside, other = _walk(path)
+                passed_over += other
+            else:
+                inside = [path]
+            for file in inside:
+                found.setdefault(str(file), _describe(file, _place(file, path)))
+    return Found(tuple(found[path] for path in sorted(found)), tuple(missing), passed_over)
+
+
+def _walk(folder: Path) -> tuple[list[Path], int]:
+    """Recordings in a folder and below it, and how many other files there are; hidden ones do not count."""
+    files, other = [], 0
+    for name, folders, names in os.walk(folder):
+        here = Path(name)
+        bags = {entry for entry in folders if is_recording(here / entry)}
+        files += [here / entry for entry in bags]
+        folders[:] = [entry for entry in folders if entry not in bags and not entry.startswith(".")]
+        for entry in names:
+            if entry.startswith("."):
+                continue
+            if Path(entry).suffix.lower() in SUFFIXES:
+                files.append(here / entry)
+            else:
+                other += 1
+    return files, other
+
+
+def _place(file: Path, given: Path) -> str:
+    inside = file.parent.relative_to(given).parts if given != file else ()
+    return inside[0] if inside else file.parent.name
+
+
+def _describe(path: Path, place: str) -> ArchiveRecording:
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    states = [file.stat() for file in files]
+    size, modified = sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
+    identity = hashlib.sha256(f"{path}\0{size}\0{modified}".encode(errors="surrogateescape")).hexdigest()[:16]
+    return ArchiveRecording(identity, str(path), place, size, modified)
+
+
+def recorded_at(
+    recording: ArchiveRecording, media: MediaFile | Recording, zone: tzinfo | None = None
+) -> tuple[int | None, str]:
+    """When a recording began, ns since 1970, and what says so.
+
+    ``stamps``: a rosbag2's messages; ``container``: its creation time; ``name``: a date and time in the file's name,
+    taken as local time; ``file``: when it was last changed, less its length. ``(None, "")`` where even that is not
+    possible.
+
+    Args:
+        zone: of the times in names; None is this machine's.
+    """
+    if isinstance(media, Recording):
+        return media.start_ns, "stamps"
+    if media.created:
+        try:
+            created = datetime.fromisoformat(media.created.replace("Z", "+00:00"))
+            if created.year > 1990:  # cameras without a clock write 1904 or 1970
+                return _ns(created if created.tzinfo else created.replace(tzinfo=timezone.utc)), "container"
+        except ValueError:
+            pass
+    if named := _named(Path(recording.path).name):
+        return _ns(named.replace(tzinfo=zone) if zone else named.astimezone()), "name"
+    if media.duration is not None and recording.modified_ns > 0:
+        return recording.modified_ns - round(media.duration * 1e9), "file"
+    return None, ""
+
+
+def _named(name: str) -> datetime | None:
+    for match in _STAMP.finditer(name):
+        try:
+            return datetime(*(int(part or 0) for part in match.groups()))  # type: ignore[arg-type]
+        except ValueError:
+            continue
+    return None
+
+
+def _ns(moment: datetime) -> int:
+    return round(moment.timestamp()) * 1_000_000_000
+
+
+def batches(recordings: Sequence[ArchiveRecording], most: int, most_bytes: int) -> Iterator[list[ArchiveRecording]]:
+    """Recordings in their order, several small ones together: at most ``most`` of ``most_bytes`` in all."""
+    batch: list[ArchiveRecording] = []
+    size = 0
+    for recording in recordings:
+        if batch and (len(batch) == most or size + recording.size > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(recording)
+        size += recording.size
+    if batch:
+        yield batch

@@ -1,0 +1,173 @@
+"""``emotion-archive``: emotions in whole archives of recordings, as one data set and as a page. No ROS needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emotion_perception.archive.campaign import Tally
+    from emotion_perception.archive.jobs import Task
+    from emotion_perception.archive.workers import Workers
+
+EPILOG = """examples:
+  emotion-archive analyse shop/ --out shop_emotions             # every recording in a folder and below
+  emotion-archive analyse '/mnt/cam*/2026-11-*/*.mkv' bag.mcap --out week   # globs, single files, rosbag2 recordings
+  emotion-archive analyse shop/ --out shop_emotions             # again: goes on where it was ended, takes what is new
+  emotion-archive analyse shop/ --out shop_emotions --profile   # and shows where the time goes
+  emotion-archive analyse /nfs/all --out /nfs/emotions --ray auto           # on a Ray cluster (pip install ray)
+  emotion-archive report shop_emotions                          # report.html in it: arcs, families, hours, search
+
+The data set is Parquet; its columns, and how to ask it with SQL, are in docs/archives.md.
+Exit code: 0 when everything is in it, 1 when some recordings could not be read or are damaged (listed with the reason),
+2 for wrong arguments or a data set that cannot be written, 130 when ended by Ctrl-C."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The arguments of ``emotion-archive``."""
+    parser = argparse.ArgumentParser(
+        prog="emotion-archive",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    analyse = commands.add_parser("analyse", help="recordings into a data set")
+    analyse.add_argument("paths", nargs="+", metavar="PATH", help="video, sound, picture, rosbag2, folder or glob")
+    analyse.add_argument("--out", type=Path, required=True, metavar="DIR", help="the data set's folder")
+    analyse.add_argument("--fps", type=float, default=5.0, help="pictures looked at per second (5)")
+    analyse.add_argument("--part", type=float, default=120.0, metavar="S", help="seconds done at a time (120)")
+    analyse.add_argument(
+        "--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (one a core)"
+    )
+    analyse.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="work on a Ray cluster; one on this machine without ADDRESS",
+    )
+    analyse.add_argument("--retry", action="store_true", help="try what failed before once more")
+    analyse.add_argument("--profile", action="store_true", help="show where the time went")
+    analyse.add_argument("--image-topic", default="", help="camera topic of rosbag2 recordings (default: by type)")
+    analyse.add_argument("--audio-topic", default="", help="microphone topic of rosbag2 recordings (default: by type)")
+    report = commands.add_parser("report", help="a data set as a page")
+    report.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
+    report.add_argument("--out", type=Path, metavar="HTML", help="where to write the page (DIR/report.html)")
+    for command in (analyse, report):
+        command.add_argument(
+            "--time-zone", default="", metavar="NAME", help="of dates in file names and of hours (this machine's)"
+        )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the tool; returns the exit code."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    from emotion_perception.archive.store import ArchiveError
+    from emotion_perception.errors import ModelError
+
+    if args.time_zone:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            ZoneInfo(args.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            parser.error(f"--time-zone {args.time_zone!r} is not known; an example is Europe/Berlin")
+    try:
+        if args.command == "report":
+            return _report(args)
+        if args.fps <= 0 or args.part <= 0 or args.workers < 1:
+            parser.error(f"--fps, --part and --workers must be positive, got {args.fps}, {args.part}, {args.workers}")
+        return _analyse(args)
+    except (ArchiveError, ModelError) as error:
+        print(f"emotion-archive: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("emotion-archive: ended; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _analyse(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from emotion_perception.archive.analysis import Settings
+    from emotion_perception.archive.campaign import Campaign, made_by
+    from emotion_perception.archive.jobs import Task
+    from emotion_perception.archive.profile import profile_table
+    from emotion_perception.archive.recordings import find_recordings
+    from emotion_perception.archive.store import Store
+
+    found = find_recordings(args.paths)
+    for path in found.missing:
+        print(f"emotion-archive: {path}: no such file or folder, and no name fits", file=sys.stderr)
+    if not found.recordings:
+        print("emotion-archive: no recordings found", file=sys.stderr)
+        return 1
+    if found.passed_over:
+        print(f"emotion-archive: {found.passed_over} files are no media by their names", file=sys.stderr)
+    settings = Settings(
+        pictures_per_second=args.fps,
+        part_s=args.part,
+        image_topic=args.image_topic,
+        audio_topic=args.audio_topic,
+    )
+    store = Store(args.out.resolve())
+    task = Task(str(store.folder), settings, args.time_zone)
+    begin = time.monotonic()
+    with store.locked():
+        store.claim(made_by(settings))
+        workers = _workers(task, args)
+        try:
+            with tqdm(unit="B", unit_scale=True, disable=None, smoothing=0.05) as bar:
+
+                def show(tally: Tally) -> None:
+                    bar.total, bar.n = tally.bytes, min(tally.bytes, round(tally.bytes_done))
+                    speed = tally.media_s / max(time.monotonic() - begin, 1e-9)
+                    bar.set_postfix_str(f"{speed:.1f}x real time, {len(tally.troubles)} failed or damaged")
+
+                tally = Campaign(store, found.recordings, workers, args.retry, show).run()
+        finally:
+            workers.close()
+    wall = time.monotonic() - begin
+    print(
+        f"{tally.done} recordings done in {wall:.1f} s ({tally.media_s / wall:.1f}x real time), "
+        f"{tally.done_before} were there already, {len(tally.troubles)} failed or damaged"
+    )
+    for path, reason in sorted(tally.troubles.items()):
+        print(f"  {path}: {reason}")
+    if args.profile:
+        print(profile_table(tally.seconds, tally.media_s, wall))
+    return 1 if tally.troubles or found.missing else 0
+
+
+def _workers(task: Task, args: argparse.Namespace) -> Workers:
+    from emotion_perception.archive.store import ArchiveError
+    from emotion_perception.archive.workers import LocalWorkers, RayWorkers
+
+    if args.ray is None:
+        return LocalWorkers(task, args.workers)
+    try:
+        return RayWorkers(task, args.ray, args.workers)
+    except ModuleNotFoundError as error:
+        raise ArchiveError("--ray needs the Python package ray: pip install ray") from error
+    except ConnectionError as error:
+        raise ArchiveError(f"--ray {args.ray}: no cluster there ({error})") from error
+
+
+def _report(args: argparse.Namespace) -> int:
+    from emotion_perception.archive.page import write_report
+
+    path = args.out or args.folder / "report.html"
+    write_report(args.folder, path, args.time_zone)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
