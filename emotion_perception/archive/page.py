@@ -150,7 +150,7 @@ def _shares_table(shares: Mapping[str, np.ndarray], what: str, note: str) -> str
     return (
         f'<div class="scroll"><table><thead><tr><th scope="col">{what}</th><th scope="col">shares</th>'
         f'<th scope="col" class="n">seen and heard</th>{legend}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-        f'</div>'<p class="soft">{escape(note)}</p>'
+        f'</div><p class="soft">{escape(note)}</p>'
     )
 
 
