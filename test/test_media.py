@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from fractions import Fraction
+import sys
 from pathlib import Path
 
 import av
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for clips, which other tests share
+from clips import FPS, RATE, write_clip
+
 from emotion_perception.media import MediaAudio, MediaError, MediaFrame, open_media, read_audio, read_image
 
-RATE = 16000
-FPS = 30
 WIDTH, HEIGHT = 160, 120
-TICKS = 30000  # per second, of the stamps of pictures
 FLASH_S = 1.0  # the frame of this time is white, and a beep begins with it
 
 
@@ -24,57 +24,6 @@ def beep(seconds: float = 2.0, at: float = FLASH_S, rate: int = RATE) -> np.ndar
     """Silence with 0.1 s of 1 kHz in it, ``(T,)`` int16."""
     times = np.arange(round(seconds * rate)) / rate
     return np.where((times >= at) & (times < at + 0.1), 16000 * np.sin(2 * np.pi * 1000 * times), 0).astype(np.int16)
-
-
-def write_clip(
-    path: Path,
-    frames: list[np.ndarray] | None = None,
-    samples: np.ndarray | None = None,
-    video_codec: str = "libx264",
-    audio_codec: str = "aac",
-    pixel_format: str = "yuv420p",
-    video_start: float = 0.0,
-    audio_start: float = 0.0,
-    rotation: int | None = None,
-    frame_times: list[float] | None = None,
-    skip_audio: tuple[float, float] = (0.0, 0.0),
-) -> Path:
-    """A file with the frames (BGR) at FPS or the times given, and the mono samples at RATE less a stretch of them."""
-    with av.open(str(path), "w") as container:
-        video = audio = None
-        if frames is not None:
-            video = container.add_stream(video_codec, rate=FPS)
-            video.height, video.width = frames[0].shape[:2]
-            video.pix_fmt = pixel_format
-            video.time_base = Fraction(1, TICKS)
-            video.codec_context.time_base = Fraction(1, TICKS)
-            if rotation is not None:
-                video.set_display_rotation(rotation)
-        if samples is not None:
-            audio = container.add_stream(audio_codec, rate=RATE, layout="mono")
-        for index, image in enumerate(frames or []):
-            frame = av.VideoFrame.from_ndarray(image, format="bgr24").reformat(format=pixel_format)
-            seconds = frame_times[index] if frame_times else index / FPS
-            frame.pts = round((seconds + video_start) * TICKS)
-            frame.time_base = Fraction(1, TICKS)
-            container.mux(video.encode(frame))
-        if video is not None:
-            container.mux(video.encode(None))
-        if audio is not None:
-            fifo = av.AudioFifo()
-            whole = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
-            whole.sample_rate, whole.pts, whole.time_base = RATE, 0, Fraction(1, RATE)
-            fifo.write(whole)
-            size = audio.codec_context.frame_size or 1024
-            position = 0
-            while (piece := fifo.read(size, partial=True)) is not None:
-                piece.pts, piece.time_base = position + round(audio_start * RATE), Fraction(1, RATE)
-                position += piece.samples
-                if skip_audio[0] <= (position - piece.samples) / RATE < skip_audio[1]:
-                    continue
-                container.mux(audio.encode(piece))
-            container.mux(audio.encode(None))
-    return path
 
 
 def flash_frames(
@@ -471,3 +420,51 @@ def test_stereo_is_mixed_to_mono_and_read_as_two_channels(tmp_path: Path):
         block = next(iter(media.read()))
     assert isinstance(block, MediaAudio)
     np.testing.assert_allclose(block.samples[0], [16384, -8192], atol=1)
+
+
+def brightness(media, **options) -> dict[float, float]:
+    """Time and mean brightness of the pictures that are read."""
+    return {round(frame.time, 3): float(frame.image().mean()) for frame in media.pictures(**options)}
+
+
+@pytest.fixture(scope="module")
+def ramp(tmp_path_factory) -> list[Path]:
+    """Clips of 4 s whose pictures grow brighter, with a beep at 3 s, of containers that are sought in differently."""
+    folder = tmp_path_factory.mktemp("ramp")
+    frames = [np.full((HEIGHT, WIDTH, 3), 2 * n, np.uint8) for n in range(4 * FPS)]
+    sound = beep(4.0, at=3.0)
+    return [write_clip(folder / name, frames, sound, *codecs) for name, codecs in CONTAINERS.items()]
+
+
+@pytest.mark.parametrize("index", range(len(CONTAINERS)), ids=list(CONTAINERS))
+def test_pictures_and_sound_from_the_middle_are_those_of_the_whole(ramp, index):
+    with open_media(ramp[index]) as media:
+        whole, rest = brightness(media), brightness(media, start=2.5)
+        # After a seek an AVI's stamps may be a picture off.
+        expected = [(time, level) for time, level in whole.items() if time >= 2.5][-len(rest) :]
+        assert len(rest) >= 44
+        np.testing.assert_allclose(list(rest.items()), expected, atol=1.0)
+        np.testing.assert_allclose(list(rest), [time for time, _ in expected], atol=1 / FPS)
+        blocks = list(media.sound(2.5))
+    assert blocks[0].time <= 2.5 < blocks[0].end
+    loud = [block for block in blocks if np.abs(block.samples.astype(int)).max() > 4000]
+    assert loud[0].time - 0.04 <= 3.0 + 0.07 and loud[0].end >= 3.0 - 0.07
+
+
+@pytest.mark.parametrize("index", range(len(CONTAINERS)), ids=list(CONTAINERS))
+def test_of_pictures_between_those_that_are_due_no_due_one_is_lost(ramp, index):
+    with open_media(ramp[index]) as media:
+        due = [frame.time for frame in media.pictures(interval=0.2) if frame.due]
+    assert len(due) == 20
+    np.testing.assert_allclose(due, np.arange(20) / 5, atol=0.14)
+
+
+def test_where_every_picture_stands_for_itself_only_due_ones_are_decoded(tmp_path):
+    frames = [np.full((HEIGHT, WIDTH, 3), 2 * n, np.uint8) for n in range(2 * FPS)]
+    path = write_clip(tmp_path / "clip.avi", frames, video_codec="mjpeg", pixel_format="yuvj420p")
+    with open_media(path) as media:
+        found = list(media.pictures(start=0.5, interval=0.2))
+    assert [frame.due for frame in found] == [True] * len(found)
+    np.testing.assert_allclose([frame.time for frame in found], [0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8], atol=0.02)
+    assert found[0].image().mean() == pytest.approx(36, abs=3)
+    assert found[0].thumbnail().shape == (24, 32)
