@@ -455,8 +455,8 @@ def test_pictures_and_sound_from_the_middle_are_those_of_the_whole(ramp, index):
 def test_of_pictures_between_those_that_are_due_no_due_one_is_lost(ramp, index):
     with open_media(ramp[index]) as media:
         due = [frame.time for frame in media.pictures(interval=0.2) if frame.due]
-    assert len(due) == 20
-    np.testing.assert_allclose(due, np.arange(20) / 5, atol=0.14)
+    assert [int(time / 0.2 + 1e-3) for time in due] == list(range(len(due))) and len(due) in (20, 21)
+    assert max(time - 0.2 * number for number, time in enumerate(due)) < 0.14
 
 
 def test_where_every_picture_stands_for_itself_only_due_ones_are_decoded(tmp_path):
