@@ -62,7 +62,7 @@ class LazyFrame:
     """One picture that is converted only where it is wanted."""
 
     time: float  # s, media time
-    due: bool  # the first one at or after a multiple of the interval asked for
+    due: bool  # the first one of all, or at or after a multiple of the interval asked for
     image: Callable[[], np.ndarray]  # makes the picture of `MediaFrame`; ValueError, MemoryError, FFmpegError
     thumbnail: Callable[[], np.ndarray]  # makes its brightness, uint8 (24, 32), not turned; raises as above
 

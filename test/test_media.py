@@ -465,6 +465,6 @@ def test_where_every_picture_stands_for_itself_only_due_ones_are_decoded(tmp_pat
     with open_media(path) as media:
         found = list(media.pictures(start=0.5, interval=0.2))
     assert [frame.due for frame in found] == [True] * len(found)
-    np.testing.assert_allclose([frame.time for frame in found], [0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8], atol=0.02)
-    assert found[0].image().mean() == pytest.approx(36, abs=3)
+    np.testing.assert_allclose([frame.time for frame in found], [0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8], atol=0.02)
+    assert found[0].image().mean() == pytest.approx(30, abs=3)
     assert found[0].thumbnail().shape == (24, 32)
