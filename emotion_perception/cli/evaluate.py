@@ -29,9 +29,9 @@ those. It takes an hour or more; the same command goes on where a killed run sto
 ece of every fold and of all pooled, with 95 % confidence intervals.
 
 OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png, risk_coverage.png and,
-for ferplus.npz, mistakes.png. The last line on stdout is one JSON object: n, accuracy, accuracy_closed (only the labels
-present compete), uar, macro_f1, auc, ece, 95 % intervals (..._interval), accuracy_surest_80 (of the surest 80 %),
-expected_cost, seconds, and how the files were read."""
+for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n, accuracy,
+accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece, 95 % intervals (..._interval),
+accuracy_surest_80 (of the surest 80 %), expected_cost, seconds, and how the files were read."""
 
 
 def build_parser() -> argparse.ArgumentParser:

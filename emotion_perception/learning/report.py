@@ -35,6 +35,7 @@ PALETTE = tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in EMOTI
 # arousal. Angry for fearful costs 0.2, angry for happy 1.5; calm and neutral are 0.7 apart.
 COST = np.linalg.norm(CIRCUMPLEX[:, None] - CIRCUMPLEX[None], axis=2)
 SHOWN_MISTAKES = 24
+SHOWN_CONFUSIONS = 8
 
 
 def write_report(
@@ -56,7 +57,8 @@ def write_report(
         labels: ``(N,)`` indices of the truth.
         confidence: ``(N,)`` as stated by the classifier; its largest probability where it is left out.
         extra: goes into the result beside the scores (seconds, counts, model name).
-        pictures: N pictures, uint8 grey ``(H, W)`` or bgr ``(H, W, 3)``; with them, the surest mistakes are drawn.
+        pictures: N pictures, uint8 grey ``(H, W)`` or bgr ``(H, W, 3)``; with them, the surest mistakes are drawn, and
+            the mean face of each of the commonest confusions, in which nobody is recognised.
         cost: ``(8, 8)``, of answering the column where the row is true.
 
     Raises:
@@ -94,12 +96,14 @@ def write_report(
     _plot_roc(out / "roc.png", title, probabilities, labels)
     _plot_calibration(out / "calibration.png", title, bins)
     _plot_risk_coverage(out / "risk_coverage.png", title, answered, accuracy)
-    (out / "mistakes.png").unlink(missing_ok=True)  # of an earlier report
+    for name in ("mistakes.png", "confusions.png"):
+        (out / name).unlink(missing_ok=True)  # of an earlier report
     wrong = np.flatnonzero(predicted != labels)
     if pictures is not None and len(wrong):
         surest = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN_MISTAKES]
         captions = [f"{EMOTIONS[labels[i]]}\nseen as {EMOTIONS[predicted[i]]} {sure[i]:.2f}" for i in surest]
         _draw_mistakes(out / "mistakes.png", title, [pictures[i] for i in surest], captions)
+        _draw_confusions(out / "confusions.png", title, mean_faces(pictures, labels, predicted))
     return finite(summary)
 
 
@@ -226,5 +230,40 @@ def _draw_mistakes(path: Path, title: str, pictures: list[np.ndarray], captions:
         axes.imshow(colour, interpolation="nearest")
         axes.set_title(caption, fontsize=7)
     figure.suptitle(f"{title}: the surest mistakes", fontsize=9)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def mean_faces(
+    pictures: Sequence[np.ndarray], labels: np.ndarray, predicted: np.ndarray
+) -> list[tuple[str, np.ndarray | None]]:
+    """A caption and the mean picture, ``(48, 48)`` grey, of each of the commonest confusions and of what was right.
+
+    Two for each confusion, commonest first: the faces that were confused; those of the same emotion that were named
+    rightly, None where there are none.
+    """
+    wrong = confusion_matrix(predicted, labels, len(EMOTIONS))
+    np.fill_diagonal(wrong, 0)
+    found: list[tuple[str, np.ndarray | None]] = []
+    for pair in np.argsort(-wrong, axis=None, kind="stable")[:SHOWN_CONFUSIONS]:
+        true, seen = divmod(int(pair), len(EMOTIONS))
+        for answer in (seen, true) if wrong[true, seen] else ():
+            rows = np.flatnonzero((labels == true) & (predicted == answer))
+            grey = [cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) if p.ndim == 3 else p for p in (pictures[i] for i in rows)]
+            faces = [cv2.resize(p, (48, 48), interpolation=cv2.INTER_AREA) for p in grey]
+            caption = f"{EMOTIONS[true]}\nseen as {EMOTIONS[answer]} ({len(rows)})"
+            found.append((caption, np.mean(faces, axis=0) if faces else None))
+    return found
+
+
+def _draw_confusions(path: Path, title: str, faces: list[tuple[str, np.ndarray | None]]) -> None:
+    columns = len(faces) // 2
+    figure, grid = plt.subplots(2, columns, figsize=(1.7 * columns + 0.4, 4.6), squeeze=False)
+    for axes, (caption, face) in zip(grid.T.flat, faces, strict=True):
+        axes.axis("off")
+        axes.set_title(caption, fontsize=7)
+        if face is not None:
+            axes.imshow(face, cmap="gray")
+    figure.suptitle(f"{title}: mean faces of the commonest confusions, and of what was right", fontsize=9)
     figure.tight_layout()
     _save(figure, path)

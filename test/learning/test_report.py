@@ -133,6 +133,20 @@ def test_without_a_mistake_there_is_no_sheet_of_an_earlier_report(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == FILES
 
 
+def test_the_commonest_confusions_are_shown_as_mean_faces_beside_what_was_right():
+    labels = np.array([HAPPY] * 5 + [SAD] * 4)
+    predicted = np.array([SAD, SAD, SAD, HAPPY, HAPPY, HAPPY, SAD, SAD, SAD])
+    faces = np.array([10, 20, 60, 200, 100, 90, 1, 2, 3], np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    found = report.mean_faces(list(faces), labels, predicted)
+    said = [(caption, face.mean()) for caption, face in found]
+    assert said == [
+        ("happy\nseen as sad (3)", 30),
+        ("happy\nseen as happy (2)", 150),
+        ("sad\nseen as happy (1)", 90),
+        ("sad\nseen as sad (3)", 2),
+    ]
+
+
 def test_pictures_must_be_as_many_as_labels(tmp_path, cases):
     with pytest.raises(ValueError, match="there are 3 pictures for 400 labels"):
         write_report(tmp_path / "out", "test", *cases, pictures=np.zeros((3, 48, 48), np.uint8))
