@@ -40,6 +40,8 @@ CIRCUMPLEX = np.array(
     dtype=np.float32,
 )
 
+_POINTS = CIRCUMPLEX.tolist()
+
 # Names used by data sets, other packages and people, lower-case, to the vocabulary.
 ALIASES: dict[str, int] = {
     "neutrality": NEUTRAL,
@@ -116,8 +118,11 @@ def valence_arousal(probabilities: np.ndarray, intensities: np.ndarray | None = 
     Where an intensity ``(8,)`` is known (0..1, NaN elsewhere) the emotion's point moves towards neutral, to half its
     radius at intensity 0: a faint smile is nearer the centre than a laugh.
     """
-    weight = probabilities
+    # Python's own arithmetic is several times quicker than numpy's on eight numbers, and every face comes here.
+    weight = probabilities.tolist()
     if intensities is not None:
-        weight = probabilities * np.where(np.isnan(intensities), 1.0, 0.5 + 0.5 * intensities)
-    valence, arousal = weight @ CIRCUMPLEX
-    return float(valence), float(arousal)
+        known = intensities.tolist()
+        weight = [p if i != i else p * (0.5 + 0.5 * i) for p, i in zip(weight, known, strict=True)]
+    valence = sum(w * point[0] for w, point in zip(weight, _POINTS, strict=True))
+    arousal = sum(w * point[1] for w, point in zip(weight, _POINTS, strict=True))
+    return valence, arousal

@@ -91,11 +91,11 @@ def _tempered(estimate: EmotionEstimate, weight: float) -> EmotionEstimate:
     calm = 0.0
     if p[CALM] > 0:  # in its own ratio
         calm = mass[0] * (p[CALM] / total + FLOOR) / (both / total + 2 * FLOOR)
-    pooled = np.array([mass[0] - calm, calm, *mass[1:]]) * scale
-    confidence = min(1.0, max(0.0, float(pooled.max()) * estimate.confidence * total / max(p)))
-    known = estimate.intensities
-    valence, arousal = valence_arousal(pooled, None if np.isnan(known).all() else known)
-    return EmotionEstimate(pooled.astype(np.float32), known, confidence, valence, arousal)
+    told = [value * scale for value in (mass[0] - calm, calm, *mass[1:])]
+    confidence = min(1.0, max(0.0, max(told) * estimate.confidence * total / max(p)))
+    pooled = np.array(told, np.float32)
+    valence, arousal = valence_arousal(pooled, estimate.intensities)
+    return EmotionEstimate(pooled, estimate.intensities, confidence, valence, arousal)
 
 
 def estimate_row(estimate: EmotionEstimate) -> np.ndarray:
@@ -129,7 +129,7 @@ def pool_rows(rows: Sequence[np.ndarray], weights: Sequence[float], tells_calm: 
     own = table[:, -1] / p.max(axis=1)
     confidence = min(1.0, max(0.0, float(pooled.max() * (w @ own)) / total))
     intensities = merge_intensities(table[:, len(EMOTIONS) : -1], w)
-    valence, arousal = valence_arousal(pooled, None if np.isnan(intensities).all() else intensities)
+    valence, arousal = valence_arousal(pooled, intensities)
     return EmotionEstimate(pooled.astype(np.float32), intensities, confidence, valence, arousal)
 
 

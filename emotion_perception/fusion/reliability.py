@@ -82,7 +82,6 @@ class Reliability:
         told = estimate.probabilities.tolist()
         read = [p * factor for p, factor in zip(told, self.factors, strict=True)]
         total = sum(read)
-        p = np.array(read, np.float32) / np.float32(total)
+        p = np.array([value / total for value in read], np.float32)
         confidence = min(1.0, estimate.confidence * max(read) / total / max(told))
-        known = estimate.intensities
-        return EmotionEstimate(p, known, confidence, *valence_arousal(p, None if np.isnan(known).all() else known))
+        return EmotionEstimate(p, estimate.intensities, confidence, *valence_arousal(p, estimate.intensities))

@@ -13,7 +13,8 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
   fresh, then halved every half-life, 0 at the maximum age).
 - **The person spoken with** is the largest face (most central, where the image size is told). Another takes over when
   it is ``switch_ratio`` times as large for ``switch_after_s``, or at once when the first is gone.
-- **A voice is** its most likely speaker's (``fusion/speaker.py``).
+- **A voice is** its most likely speaker's (``fusion/speaker.py``). Where one voice id stands for everybody, each
+  earlier turn counts for them as far as it was likely theirs.
 - **Clocks.** A stamp ahead of the query has age 0 and is counted; more than ``future_limit_s`` ahead it is from before
   a clock jump and dropped. Two items in a row more than ``clock_jump_s`` older than the newest of their kind say that
   the source's clock jumped back: what was held of that kind goes.
@@ -22,9 +23,9 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
 from __future__ import annotations
 
 import math
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -33,7 +34,7 @@ import numpy as np
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.fusion.speaker import Candidate, bearing, mean_direction, who_speaks
+from emotion_perception.fusion.speaker import LAGS, Candidate, bearing, mean_direction, mouths_speak, who_speaks
 from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.types import (
     EmotionEstimate,
@@ -50,8 +51,11 @@ MAX_PICTURES = 32  # per face
 MAX_TRACKS = 256  # faces held at once
 MAX_VOICES = 8  # voices told apart at once
 MAX_DECISIONS = 32  # held per voice
+MAX_TURNS = 8  # of a voice that are still believed in
 MAX_DIRECTIONS = 1024  # of sound
 MAX_TEXTS = 16
+MAX_MOUTHS = 1024  # pictures of one mouth
+MOUTH_REACH_S = 12.0  # s that mouths are kept: the longest utterance, and what it takes to hear of it
 MAX_PERSONS = 1024  # face ids remembered with their person
 LONGEST_TURN = 10.0  # s, the most that one turn of speech stands for
 SAME_SPEECH = 0.05  # s; stretches that overlap by less follow each other
@@ -113,6 +117,7 @@ class FusionConfig:
     direction_spread: float = _number(
         0.25, 0.01, 3.0, "Standard deviation (rad) of the direction of arrival that a microphone array tells."
     )
+    mouth_weight: float = _number(1.0, 0.0, 2.0, "Factor on what moving mouths tell of who speaks; 0 ignores mouths.")
     switch_ratio: float = _number(1.3, 1.0, 100.0, "Another face must be so many times as large to be the person.")
     switch_after_s: float = _number(1.0, 0.0, 60.0, "Another face must be larger for so long (s) to be the person.")
     person_hold_s: float = _number(
@@ -159,14 +164,62 @@ class _FaceTrack:
         return self.newest.face.face_id
 
     def add(self, picture: _Picture) -> None:
-        # The same face in the same picture again: the later report stands.
-        self.pictures = [held for held in self.pictures if held.stamp_ns != picture.stamp_ns]
-        insort(self.pictures, picture)
+        if not self.pictures or picture.stamp_ns > self.newest.stamp_ns:
+            self.pictures.append(picture)
+        else:  # the same face in the same picture again: the later report stands
+            self.pictures = [held for held in self.pictures if held.stamp_ns != picture.stamp_ns]
+            insort(self.pictures, picture)
         del self.pictures[:-MAX_PICTURES]
 
     def keep(self, oldest_ns: int, newest_ns: int) -> None:
         if self.pictures and not (oldest_ns <= self.pictures[0].stamp_ns and self.newest.stamp_ns <= newest_ns):
             self.pictures = [held for held in self.pictures if oldest_ns <= held.stamp_ns <= newest_ns]
+
+
+class _Mouth:
+    """How one mouth moved, oldest first."""
+
+    def __init__(self) -> None:
+        self.stamps: list[int] = []
+        self.openings: list[float] = []
+        self.motions: list[float] = []
+        self.changes = 0  # of what was there before, by late or repeated pictures
+
+    def add(self, stamp_ns: int, opening: float, motion: float) -> None:
+        if not self.stamps or stamp_ns > self.stamps[-1]:
+            self.stamps.append(stamp_ns)
+            self.openings.append(opening)
+            self.motions.append(motion)
+            return
+        at = bisect_left(self.stamps, stamp_ns)
+        self.changes += 1
+        if self.stamps[at] == stamp_ns:
+            self.openings[at], self.motions[at] = opening, motion
+            return
+        self.stamps.insert(at, stamp_ns)
+        self.openings.insert(at, opening)
+        self.motions.insert(at, motion)
+
+    def keep(self, oldest_ns: int, newest_ns: int) -> None:
+        if self.stamps and oldest_ns <= self.stamps[0] and self.stamps[-1] <= newest_ns:
+            return
+        first, last = bisect_left(self.stamps, oldest_ns), bisect_right(self.stamps, newest_ns)
+        first = max(first, last - MAX_MOUTHS)
+        if first > 64 or last < len(self.stamps) or first == last:  # not one by one: that costs
+            self.stamps = self.stamps[first:last]
+            self.openings, self.motions = self.openings[first:last], self.motions[first:last]
+
+    def around(self, start_ns: int, stop_ns: int, margin_ns: int) -> tuple[int, int]:
+        """The rows of a stretch of time with a margin on both sides; after it only once the whole of that was seen."""
+        first, last = bisect_left(self.stamps, start_ns - margin_ns), bisect_right(self.stamps, stop_ns + margin_ns)
+        return first, (last if last < len(self.stamps) else bisect_right(self.stamps, stop_ns))
+
+    def table(self, first: int, last: int, start_ns: int) -> np.ndarray:
+        """``(N, 3)``: time since a start, s; opening; motion."""
+        found = np.empty((last - first, 3))
+        found[:, 0] = (np.array(self.stamps[first:last], np.int64) - start_ns) * 1e-9
+        found[:, 1], found[:, 2] = self.openings[first:last], self.motions[first:last]
+        return found
 
 
 @dataclass(frozen=True)
@@ -185,27 +238,24 @@ class _Voice:
     def __init__(self, reliability: Reliability, temporal: TemporalConfig) -> None:
         self.decisions: list[tuple[VoiceObservation, float]] = []
         self._reliability, self._temporal = reliability, temporal
-        self._believed: _Speech | None = None
+        self._turns: list[tuple[VoiceObservation, float]] | None = None
+        self._believed: tuple[tuple[float, ...], _Speech] | None = None
 
     def add(self, voice: VoiceObservation, weight: float) -> None:
         insort(self.decisions, (voice, weight), key=lambda held: (held[0].stamp_ns, held[0].final))
         del self.decisions[:-MAX_DECISIONS]
-        self._believed = None
+        self._turns = self._believed = None
 
     def keep_until(self, newest_ns: int) -> None:
         if self.decisions and self.decisions[-1][0].stamp_ns > newest_ns:
             self.decisions = [held for held in self.decisions if held[0].stamp_ns <= newest_ns]
-            self._believed = None
+            self._turns = self._believed = None
 
     @property
-    def believed(self) -> _Speech | None:
-        """None without any decision that can be heard at all."""
-        if self._believed is None:
-            self._believed = self._follow()
-        return self._believed
-
-    def _turns(self) -> list[tuple[VoiceObservation, float]]:
+    def turns(self) -> list[tuple[VoiceObservation, float]]:
         """The last decision of each utterance; one drowned in noise does not hide the one before it."""
+        if self._turns is not None:
+            return self._turns
         turns: list[tuple[VoiceObservation, float]] = []
         for voice, weight in self.decisions:
             if weight <= 0:
@@ -214,21 +264,31 @@ class _Voice:
             while turns and turns[-1][0].stamp_ns >= start_ns:
                 turns.pop()
             turns.append((voice, weight))
-        return turns
+        self._turns = turns[-MAX_TURNS:]
+        return self._turns
 
-    def _follow(self) -> _Speech | None:
-        turns = self._turns()
-        if not turns:
-            return None
-        newest, weight = turns[-1]
+    def believed(self, shares: Sequence[float]) -> _Speech:
+        """What the turns, of which there must be one, say of whom the newest is of.
+
+        Args:
+            shares: how likely each turn is of the same person, 0..1; the newest's is 1.
+        """
+        key = tuple(shares)
+        if self._believed is None or self._believed[0] != key:
+            self._believed = key, self._follow(key)
+        return self._believed[1]
+
+    def _follow(self, shares: Sequence[float]) -> _Speech:
+        newest, weight = self.turns[-1]
         emotion = self._reliability.read(newest.emotion)
-        if len(turns) == 1:
+        if len(self.turns) == 1:
             return _Speech(newest.stamp_ns, newest, emotion, weight)
         belief, trust, before_ns = None, 0.0, 0
-        for voice, own in turns:
+        for (voice, whole), share in zip(self.turns, shares, strict=True):
+            own = whole * share
             p = self._reliability.read(voice.emotion).probabilities
             if belief is None:
-                belief, trust = first_belief(p, self._temporal), own
+                belief, trust = first_belief(share * p + (1 - share) / len(p), self._temporal), own
             else:
                 elapsed = _seconds(voice.stamp_ns - before_ns)
                 seen = min(elapsed, voice.duration * min(1.0, own))  # a doubtful turn moves it less
@@ -270,9 +330,12 @@ class EmotionFusion:
     def reset(self) -> None:
         """Forget all evidence and persons; the counts stay."""
         self._tracks: dict[str, _FaceTrack] = {}
+        self._mouths: dict[str, _Mouth] = {}
+        self._told_by_mouths: dict[tuple[int, float], tuple[Any, dict[str, float]]] = {}  # by turn, newest last
         self._voices: dict[str, _Voice] = {}
         self._texts: list[tuple[int, EmotionEstimate]] = []
         self._directions: list[tuple[int, float]] = []  # stamp, ns, and rad
+        self._speakers: dict[str, dict[str, float]] = {}
         self._known: dict[str, tuple[str, str]] = {}  # person id to face id and voice id, as ROS4HRI tells them
         self._persons: dict[str, str] = {}  # face id to person id, oldest first
         self._persons_named = 0
@@ -302,6 +365,8 @@ class EmotionFusion:
             if not _is_distribution(face.emotion):
                 self.counts["invalid"] += 1
                 continue
+            if not math.isnan(face.mouth_opening):
+                self._mouths.setdefault(face.face_id, _Mouth()).add(stamp_ns, face.mouth_opening, face.mouth_motion)
             weight = self._face_weight(face)
             if weight <= 0:  # a blurred picture is no evidence, and does not end that of a sharp one just before
                 self.counts["poor"] += 1
@@ -317,6 +382,11 @@ class EmotionFusion:
     def in_view(self) -> frozenset[str]:
         """Ids of the faces in the newest picture; a face's state lives on a little longer, and under its old id too."""
         return self._in_view[1]
+
+    @property
+    def speakers(self) -> Mapping[str, Mapping[str, float]]:
+        """For each voice that counted in the newest state: how likely it is each face's, "" being nobody in view."""
+        return self._speakers
 
     def add_voice(self, voice: VoiceObservation) -> None:
         """One decision about a stretch of speech; its stamp is the end of the stretch."""
@@ -413,6 +483,8 @@ class EmotionFusion:
     def _forget(self, kind: EmotionModality) -> None:
         if kind == EmotionModality.VISUAL:
             self._tracks.clear()
+            self._mouths.clear()
+            self._told_by_mouths.clear()
             self._challenger = None
         elif kind == EmotionModality.ACOUSTIC:
             self._voices.clear()
@@ -431,6 +503,15 @@ class EmotionFusion:
             by_age = sorted(self._tracks, key=lambda face_id: self._tracks[face_id].newest.stamp_ns)
             for face_id in by_age[: len(by_age) - MAX_TRACKS]:
                 del self._tracks[face_id]
+        self._keep_mouths(newest_ns)
+
+    def _keep_mouths(self, newest_ns: int) -> None:
+        oldest_ns = self._newest[EmotionModality.VISUAL] - _ns(MOUTH_REACH_S)
+        for mouth in self._mouths.values():
+            mouth.keep(oldest_ns, newest_ns)
+        if not all(mouth.stamps for mouth in self._mouths.values()) or len(self._mouths) > MAX_TRACKS:
+            kept = sorted(self._mouths.items(), key=lambda held: held[1].stamps[-1] if held[1].stamps else 0)
+            self._mouths = {face_id: mouth for face_id, mouth in kept[-MAX_TRACKS:] if mouth.stamps}
 
     def _drop_future(self, now_ns: int) -> None:
         """Evidence too far ahead of the query is from before the clock jumped back."""
@@ -475,31 +556,72 @@ class EmotionFusion:
     def _heard(self, now_ns: int, faces: list[_FaceTrack], main: _FaceTrack | None) -> dict[str, tuple[_Speech, float]]:
         """By face id, and by "" for nobody in view: the newest voice that is theirs, and how likely it is."""
         found: dict[str, tuple[_Speech, float]] = {}
-        for voice in self._voices.values():
-            speech = voice.believed
-            if speech is None or self._acoustic_weight(speech, now_ns) <= 0:
-                continue
-            owner, likely = self._owner(speech.voice, faces, main)
-            if owner not in found or found[owner][0].stamp_ns < speech.stamp_ns:
-                found[owner] = speech, likely
-        return found
-
-    def _owner(self, voice: VoiceObservation, faces: list[_FaceTrack], main: _FaceTrack | None) -> tuple[str, float]:
-        """The face id that a voice belongs to, "" for nobody in view, and the probability of that."""
-        if not faces:
-            return "", 1.0
-        in_view = {face.face_id for face in faces}
-        for face_id, voice_id in self._known.values():
-            if voice_id == voice.voice_id and face_id:
-                return (face_id if face_id in in_view else ""), 1.0
+        self._speakers = {}
+        # In a fixed order: which of two as likely it is must not hang on that of arrival.
         candidates = [
             Candidate(face.face_id, face.newest.size, face is main, self._bearing(face))
             for face in sorted(faces, key=lambda face: face.face_id)
         ]
-        chances = who_speaks(candidates, self._direction(voice), self.config.direction_spread)
-        best = int(np.argmax(chances))
-        nobody = 1.0 - sum(chances)
-        return ("", nobody) if nobody > chances[best] else (candidates[best].face_id, chances[best])
+        for voice in self._voices.values():
+            if not voice.turns:  # no decision that can be heard at all
+                continue
+            newest = voice.turns[-1][0]
+            if _seconds(now_ns - newest.stamp_ns) >= self.config.acoustic_max_age_s:
+                continue
+            chances = self._chances(newest, candidates)
+            owner = max(chances, key=chances.__getitem__)
+            shares = [self._chances(turn, candidates)[owner] for turn, _ in voice.turns[:-1]]
+            speech = voice.believed((*shares, 1.0))
+            if self._acoustic_weight(speech, now_ns) <= 0:
+                continue
+            self._speakers[newest.voice_id] = chances
+            if owner not in found or found[owner][0].stamp_ns < speech.stamp_ns:
+                found[owner] = speech, chances[owner]
+        return found
+
+    def _chances(self, voice: VoiceObservation, candidates: Sequence[Candidate]) -> dict[str, float]:
+        """How likely a turn of speech is each face's, and, under "", nobody's in view."""
+        if not candidates:
+            return {"": 1.0}
+        chances = {**{face.face_id: 0.0 for face in candidates}, "": 0.0}
+        for face_id, voice_id in self._known.values():
+            if voice_id == voice.voice_id and face_id:
+                chances[face_id if face_id in chances else ""] = 1.0
+                return chances
+        mouths = self._mouths_told(voice, candidates)
+        told = who_speaks(
+            candidates,
+            self._direction(voice),
+            self.config.direction_spread,
+            [mouths.get(face.face_id, math.nan) for face in candidates] if mouths else (),
+        )
+        chances.update(zip((face.face_id for face in candidates), told, strict=True))
+        chances[""] = max(0.0, 1.0 - sum(told))
+        return chances
+
+    def _mouths_told(self, voice: VoiceObservation, faces: Sequence[Candidate]) -> dict[str, float]:
+        """By face id the log-likelihood ratio that its mouth speaks a turn; nothing where that is not known."""
+        if self.config.mouth_weight <= 0 or not len(voice.level_db):
+            return {}
+        start_ns, margin_ns = voice.stamp_ns - _ns(voice.duration), _ns(float(LAGS[-1]))
+        seen = [(face.face_id, self._mouths[face.face_id]) for face in faces if face.face_id in self._mouths]
+        spans = [mouth.around(start_ns, voice.stamp_ns, margin_ns) for _, mouth in seen]
+        # The same pictures of the same mouths say the same again.
+        held = [(name, last - first, m.changes) for (name, m), (first, last) in zip(seen, spans, strict=True)]
+        key = (voice.stamp_ns, voice.duration)
+        before = self._told_by_mouths.get(key)
+        if before is None or before[0] != held:
+            tables = [mouth.table(*span, start_ns) for (_, mouth), span in zip(seen, spans, strict=True)]
+            told = mouths_speak(tables, voice.duration, voice.level_db)
+            known = {
+                name: self.config.mouth_weight * ratio
+                for (name, _), ratio in zip(seen, told, strict=True)
+                if not math.isnan(ratio)
+            }
+            before = self._told_by_mouths[key] = held, known
+            while len(self._told_by_mouths) > MAX_VOICES * MAX_DECISIONS:
+                del self._told_by_mouths[next(iter(self._told_by_mouths))]
+        return before[1]
 
     def _bearing(self, face: _FaceTrack) -> float:
         if self._camera is None:
@@ -655,8 +777,8 @@ def _is_distribution(estimate: EmotionEstimate) -> bool:
     p = estimate.probabilities
     if p.shape != (len(EMOTIONS),) or estimate.intensities.shape != p.shape:
         return False
-    # NaN fails every comparison.
-    return abs(float(p.sum()) - 1.0) < 0.01 and float(p.min()) >= 0 and 0.0 <= estimate.confidence <= 1.0
+    told = p.tolist()  # quicker than numpy on eight numbers; NaN fails the first comparison
+    return abs(sum(told) - 1.0) < 0.01 and min(told) >= 0 and 0.0 <= estimate.confidence <= 1.0
 
 
 def _size(face: FaceObservation, image_size: tuple[int, int] | None) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo
@@ -25,8 +25,6 @@ from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, run
 from emotion_perception.nodes.parameters import fusion_parameters
 from emotion_perception.resources import find_model
-from emotion_perception.types import EmotionModality
-from emotion_perception.types import EmotionState as State
 
 PERSONS = "/humans/persons/tracked"  # of REP-155; each person's ids lie beside
 
@@ -202,7 +200,7 @@ class FusionNode(PerceptionNode):
         if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:
             self._publish(now)
         states = self._fusion.states(now)
-        self._speaker = speaker(states)
+        self._speaker = speakers(self._fusion.speakers)
         self._states.publish(conversions.states_to_message(states, now, self._frame_id))
         group = group_emotion(states, self._fusion.in_view, now)
         self._group.publish(conversions.group_to_message(group, self._frame_id))
@@ -214,13 +212,13 @@ class FusionNode(PerceptionNode):
         self.meter.done(conversions.duration_to_seconds(message.latency))
 
 
-def speaker(states: Sequence[State]) -> str:
-    """Whose the newest voice is taken to be, for people."""
-    for state in states:
-        for item in state.evidence:
-            if item.modality == EmotionModality.ACOUSTIC:
-                return f"{state.face_id or 'nobody in view'} (weight {item.weight:.2f})"
-    return "nobody"
+def speakers(heard: Mapping[str, Mapping[str, float]]) -> str:
+    """Whose each voice is taken to be, and how surely, for people: the likeliest first."""
+    told = []
+    for chances in heard.values():
+        likely = sorted(chances.items(), key=lambda item: -item[1])
+        told.append(", ".join(f"{name or 'nobody in view'} {share:.2f}" for name, share in likely if share >= 0.05))
+    return "; ".join(told) or "nobody"
 
 
 def main() -> int:

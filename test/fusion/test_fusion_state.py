@@ -436,15 +436,22 @@ def test_fusion_imports_neither_torch_nor_ros():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
-def test_ten_people_cost_less_than_a_millisecond(fusion: EmotionFusion):
-    costs = []
-    for step in range(120):
-        faces = [face(f"face_{n}", top=2 + n % 6, size=100 + n) for n in range(10)]
-        if step % 10 == 0:
-            fusion.add_voice(voice(step / 30))
-        start = time.thread_time()
-        fusion.add_faces(at(step / 30), faces)
-        assert len(fusion.states(at(step / 30))) == 10
-        costs.append(time.thread_time() - start)
-    # Half of them, as a busy machine may disturb any single one.
-    assert np.median(costs[40:]) < 1e-3
+def test_a_step_with_ten_people_costs_less_than_a_millisecond(fusion: EmotionFusion):
+    rng = np.random.default_rng(0)
+    people = [face(f"face_{n}", top=2 + n % 6, size=100 + n) for n in range(10)]
+    steps = [
+        [replace(one, mouth_opening=rng.random() / 2, mouth_motion=rng.random() / 4) for one in people]
+        for _ in range(150)
+    ]
+    costs = np.zeros((5, len(steps)))
+    for run in costs:
+        fusion.reset()
+        for step, faces in enumerate(steps):
+            start = time.thread_time()
+            if step % 15 == 0:
+                fusion.add_voice(replace(voice(step / 30), level_db=np.sin(np.arange(40.0))))
+            fusion.add_faces(at(step / 30), faces)
+            assert len(fusion.states(at(step / 30))) == 10
+            run[step] = time.thread_time() - start
+    # The least of several runs of the same step, as a busy machine may disturb any single one.
+    assert np.percentile(costs.min(0)[45:], 95) < 1e-3
