@@ -20,6 +20,7 @@ from launch.actions import (
     RegisterEventHandler,
     SetEnvironmentVariable,
     TimerAction,
+    UnregisterEventHandler,
 )
 from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.events import matches_action
@@ -88,13 +89,15 @@ class KeptAlive:
         self._name, self._nodes, self._by_events = name, nodes, by_events
         self._backoff = Backoff()
         self._started = 0.0
+        self._events: list[LaunchDescriptionEntity] = []  # the life-cycle events of the process that runs
 
     def start(self) -> list[LaunchDescriptionEntity]:
         """The process, and what watches over it. An action can be run once, so each start makes a new one."""
         action = container(self._nodes) if self._name == CONTAINER else lifecycle_node(self._nodes[0])
         self._started = time.monotonic()
+        self._events = configured_and_activated(action) if self._by_events else []
         watch = RegisterEventHandler(OnProcessExit(target_action=action, on_exit=self._on_exit))
-        return [watch, *(configured_and_activated(action) if self._by_events else []), action]
+        return [watch, *self._events, action]
 
     def _start_again(self, context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if self._by_events:
@@ -109,7 +112,11 @@ class KeptAlive:
         if context.is_shutdown:
             return None
         wait = self._backoff.after(time.monotonic() - self._started)
+        # They listen by the node's name, and would drive the next process of that name, too.
+        over = [UnregisterEventHandler(registered.event_handler) for registered in self._events]
+        self._events = []
         return [
+            *over,
             LogInfo(msg=f"{self._name} died ({describe_exit(event.returncode)}); starting again in {wait:g} s"),
             TimerAction(period=wait, actions=[OpaqueFunction(function=self._start_again)]),
         ]

@@ -56,6 +56,7 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, name: str, table: Iterable[Parameter], **options: Any) -> None:
         super().__init__(name, **options)
+        self._guard_change_state()
         self.parameters = NodeParameters(self, (*COMMON, *table))
         self.meter = diagnostics.WorkMeter()
         self.reporter = diagnostics.BurstReporter(self.get_logger().warning)
@@ -246,6 +247,29 @@ class PerceptionNode(LifecycleNode):
         gc.collect()
         if sys.platform == "linux":  # glibc keeps freed memory otherwise; harmless where the call is missing
             getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
+
+    def _guard_change_state(self) -> None:
+        """Have the service refuse a transition that its state does not have: rclpy's own handler (Jazzy) ends the
+        process at that, and so anybody's mistake would.
+        """
+        service = getattr(self, "_service_change_state", None)
+        if service is None:
+            return
+        change = service.callback
+
+        def guarded(request: Any, response: Any) -> Any:
+            before = self.state_label
+            try:
+                return change(request, response)
+            except rclpy_implementation.RCLError:
+                if not self.context.ok() or self.state_label != before:
+                    raise  # the process was told to end, or it was no mistake of whoever asked
+                asked = request.transition.label or request.transition.id
+                self.get_logger().warning(f"asked for the transition {asked}, which {before} does not have; refused")
+                response.success = False
+                return response
+
+        service.callback = guarded
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()

@@ -199,6 +199,22 @@ def test_a_process_that_dies_under_launch_is_started_again_later_and_later(robot
     assert kept._on_exit(died, context) is None, "Ctrl-C is no death"
 
 
+def test_life_cycle_events_of_a_dead_process_do_not_drive_the_next_one(robot_launch: ModuleType):
+    from launch import LaunchContext
+    from launch.actions import RegisterEventHandler, UnregisterEventHandler
+    from launch.events.process import ProcessExited
+
+    kept = robot_launch.KeptAlive("fusion_node", [graph_nodes({"lifecycle": "launch"})[2]], by_events=True)
+    _, *registered, action = kept.start()
+    assert len(registered) == 2 and all(isinstance(entity, RegisterEventHandler) for entity in registered)
+    died = ProcessExited(action=action, name="x", cmd=[], cwd=None, env=None, pid=1, returncode=-9)
+    context = LaunchContext()
+    gone = [entity for entity in kept._on_exit(died, context) if isinstance(entity, UnregisterEventHandler)]
+    assert [entity.event_handler for entity in gone] == [entity.event_handler for entity in registered]
+    assert len(kept._start_again(context)) == 2, "the next one starts itself"
+    assert not [entity for entity in kept._on_exit(died, context) if isinstance(entity, UnregisterEventHandler)]
+
+
 # --- processes
 
 

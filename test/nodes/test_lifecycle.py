@@ -56,6 +56,30 @@ def image(frame_id: str = "camera") -> Image:
     return conversions.image_to_message(np.zeros((4, 4, 3), np.uint8), now_header(frame_id))
 
 
+@pytest.mark.parametrize(
+    ("state", "wrong"),
+    [
+        ("unconfigured", Transition(id=Transition.TRANSITION_ACTIVATE)),
+        ("active", Transition(id=Transition.TRANSITION_ACTIVATE)),
+        ("active", Transition(label="configure")),
+        ("active", Transition(id=123)),
+    ],
+)
+def test_a_transition_that_the_state_does_not_have_is_refused_and_survived(ros: World, state: str, wrong: Transition):
+    node = ros.begin(FusionNode) if state == "active" else ros.add(FusionNode)
+    client = ros.node.create_client(ChangeState, "fusion_node/change_state")
+    assert ros.until(client.service_is_ready)
+
+    def ask(transition: Transition) -> bool:
+        future = client.call_async(ChangeState.Request(transition=transition))
+        assert ros.until(future.done)
+        return future.result().success
+
+    assert not ask(wrong) and node.state_label == state
+    right = Transition.TRANSITION_DEACTIVATE if state == "active" else Transition.TRANSITION_CONFIGURE
+    assert ask(Transition(id=right)) and node.state_label == "inactive"
+
+
 def test_a_node_starts_itself(ros: World):
     node = ros.add(FusionNode, autostart=True)
     assert ros.until(lambda: node.state_label == "active")
