@@ -18,7 +18,7 @@ import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.archive.profile import Profile
-from emotion_perception.archive.shots import ShotDetector
+from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media import LazyFrame, MediaAudio, MediaFile
 from emotion_perception.recognition import OFFLINE_FACES, SECOND
 from emotion_perception.recordings import Recording
@@ -122,7 +122,6 @@ class Analyser:
             detection_interval=settings.search_interval_s,
             mouth_motion=False,  # is measured from one picture to the next at a robot's rate
         )
-        self._cuts = ShotDetector()
 
     @cached_property
     def visual(self) -> VisualPerception:
@@ -197,27 +196,27 @@ class Analyser:
         self, frames: _Ahead[LazyFrame], number: int, start: float, stop: float, media: MediaFile | Recording
     ) -> list[Shot]:
         shots: list[Shot] = []
-        self._cuts.reset()
         end, period = start, 1 / (media.fps or 1.0)
-        for frame in frames.until(stop):
-            try:
-                with self.profile.stage("shots"):
-                    cut = self._cuts.is_cut(frame.thumbnail(), frame.time)
-                if not shots or cut:
-                    opened_by = "cut" if cut else "part" if number else "start"
-                    # A part's first picture comes a little after its beginning; a film's, too, where sound is first.
-                    begin = start if opened_by == "part" and frame.time - start < 2 * period else frame.time
-                    if shots:
-                        shots[-1].end = frame.time
-                    shots.append(Shot(opened_by, begin, frame.time))
-                    self.visual.reset()
-                if frame.due:
-                    with self.profile.stage("faces"):
-                        shots[-1].looks.append((frame.time, self.visual.look(frame.image(), _ns(frame.time))))
-            except (ValueError, MemoryError, OSError):  # a picture that cannot be converted
-                media.errors += 1
-                continue
+
+        def count_error() -> None:
+            media.errors += 1
+
+        for frame, cut in self.profile.through(mark_cuts(frames.until(stop), count_error), "shots"):
+            if not shots or cut:
+                opened_by = "cut" if cut else "part" if number else "start"
+                # A part's first picture comes a little after its beginning; a film's may, where sound is first.
+                begin = start if opened_by == "part" and frame.time - start < 2 * period else frame.time
+                if shots:
+                    shots[-1].end = frame.time
+                shots.append(Shot(opened_by, begin, frame.time))
+                self.visual.reset()
             end = frame.time + period
+            if frame.due:
+                with self.profile.stage("faces"):
+                    try:
+                        shots[-1].looks.append((frame.time, self.visual.look(frame.image(), _ns(frame.time))))
+                    except (ValueError, MemoryError, OSError):  # a picture that cannot be converted
+                        count_error()
         if shots:
             shots[-1].end = min(stop, end) if frames.over else stop
         return shots

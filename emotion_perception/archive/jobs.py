@@ -120,7 +120,7 @@ class Worker:
             ArchiveError: the data set cannot be written.
             ModelError: a model is missing or not usable.
         """
-        self._profile.clear()
+        self._profile.take()
         result = JobResult()
         held: list[tuple[Item, About, Part]] = []
         for item in job.items:
@@ -134,7 +134,7 @@ class Worker:
                 result.outcomes.append(Outcome(item, trouble=f"{type(error).__name__}: {error}"))
         self._write(held)
         result.outcomes = [self._end(outcome) for outcome in result.outcomes]
-        result.seconds = Counter(self._profile)
+        result.seconds = self._profile.take()
         return result
 
     def _do(self, item: Item, held: list[tuple[Item, About, Part]]) -> Outcome:

@@ -24,17 +24,29 @@ STAGES = {
 }
 
 
-class Profile(Counter[str]):
-    """Seconds of processor time by stage."""
+class Profile:
+    """Seconds of processor time by stage; what a stage calls that is a stage of its own is not counted twice."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._inner = 0.0  # s, of stages within the one under way
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Counts the block as a stage."""
+        before, self._inner = self._inner, 0.0
         begin = time.process_time()
         try:
             yield
         finally:
-            self[name] += time.process_time() - begin  # type: ignore[assignment]
+            elapsed = time.process_time() - begin
+            self.seconds[name] += elapsed - self._inner  # type: ignore[assignment]
+            self._inner = before + elapsed
+
+    def take(self) -> Counter[str]:
+        """What was counted since the last time."""
+        taken, self.seconds = self.seconds, Counter()
+        return taken
 
     def through(self, items: Iterator[T], name: str) -> Iterator[T]:
         """The items; what it takes to make them is counted as a stage."""

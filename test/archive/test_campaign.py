@@ -1,0 +1,204 @@
+"""A run over an archive: what is done is not done again, what is broken is told, whoever dies loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from archive_world import FPS, analyse, files, marker, portrait, rows, wall
+from clips import write_clip
+
+from emotion_perception.archive.analysis import Settings
+from emotion_perception.archive.campaign import TRIES
+from emotion_perception.archive.jobs import Item, Job, JobResult, Step, Task
+from emotion_perception.archive.recordings import find_recordings
+from emotion_perception.archive.store import ArchiveError, Store
+from emotion_perception.archive.workers import LocalWorkers, Lost
+from emotion_perception.cli import archive as cli
+
+
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """A film of two seconds."""
+    return write_clip(tmp_path / "films" / "small.mp4", portrait(2), fps=FPS)
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path):
+    (tmp_path / "films").mkdir()
+
+
+def test_a_second_run_does_nothing_again_and_takes_what_is_new(tmp_path, small):
+    first, _ = analyse(tmp_path / "out", small.parent)
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in files(tmp_path / "out")}
+    write_clip(small.parent / "new.mp4", wall(1), fps=FPS)
+    second, workers = analyse(tmp_path / "out", small.parent)
+    assert (first.done, second.done, second.done_before) == (1, 1, 1)
+    assert [Path(item.recording.path).name for job in workers.jobs for item in job.items] == ["new.mp4"]
+    assert all((tmp_path / "out" / name).stat().st_mtime_ns == stamp for name, stamp in before.items())
+
+
+def test_a_changed_file_takes_the_place_of_what_it_was(tmp_path, small):
+    analyse(tmp_path / "out", small)
+    write_clip(small, wall(1), fps=FPS)
+    tally, _ = analyse(tmp_path / "out", small)
+    assert tally.done == 1 and marker(tmp_path / "out", small)["faces"] == 0
+    assert [row["kind"] for row in rows(tmp_path / "out")] == ["shot"]
+
+
+def test_broken_files_are_told_with_the_reason_and_the_rest_is_done(tmp_path, small):
+    whole = small.read_bytes()
+    (small.parent / "cut_short.mp4").write_bytes(whole[: len(whole) // 2])
+    (small.parent / "text.mkv").write_text("this is no film")
+    (small.parent / "empty.wav").touch()
+    (small.parent / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    mpeg = write_clip(small.parent / "torn.ts", portrait(4), fps=FPS)
+    data = bytearray(mpeg.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = os.urandom(len(data) // 2 - len(data) // 3)
+    mpeg.write_bytes(bytes(data))
+    tally, _ = analyse(tmp_path / "out", small.parent)
+    told = {Path(path).name: reason for path, reason in tally.troubles.items()}
+    assert set(told) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.ts"}
+    assert told["empty.wav"] == "the file is empty"
+    assert told["broken.png"] == "not an image that can be decoded"
+    assert told["text.mkv"].startswith("not a readable media file") and "readable" in told["cut_short.mp4"]
+    assert "could not be decoded" in told["torn.ts"] or "breaks off" in told["torn.ts"]
+    assert marker(tmp_path / "out", mpeg)["status"] == "damaged"
+    assert {row["path"] for row in rows(tmp_path / "out", kind="face")} == {str(small), str(mpeg)}
+    again, workers = analyse(tmp_path / "out", small.parent)
+    assert again.troubles == tally.troubles and workers.jobs == []
+
+
+def test_what_failed_is_tried_again_where_that_is_asked(tmp_path, small):
+    broken = small.with_name("broken.mp4")
+    broken.write_bytes(b"nothing")
+    os.utime(broken, ns=(0, 10**18))
+    analyse(tmp_path / "out", broken)
+    again, workers = analyse(tmp_path / "out", broken, retry=True)
+    assert len(workers.jobs) == 1 and list(again.troubles) == [str(broken)]
+
+
+def test_a_recording_whose_worker_dies_is_given_up_and_its_companions_are_done(tmp_path, small):
+    deadly = small.with_name("deadly.mp4")
+    deadly.write_bytes(small.read_bytes() + b"!")
+    lost = []
+
+    def lose(job: Job) -> bool:
+        dies = any(item.recording.path == str(deadly) for item in job.items)
+        lost.append(dies)
+        return dies
+
+    tally, _ = analyse(tmp_path / "out", small.parent, lose=lose)
+    assert tally.done == 1 and sum(lost) == TRIES
+    assert f"{TRIES} times" in tally.troubles[str(deadly)]
+    assert marker(tmp_path / "out", deadly)["status"] == "failed"
+
+
+def test_a_part_whose_worker_dies_leaves_the_other_parts(tmp_path, film):
+    def lose(job: Job) -> bool:
+        return any(item.step is Step.PART and item.part == 1 for item in job.items)
+
+    tally, _ = analyse(tmp_path / "out", film, lose=lose, part_s=4.0)
+    assert tally.done == 1 and "part 1" in tally.troubles[str(film)]
+    assert marker(tmp_path / "out", film)["status"] == "damaged"
+    assert [row["part"] for row in rows(tmp_path / "out", kind="shot")] == [0, 2]
+
+
+def test_a_worker_that_died_once_costs_nothing(tmp_path, film):
+    deaths = []
+
+    def lose(job: Job) -> bool:
+        if len(deaths) < TRIES - 1 and job.items[0].step is Step.PART:
+            deaths.append(job)
+            return True
+        return False
+
+    tally, _ = analyse(tmp_path / "out", film, lose=lose, part_s=4.0)
+    assert len(deaths) == TRIES - 1 and tally.done == 1 and not tally.troubles
+
+
+def test_rows_of_other_settings_are_not_mixed_in(tmp_path, small):
+    analyse(tmp_path / "out", small)
+    with pytest.raises(ArchiveError, match="pictures_per_second 5.0 there, 2.0 here"):
+        analyse(tmp_path / "out", small, pictures_per_second=2.0)
+
+
+def test_two_runs_do_not_write_one_data_set(tmp_path):
+    with Store(tmp_path / "out").locked():
+        with pytest.raises(ArchiveError, match="another emotion-archive"), Store(tmp_path / "out").locked():
+            pass
+
+
+def test_a_killed_process_is_replaced_and_its_job_comes_back_as_lost(tmp_path, small):
+    (recording,) = find_recordings([str(small)]).recordings
+    job = Job((Item(recording, Step.OPEN),))
+    workers = LocalWorkers(Task(str(tmp_path / "out"), Settings()), 1)
+    try:
+        before = set(psutil.Process().children(recursive=True))
+        workers.submit(job)
+        assert workers.busy and not workers.room
+        for child in set(psutil.Process().children(recursive=True)) - before:
+            child.kill()
+        ((lost, result),) = workers.finished()
+        assert lost is job and isinstance(result, Lost) and workers.room
+        workers.submit(job)
+        ((done, result),) = workers.finished()
+        assert done is job and isinstance(result, JobResult) and result.outcomes[0].finished
+    finally:
+        workers.close()
+
+
+def test_a_run_that_is_killed_goes_on_with_nothing_lost_and_nothing_done_twice(tmp_path, film):
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    command = [sys.executable, "-m", "emotion_perception.cli.archive", "analyse", str(film), "--out", str(out)]
+    command += ["--part", "1", "--workers", "1", "--time-zone", "UTC"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE)
+    try:
+        limit = time.monotonic() + 100
+        while len(list(out.glob("segments/*/part-*.parquet"))) < 3 and time.monotonic() < limit and run.poll() is None:
+            time.sleep(0.02)
+        worker = psutil.Process(run.pid).children(recursive=True)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    _, alive = psutil.wait_procs(worker, timeout=20)
+    assert not alive  # nobody goes on without the one who was killed
+    there = {path: path.stat().st_mtime_ns for path in out.glob("segments/*/part-*.parquet")}
+    assert 3 <= len(there) < 12 and not list(out.glob("recordings/*.json"))
+    tally, workers = analyse(out, film, part_s=1.0)
+    analyse(whole, film, part_s=1.0)
+    assert tally.done == 1 and not tally.troubles
+    done = [item.part for job in workers.jobs for item in job.items if item.step is Step.PART]
+    assert len(done) == 12 - len(there)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in there.items())
+    assert files(out) == files(whole)
+
+
+def test_the_command_line_tells_what_it_did_and_what_failed(tmp_path, small, capsys):
+    (small.parent / "broken.mp4").write_bytes(b"nothing")
+    out = tmp_path / "out"
+    arguments = ["analyse", str(small.parent), "--out", str(out), "--workers", "1", "--profile"]
+    assert cli.main([*arguments, str(tmp_path / "nowhere*")]) == 1
+    told = capsys.readouterr()
+    assert "1 recordings done" in told.out and f"{small.parent / 'broken.mp4'}: not a readable media file" in told.out
+    assert "decode pictures" in told.out and "nowhere*" in told.err
+    assert json.loads((out / "archive.json").read_text())["pictures_per_second"] == 5.0
+    assert cli.main([*arguments, "--fps", "3"]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+
+
+def test_arguments_that_make_no_sense_are_refused(tmp_path, capsys):
+    for arguments in (["--fps", "0"], ["--workers", "0"], ["--part", "-1"], ["--time-zone", "Mars/Base"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["analyse", str(tmp_path), "--out", str(tmp_path / "out"), *arguments])
+        assert stop.value.code == 2 and arguments[0] in capsys.readouterr().err
+    assert cli.main(["analyse", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    assert cli.main(["report", str(tmp_path)]) == 2
