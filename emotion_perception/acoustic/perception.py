@@ -232,6 +232,14 @@ class AcousticPerception:
         self._restart()
         return observations
 
+    def cut(self) -> list[VoiceObservation]:
+        """Close the utterance under way, as when it has become too long, and decide about it; the stream goes on."""
+        last = self.segmenter.flush(self._ring.end)
+        observations = [self._decide(last, self._input.stamps())] if last else []
+        self._spoken.clear()
+        self._cleaner.reset()
+        return observations
+
     def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
         """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. It ends the stream.
 

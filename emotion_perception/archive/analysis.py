@@ -2,7 +2,7 @@
 
 A recording is analysed in parts of ``part_s`` seconds, each by itself: nothing is carried from one to the next, so
 parts can be done in any order, anywhere, again, and the rows are the same. Shots and utterances end where a part ends.
-The noise that speech is measured against is learnt from the seconds before the part.
+The seconds of sound before a part are heard first, as noise is known, and speech heard, by what was before.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from emotion_perception.visual.perception import (
 )
 
 BATCH = 32  # faces that the classifier reads at once; always so many, for a face's answer may depend on their number
-LEAD_S = 5.0  # s of sound before a part, from which its noise is learnt
+LEAD_S = 5.0  # s of sound before a part that are heard first, to know the noise and whether somebody speaks
 
 Timed = TypeVar("Timed", LazyFrame, MediaAudio)
 
@@ -234,7 +234,7 @@ class Analyser:
         with self.profile.stage("voices"):
             for block in lead:
                 acoustic.push(block.samples, block.sample_rate, _ns(block.time))
-            acoustic.flush()  # what was said before the part is the other part's; the noise stays known
+            acoustic.cut()  # what was said before the part is the other part's
         for block in blocks.until(stop):
             newest.append(block)
             while newest[0].end < block.end - LEAD_S:
