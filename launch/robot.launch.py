@@ -36,6 +36,8 @@ from emotion_perception.nodes.supervisor import Backoff, describe_exit
 from emotion_perception.resources import config_path
 
 PACKAGE = "emotion_perception"
+# The nodes share few cores, and idle helper threads only steal from each other; as emotion-bringup has it.
+ONE_THREAD = {"OMP_NUM_THREADS": EnvironmentVariable("OMP_NUM_THREADS", default_value="1")}
 
 
 def lifecycle_node(node: GraphNode) -> LifecycleNode:
@@ -48,13 +50,20 @@ def lifecycle_node(node: GraphNode) -> LifecycleNode:
         remappings=list(node.remappings),
         parameters=[node.parameter_file, dict(node.parameters)],
         ros_arguments=node.process_arguments(),
+        additional_env=ONE_THREAD,
         output="screen",
     )
 
 
 def container(nodes: Sequence[GraphNode]) -> Node:
     """The launch action of the process that runs all rows."""
-    return Node(package=PACKAGE, executable=CONTAINER, arguments=container_arguments(nodes), output="screen")
+    return Node(
+        package=PACKAGE,
+        executable=CONTAINER,
+        arguments=container_arguments(nodes),
+        additional_env=ONE_THREAD,
+        output="screen",
+    )
 
 
 def configured_and_activated(action: LifecycleNode) -> list[LaunchDescriptionEntity]:

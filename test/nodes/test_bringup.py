@@ -178,6 +178,9 @@ def test_the_launch_file_can_run_all_nodes_in_one_process(robot_launch: ModuleTy
     started, context = launched(robot_launch, composed="true")
     (action,) = (entity for entity in started if isinstance(entity, Node))
     assert action.node_executable == "node_container"
+    ((name, value),) = action.additional_env
+    assert context.perform_substitution(name[0]) == "OMP_NUM_THREADS"
+    assert context.perform_substitution(value[0]) == os.environ.get("OMP_NUM_THREADS", "1")
     words = [context.perform_substitution(part[0]) for part in action.cmd[1 : 1 + len(graph_nodes())]]
     assert [json.loads(word)["node"] for word in words] == [node.executable for node in graph_nodes()]
 
