@@ -21,7 +21,7 @@ import shutil
 import threading
 import time
 import wave
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -41,6 +41,8 @@ PENDING, ACCEPTED = "pending", "accepted"
 MARGIN = 0.5  # of the face's box, kept around it on each side: training looks for the face anew
 FACE_EVERY_S = 0.5
 NEAR_S = 2.0  # a face or voice so far from the moment meant still belongs to it
+STRETCH_S = 30.0  # longest that is corrected at once
+STRETCH_FACES = 10  # kept of it at most, evenly; neighbours look alike
 MIN_SOUND_S = 0.3
 MAX_SOUND_S = 8.0
 MAX_FACE = 512  # px
@@ -150,6 +152,18 @@ class RecentEvidence:
                 return None
             return best.jpeg, best.emotion, best.stamp_ns, best.face_id
 
+    def faces_between(self, from_ns: int, to_ns: int) -> list[tuple[bytes, EmotionEstimate, int, str]]:
+        """As :meth:`face`, those of a stretch: of who was seen most in it, `STRETCH_FACES` at most, evenly."""
+        with self._lock:
+            found = [face for face in self._faces if from_ns <= face.stamp_ns <= to_ns]
+        if not found:
+            return []
+        who = Counter(face.face_id for face in found).most_common(1)[0][0]
+        theirs = [face for face in found if face.face_id == who]
+        count = min(STRETCH_FACES, len(theirs))
+        chosen = [theirs[i * len(theirs) // count] for i in range(count)]
+        return [(face.jpeg, face.emotion, face.stamp_ns, face.face_id) for face in chosen]
+
     def voice(self, voice_id: str, stamp_ns: int | None) -> tuple[bytes, EmotionEstimate, int, str] | None:
         """Sound (WAV), estimate, stamp and id of the stretch of speech nearest to a moment (None: the newest)."""
         with self._lock:
@@ -225,6 +239,35 @@ class Corrections:
         if found is None:
             what = f"face {face_id!r}" if face_id else f"voice {voice_id!r}" if voice_id else "face or voice"
             raise CorrectionError(f"no {what} of that moment is at hand; the last {self.reach_s:.0f} s are")
+        return self._keep(label, kind, found, annotator, comment)
+
+    def correct_stretch(
+        self, label: int, from_ns: int, to_ns: int, annotator: str = "", comment: str = ""
+    ) -> list[dict[str, Any]]:
+        """The same for all of a stretch of time: some of its faces, else its speech. They share ``stretch``.
+
+        Raises:
+            CorrectionError: the stretch is none or too long, or as :meth:`correct`.
+            OSError: the disk refuses.
+        """
+        if not 0 <= to_ns - from_ns <= STRETCH_S * SECOND:
+            seconds = (to_ns - from_ns) / SECOND
+            raise CorrectionError(f"a stretch lasts 0 to {STRETCH_S:.0f} s, got {seconds:.1f} s")
+        found = self.recent.faces_between(from_ns, to_ns) if 0 <= label < len(EMOTIONS) else []
+        if not found:
+            return [self.correct(label, stamp_ns=(from_ns + to_ns) // 2, annotator=annotator, comment=comment)]
+        stretch = secrets.token_hex(6)
+        return [self._keep(label, "face", face, annotator, comment, stretch) for face in found]
+
+    def _keep(
+        self,
+        label: int,
+        kind: str,
+        found: tuple[bytes, EmotionEstimate, int, str],
+        annotator: str,
+        comment: str,
+        stretch: str = "",
+    ) -> dict[str, Any]:
         if kind == "face" and EMOTIONS[label] not in VISUAL_EMOTIONS:
             raise CorrectionError(f"faces do not show {EMOTIONS[label]!r}; choose one of {', '.join(VISUAL_EMOTIONS)}")
         data, emotion, when_ns, who = found
@@ -248,6 +291,7 @@ class Corrections:
             "made": now,
             "annotator": annotator,
             "comment": comment,
+            "stretch": stretch,  # the same where one answer is about several; empty where it is about this one
         }
         folder = self.config.folder / PENDING
         name = str(fields["id"])

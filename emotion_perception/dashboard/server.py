@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from emotion_perception.dashboard.archive import Archive
-from emotion_perception.dashboard.corrections import CorrectionError, Corrections
+from emotion_perception.dashboard.corrections import STRETCH_S, CorrectionError, Corrections
 from emotion_perception.dashboard.exports import EXPORTS, Export
 from emotion_perception.dashboard.security import COOKIE, HEADERS, OWN_REQUEST, REPORT_POLICY, Gate, check_listening
 from emotion_perception.dashboard.store import Store
@@ -253,7 +253,11 @@ class DashboardServer:
                 else {"max_mb": self.config.max_upload_mb, "max_seconds": MAX_SECONDS},
                 "feedback": None
                 if corrections is None
-                else {"retention_days": corrections.config.retention_days, "reach_s": corrections.reach_s},
+                else {
+                    "retention_days": corrections.config.retention_days,
+                    "reach_s": corrections.reach_s,
+                    "stretch_s": STRETCH_S,
+                },
                 "token": bool(self.config.token),
             }
         )
@@ -388,19 +392,25 @@ class DashboardServer:
 
     async def _correct(self, request: web.Request) -> web.Response:
         kept, told = _there(self.parts.corrections, _NO_FEEDBACK), await _json(request)
-        label, when = told.get("label"), told.get("time")
+        label, when, until = told.get("label"), told.get("time"), told.get("until")
         if not isinstance(label, int) or isinstance(label, bool):
             raise ValueError(f"label must be the number of an emotion, got {label!r}")
-        if when is not None and not (isinstance(when, (int, float)) and abs(when) < 1e10):
-            raise ValueError(f"time must be seconds, got {when!r}")
+        for name, value in (("time", when), ("until", until)):
+            if value is not None and not (isinstance(value, (int, float)) and abs(value) < 1e10):
+                raise ValueError(f"{name} must be seconds, got {value!r}")
+        annotator, comment = str(told.get("annotator", ""))[:100], str(told.get("comment", ""))[:1000]
+        if when is not None and until is not None:
+            start_ns, end_ns = round(when * 1e9), round(until * 1e9)
+            all_kept = await asyncio.to_thread(kept.correct_stretch, label, start_ns, end_ns, annotator, comment)
+            return web.json_response({"kept": len(all_kept)})
         correction = await asyncio.to_thread(
             kept.correct,
             label,
             face_id=str(told.get("face_id", ""))[:100],
             voice_id=str(told.get("voice_id", ""))[:100],
             stamp_ns=None if when is None else round(when * 1e9),
-            annotator=str(told.get("annotator", ""))[:100],
-            comment=str(told.get("comment", ""))[:1000],
+            annotator=annotator,
+            comment=comment,
         )
         return web.json_response(correction)
 

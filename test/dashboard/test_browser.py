@@ -263,6 +263,34 @@ def test_a_face_is_corrected_by_keyboard_alone_and_reviewed(page, robot, screens
 
 
 @pytest.mark.timeout(600)
+def test_a_stretch_of_the_arc_is_drawn_and_corrected(page, robot, screenshots):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    page.open()
+    page.says("#label", "Happy")
+    page.until(lambda: page.run("return document.querySelectorAll('#arc path.valence').length") > 0, "no arc")
+    arc = page.find("#arc")
+    page.run("arguments[0].scrollIntoView({block: 'center'})", arc)
+    width = arc.size["width"]
+    drawn = ActionChains(page.browser).move_to_element_with_offset(arc, round(0.49 * width), 0)  # a moment ago
+    drawn.click_and_hold().move_by_offset(-round(0.05 * width), 0).release().perform()
+    seconds = page.run("return Number(document.querySelector('#length').value)")
+    assert 4 <= seconds <= 9 and page.text("#length-text") == f"{seconds} s"
+    assert page.run("return document.querySelectorAll('#arc rect.span').length") == 1
+    take(page, screenshots / "stretch_light.png")
+    page.find("#correct-moment").click()
+    page.says("#correct", f"these {seconds} s")
+    page.find("#correct-choices input[value='3']").click()
+    page.find("#correct-send").click()
+    page.until(lambda: not page.run("return document.querySelector('#correct').open"), page.text("#correct-error"))
+    kept = robot.parts.corrections.listed()
+    assert (
+        len(kept) >= 2 and {item["label"] for item in kept} == {"sad"} and len({item["stretch"] for item in kept}) == 1
+    )
+    robot.parts.corrections.delete_all()
+
+
+@pytest.mark.timeout(600)
 def test_a_conversation_opens_with_its_arc_and_its_reports(page, screenshots):
     page.open("conversations")
     page.says("#conversation-list", "desk 1")

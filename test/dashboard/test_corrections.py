@@ -86,6 +86,39 @@ def test_a_moment_means_the_face_there_then(kept, recent):
     assert kept.correct(SAD, stamp_ns=4 * S)["stamp"] == pytest.approx(4.0, abs=0.5)
 
 
+def test_a_stretch_keeps_some_faces_of_who_was_seen_most_in_it(kept, recent):
+    picture = np.zeros((480, 640, 3), np.uint8)
+    recent.add_faces(picture, 10 * S, [a_face("f2")])
+    made = kept.correct_stretch(SAD, 2 * S, 10 * S, "Ana")
+    assert len(made) == 10 and {item["who"] for item in made} == {"f1"}
+    stamps = [item["stamp"] for item in made]
+    assert stamps == sorted(stamps) and stamps[0] == 2.0 and stamps[-1] > 8.5
+    assert len({item["stretch"] for item in made}) == 1 and made[0]["stretch"]
+    assert kept.correct(SAD)["stretch"] == ""
+
+
+def test_a_stretch_without_a_face_means_its_speech(tmp_path, recent, clock):
+    recent._faces.clear()
+    (made,) = Corrections(CorrectionConfig(tmp_path), recent, clock=clock).correct_stretch(ANGRY, 7 * S, 9 * S)
+    assert made["kind"] == "voice"
+
+
+@pytest.mark.parametrize(
+    ("label", "start", "end", "reason"),
+    [
+        (SAD, 9, 2, "0 to 30 s"),
+        (SAD, 0, 31, "0 to 30 s"),
+        (CALM, 2, 5, "faces do not show"),
+        (8, 2, 5, "no emotion has the label"),
+        (SAD, 200, 210, "no face or voice of that moment"),
+    ],
+)
+def test_a_stretch_that_cannot_be_kept_is_refused_with_the_reason(kept, label, start, end, reason):
+    with pytest.raises(CorrectionError, match=reason):
+        kept.correct_stretch(label, start * S, end * S)
+    assert kept.listed() == []
+
+
 def test_where_no_face_was_the_voice_is_meant(tmp_path, recent, clock):
     recent._faces.clear()
     kept = Corrections(CorrectionConfig(tmp_path), recent, clock=clock)

@@ -63,9 +63,10 @@ export function plane(parent) {
 
 /**
  * Valence and arousal over time, the most probable emotion as a strip below. Gaps are shown, never bridged.
- * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: of a point.
+ * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: of a point;
+ * cursor: a moment that is chosen, span: so many seconds before it are, too.
  */
-export function arc(parent, { points, from, to, step, tick, cursor = null, smooth = null, label = "Emotional arc" }) {
+export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, smooth = null, label = "Emotional arc" }) {
   const width = Math.max(280, parent.clientWidth || 800), plot = 150, strip = 16, left = 34, right = 10, top = 8;
   const height = top + plot + 8 + strip + 22;
   const x = (t) => left + ((t - from) / Math.max(1e-6, to - from)) * (width - left - right);
@@ -119,6 +120,7 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, smoot
     const anchor = x(t) > width - 40 ? "end" : x(t) < left + 20 ? "start" : "middle";
     svg.append(el("text", { x: f(x(t)), y: height - 4, "text-anchor": anchor }, text));
   }
+  if (cursor !== null && span > 0) svg.append(el("rect", { class: "span", x: f(x(clamp(cursor - span))), y: top, width: f(x(cursor) - x(clamp(cursor - span))), height: below + strip - top }));
   if (cursor !== null) svg.append(el("path", { class: "cursor", d: `M${f(x(cursor))} ${top}V${below + strip}` }));
   parent.replaceChildren(svg);
   return { at: (clientX) => { const box = svg.getBoundingClientRect(); return from + (((clientX - box.left) * (width / box.width) - left) / (width - left - right)) * (to - from); } };

@@ -10,7 +10,7 @@ export function feedback() {
   byId("correct-choices").append(...settings.emotions.map((emotion, i) => el("label", { tone: i }, el("input", { type: "radio", name: "label", value: i, required: true }), el("i", { class: "swatch s", tone: i, "aria-hidden": "true" }), emotion)));
   byId("annotator").value = localStorage.getItem("annotator") ?? "";
 
-  /** what: face_id, or time in seconds; said: the emotion that the robot told. */
+  /** what: face_id, or time in seconds and, for a stretch, until; said: the emotion that the robot told. */
   function correct(what) {
     about = what;
     const off = !settings.feedback;
@@ -18,7 +18,7 @@ export function feedback() {
     byId("annotator").value = localStorage.getItem("annotator") ?? "";
     error.textContent = off ? OFF : "";
     byId("correct-send").hidden = off;
-    say(byId("correct-about"), `${what.said === undefined ? "The robot told nothing" : `The robot told “${name(what.said)}”`}${what.face_id ? " of this face" : ` of this moment`}.`);
+    say(byId("correct-about"), `${what.said === undefined ? "The robot told nothing" : `The robot told “${name(what.said)}”`}${what.face_id ? " of this face" : what.until ? ` at the end of these ${Math.round(what.until - what.time)} s. All of them get your answer` : ` of this moment`}.`);
     for (const input of form.elements.label) input.disabled = off || (Boolean(what.face_id) && !settings.face_emotions.includes(settings.emotions[input.value]));
     dialog.showModal();
   }
@@ -29,7 +29,7 @@ export function feedback() {
     localStorage.setItem("annotator", annotator);
     byId("correct-send").disabled = true;
     try {
-      await api("corrections", { method: "POST", body: JSON.stringify({ label: Number(form.elements.label.value), face_id: about.face_id ?? "", time: about.time ?? null, annotator, comment: byId("comment").value.trim() }) });
+      await api("corrections", { method: "POST", body: JSON.stringify({ label: Number(form.elements.label.value), face_id: about.face_id ?? "", time: about.time ?? null, until: about.until ?? null, annotator, comment: byId("comment").value.trim() }) });
       dialog.close();
       byId("announce").textContent = "Kept for review";
       load();

@@ -9,7 +9,7 @@ const BASIS = { AUDIO_VISUAL: "From a face and a voice", VISUAL_ONLY: "From a fa
 export function live(correct) {
   const setBars = bars(byId("bars")), setPlane = plane(byId("plane"));
   const canvas = byId("picture"), pen = canvas.getContext("2d"), boxes = byId("boxes"), faces = new Map();
-  let points = [], state = null, chart = null, cursor = 0, frames = [], drawnAt = 0, silentSince = null;
+  let points = [], state = null, chart = null, cursor = 0, span = 0, frames = [], drawnAt = 0, silentSince = null;
   const newest = () => (points.length ? points[points.length - 1][0] : 0);
 
   // --- picture
@@ -112,7 +112,7 @@ export function live(correct) {
     const known = points.filter((point) => point[1] !== 0 && point[0] > end - SHOWN_S);
     const mean = known.reduce((sum, point) => sum + point[4], 0) / Math.max(1, known.length);
     chart = arc(byId("arc"), {
-      points, from: end - SHOWN_S, to: end, step: 0.5, cursor: cursor ? end + cursor : null,
+      points, from: end - SHOWN_S, to: end, step: 0.5, cursor: cursor || span ? end + cursor : null, span,
       tick: (from, to) => [0, 30, 60, 90, 120].map((ago) => [to - ago, ago ? `−${ago} s` : "now"]),
       label: `The last two minutes: ${known.length ? `${mood(mean)} on average, evidence for ${Math.round(known.length / 2)} of 120 s` : "nobody was seen or heard"}. The table below has the values.`,
     });
@@ -129,21 +129,37 @@ export function live(correct) {
     replace(byId("arc-table"), ...rows);
   }
 
-  function setCursor(seconds) {
+  function setCursor(seconds, before = span) {
     cursor = Math.max(-SHOWN_S + 1, Math.min(0, Math.round(seconds)));
+    span = Math.max(0, Math.min(settings.feedback?.stretch_s ?? 0, Math.round(before)));
     byId("moment").value = cursor;
+    byId("length").value = span;
+    say(byId("length-text"), `${span} s`);
     const point = points.findLast((p) => p[0] <= newest() + cursor);
     const what = point && point[1] !== 0 ? name(point[2]) : "nobody";
     say(byId("moment-text"), `${cursor ? `${-cursor} s ago` : "now"}: ${what}`);
     drawArc();
   }
-  byId("arc").addEventListener("click", (event) => { if (chart) setCursor(chart.at(event.clientX) - newest()); });
+  // A click chooses a moment; drawing from one place to another chooses the stretch between.
+  let pressed = null;
+  const place = (event) => chart.at(event.clientX);
+  byId("arc").addEventListener("pointerdown", (event) => { pressed = chart && event.button === 0 ? { at: place(event), x: event.clientX } : null; });
+  byId("arc").addEventListener("pointermove", (event) => {
+    if (!pressed || !(event.buttons & 1) || Math.abs(event.clientX - pressed.x) < 6) return;
+    const [a, b] = [pressed.at, place(event)].sort((m, n) => m - n);
+    setCursor(b - newest(), b - a);
+  });
+  byId("arc").addEventListener("pointerup", (event) => {
+    if (pressed && Math.abs(event.clientX - pressed.x) < 6) setCursor(place(event) - newest(), 0);
+    pressed = null;
+  });
   byId("moment").addEventListener("input", (event) => setCursor(Number(event.target.value)));
+  byId("length").addEventListener("input", (event) => setCursor(cursor, Number(event.target.value)));
   byId("arc-details").addEventListener("toggle", drawArc);
   byId("correct-moment").addEventListener("click", () => {
     const when = newest() + cursor;
     const point = points.findLast((p) => p[0] <= when);
-    correct({ time: when, said: point && point[1] !== 0 ? point[2] : undefined });
+    correct({ time: when - span, until: span ? when : null, said: point && point[1] !== 0 ? point[2] : undefined });
   });
   byId("pick").hidden = !settings.feedback;
   new ResizeObserver(drawArc).observe(byId("arc"));
