@@ -106,7 +106,8 @@ package_done() { is_done install/.package "$package_hash" && is_done install/.pl
 build_done() { messages_done && package_done; }
 package_commands_done() { grep -qsF "$root/scripts/env.sh" "$venv/bin/emotion-recognize"; }
 clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/demo_clip.py ]; }
-finished() { packages_done && build_done && package_commands_done && clip_done; }
+bytecode_done() { is_done "$state/bytecode" "$packages_hash $messages_hash"; }
+finished() { packages_done && build_done && package_commands_done && clip_done && bytecode_done; }
 
 if finished; then
     echo "setup: nothing to do"
@@ -391,5 +392,16 @@ make_clip() {
     PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$venv/bin/python" -m emotion_perception.demo_clip "$clip"
 }
 clip_done || step "demo clip" make_clip
+
+# Where Python may not write bytecode beside the libraries (PYTHONDONTWRITEBYTECODE, another user's folder), each process
+# of the graph would compile them anew at each start, which takes about as long as all the rest of it.
+make_bytecode() {
+    unset PYTHONDONTWRITEBYTECODE
+    # shellcheck source=scripts/env.sh
+    . scripts/env.sh
+    python scripts/setup_helpers.py load-runtime || echo "not everything could be loaded; the rest is compiled at the start"
+    write_state "$state/bytecode" "$packages_hash $messages_hash"
+}
+bytecode_done || step "bytecode" make_bytecode
 
 echo "setup: ready after $((SECONDS - begin)) s; next: scripts/demo.sh, or . scripts/env.sh for a shell"

@@ -1,10 +1,12 @@
-"""Parts of scripts/setup.sh that are easier said in Python. Standard library only: the environment may be bare."""
+"""Parts of scripts/setup.sh that are easier said in Python. Standard library only, but for what needs more anyway."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
@@ -93,10 +95,28 @@ def install_missing(lock: Path, requirements: list[Path], constraints: Path) -> 
     subprocess.run([*pip, "--no-deps", *bare, "--constraint", str(constraints)], check=True)
 
 
+def load_runtime() -> None:
+    """Import all that a running graph loads, so that Python keeps its bytecode.
+
+    Raises:
+        ModelError: a model is missing.
+        ImportError: a package is.
+    """
+    from emotion_perception import nodes
+    from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+    from emotion_perception.visual.perception import VisualConfig, VisualPerception
+
+    for module in pkgutil.iter_modules(nodes.__path__):
+        importlib.import_module(f"{nodes.__name__}.{module.name}")
+    VisualPerception(VisualConfig()).warm_up()
+    AcousticPerception(AcousticConfig()).warm_up()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("repair-cmake", help="rewrite the ROS wheels' CMake paths to this environment's own")
+    commands.add_parser("load-runtime", help="import all that a running graph loads")
     missing = commands.add_parser("install-missing", help="install what a ROS 2 distribution does not provide")
     missing.add_argument("--lock", type=Path, required=True)
     missing.add_argument("--constraints", type=Path, required=True, help="scratch file for pip's constraints")
@@ -109,6 +129,8 @@ def main() -> None:
         numpy_include = str(Path(numpy.origin).parent / "_core" / "include")
         changed = repair_cmake_paths(Path(sys.prefix), sysconfig.get_paths()["include"], numpy_include)
         print(f"{changed} CMake files repaired")
+    elif arguments.command == "load-runtime":
+        load_runtime()
     else:
         install_missing(arguments.lock, arguments.requirements, arguments.constraints)
 
