@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from emotion_perception.dashboard.server import DashboardServer, Parts, ServerCo
 from emotion_perception.dashboard.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # for page_world, which the tests share
-from page_world import Client, chromium
+from page_world import Client, chromium, screenshot_folder
 
 
 @pytest.fixture
@@ -42,7 +41,5 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def screenshots() -> Path:
-    """Where pictures of the page are kept; continuous integration may collect them."""
-    folder = Path(os.environ.get("EMOTION_SCREENSHOTS", Path(__file__).parents[2] / "runs/screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """Where pictures of the page are kept."""
+    return screenshot_folder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +109,13 @@ class Client:
 
     def post(self, path: str, body: bytes | str | None = None, **headers: str) -> Answer:
         return self.ask("POST", path, body, **headers)
+
+
+def screenshot_folder() -> Path:
+    """Where pictures of the page are kept; continuous integration may collect them."""
+    folder = Path(os.environ.get("EMOTION_SCREENSHOTS", Path(__file__).parents[2] / "runs/screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.graph import graph_nodes
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dashboard"))  # for page_world
-from page_world import Page, chromium
+from page_world import Page, chromium, screenshot_folder
 
 
 def dashboard(ros: World, **parameters: Any) -> DashboardNode:
@@ -225,6 +225,7 @@ def test_the_page_follows_a_running_graph_through_restarts_of_graph_and_server(r
         page_says("Happy", "#label")
         page_says("happy", ".face")
         assert page.text("#status") == "face only"
+        page.browser.save_screenshot(str(screenshot_folder() / "graph_light.png"))
         processes.stop("fusion_node")
         page_says("No news from the robot", "#unknown")
         processes.start("fusion_node")
