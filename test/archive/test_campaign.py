@@ -59,15 +59,16 @@ def test_broken_files_are_told_with_the_reason_and_the_rest_is_done(tmp_path, sm
     (small.parent / "text.mkv").write_text("this is no film")
     (small.parent / "empty.wav").touch()
     (small.parent / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
-    torn = small.parent / "torn.mp4"
-    torn.write_bytes(whole[: len(whole) // 2] + b"\xff" * (len(whole) // 6) + whole[len(whole) * 2 // 3 :])
+    twice = [*portrait(3), *(image[:, ::-1] for image in portrait(3))]  # a large picture at the beginning of each half
+    torn = write_clip(small.parent / "torn.mkv", twice, fps=FPS)
+    torn.write_bytes(torn.read_bytes()[: torn.stat().st_size * 6 // 10])
     tally, _ = analyse(tmp_path / "out", small.parent)
     told = {Path(path).name: reason for path, reason in tally.troubles.items()}
-    assert set(told) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.mp4"}
+    assert set(told) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.mkv"}
     assert told["empty.wav"] == "the file is empty"
     assert told["broken.png"] == "not an image that can be decoded"
     assert told["text.mkv"].startswith("not a readable media file") and "readable" in told["cut_short.mp4"]
-    assert "could not be decoded" in told["torn.mp4"]
+    assert "breaks off" in told["torn.mkv"]
     assert marker(tmp_path / "out", torn)["status"] == "damaged"
     assert {row["path"] for row in rows(tmp_path / "out", kind="face")} == {str(small), str(torn)}
     again, workers = analyse(tmp_path / "out", small.parent)
