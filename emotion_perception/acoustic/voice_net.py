@@ -31,8 +31,9 @@ class VoiceNetConfig:
     dropout: float = 0.4
 
 
+# Channels in sixteens: of a stem of twelve, oneDNN's backward pass writes out of bounds (torch 2.9.1, AVX-512).
 OVERLAP_NET = VoiceNetConfig(
-    stem=12, widths=(24, 32), stem_stride=(4, 2), strides=(1, 2), temporal=48, attention=16, dropout=0.2
+    stem=16, widths=(32, 32), stem_stride=(4, 2), strides=(1, 2), temporal=48, attention=16, dropout=0.2
 )
 
 SEX = ("off", "task", "condition")  # how the speaker's sex takes part in training

@@ -168,7 +168,6 @@ def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> Overla
             mel = mask_spectrogram(colour(mel, 4.0, generator), frames, 8, 0.1, generator)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * one_cycle(epoch * steps + len(losses), steps * config.epochs)
-            # Not in bfloat16: oneDNN's backward pass of layers this narrow writes out of bounds (torch 2.9.1).
             loss = F.binary_cross_entropy_with_logits(net(mel, frames), several[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
