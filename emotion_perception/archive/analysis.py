@@ -34,6 +34,7 @@ from emotion_perception.visual.perception import (
 )
 
 BATCH = 32  # faces that the classifier reads at once; always so many, for a face's answer may depend on their number
+CUT_S = 0.04  # an utterance that begins so soon after its part was cut by it: a block of sound and its rounding
 LEAD_S = 5.0  # s of sound before a part that are heard first, to know the noise and whether somebody speaks
 
 Timed = TypeVar("Timed", LazyFrame, MediaAudio)
@@ -307,7 +308,9 @@ class Analyser:
                 {**common, "subject": f"face_{i + 1}", **_face_row(looks)} for i, looks in enumerate(course.values())
             ]
         for number, decisions in enumerate(part.utterances):
-            rows.append({"part": part.number, "segment": number, "opened_by": "speech", **_voice_row(decisions)})
+            row = _voice_row(decisions)
+            cut = part.number > 0 and row["start_s"] - part.start < CUT_S
+            rows.append({"part": part.number, "segment": number, "opened_by": "part" if cut else "speech", **row})
         return rows
 
 

@@ -139,6 +139,7 @@ def test_utterances_are_found_and_cut_where_a_part_ends(tmp_path, analyser, spee
     first, second, *_ = rows(cut, kind="voice")
     assert first["end_s"] == pytest.approx(middle, abs=0.05) and second["start_s"] >= first["end_s"] - 1e-6
     assert (first["part"], second["part"]) == (0, 1)
+    assert (first["opened_by"], second["opened_by"]) == ("speech", "part")
 
 
 @pytest.mark.skipif(not CREMAD.exists(), reason="CREMA-D's clips are not on this machine")
