@@ -16,7 +16,7 @@ from emotion_perception.learning import feedback, train_visual
 from emotion_perception.learning.feedback import CURRENT, FeedbackTraining, ModelVersions, got_worse, load_feedback
 from emotion_perception.visual.expression_net import ExpressionNetConfig
 
-SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)))
+SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
 QUICK = FeedbackTraining(steps=60, batch=16, learning_rate=0.02, tolerance=0.05)
 
