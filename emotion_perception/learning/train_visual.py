@@ -48,7 +48,7 @@ FaceNet = ExpressionNet | BackboneNet  # faces (N, 1, 48, 48), 0..255 -> logits 
 class VisualTraining:
     """Hyper-parameters of one published model (``config/training/visual.yaml``)."""
 
-    epochs: int = 14
+    epochs: int = 11
     batch: int = 128
     optimizer: str = "sgd"  # or adamw, which learns faster at first: for short trainings
     learning_rate: float = 0.03  # SGD peak; a residual net with batch norm takes 0.1 per 256 faces (Goyal et al. 2017)
