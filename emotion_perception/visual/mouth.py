@@ -6,9 +6,9 @@ speech, syllable by syllable.
 **Motion**: how much the mouth's patch changed since the picture before, once the head's own motion is taken out by
 phase correlation. A mouth that speaks has several times as much as one that is still, wherever the head goes.
 
-Chosen by measurement (docs/fusion.md, "Whose voice"): of frames in six CREMA-D clips, the motion tells speech from
-silence with an area under the curve of 0.91, 0.96 over 0.3 s. Without the registration it is 0.82, and crops of 48 px,
-where a mouth has 14, gave 0.63.
+Chosen by measurement (docs/fusion.md, "Mouths"; ``scripts/measure_mouths.py``): in six CREMA-D clips the motion tells
+speech from silence with an area under the curve of 0.84 a picture and 0.90 over 0.3 s; crops of 48 px, in which a mouth
+has 14, gave 0.63.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def see_mouth(image: np.ndarray, landmarks: np.ndarray, stamp_ns: int, before: M
 def _opening(patch: np.ndarray) -> float:
     inside = patch[INSIDE].ravel()
     rank = int(DARK_SHARE * (len(inside) - 1))
-    face = max(float(np.median(patch)), 1.0)
+    face = float(np.median(patch))
+    if face < 1:  # black: nothing to see
+        return 0.0
     return float(np.clip(1.0 - np.partition(inside, rank)[rank] / face, 0.0, 1.0))
 
 

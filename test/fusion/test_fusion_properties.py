@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -41,8 +43,8 @@ def estimates(draw: st.DrawFn) -> EmotionEstimate:
 
 sources = st.lists(st.tuples(estimates(), st.floats(0, 3), st.booleans()), min_size=1, max_size=5)
 faces = st.builds(
-    lambda face_id, x, size, score, quality, emotion: FaceObservation(
-        face_id, Box(x, 0, size, size), score, quality, emotion
+    lambda face_id, x, size, score, quality, emotion, opening, motion: FaceObservation(
+        face_id, Box(x, 0, size, size), score, quality, emotion, opening, motion
     ),
     st.sampled_from("abc"),
     st.floats(-50, 700),
@@ -50,14 +52,19 @@ faces = st.builds(
     st.floats(0, 1),
     st.floats(0, 1),
     estimates(),
+    st.one_of(st.floats(0, 1), st.just(float("nan"))),
+    st.one_of(st.floats(0, 2), st.just(float("nan"))),
 )
 voices = st.builds(
-    lambda duration, snr, overlap, final, emotion: VoiceObservation(0, duration, "v", snr, overlap, final, emotion),
+    lambda duration, snr, overlap, final, emotion, level: VoiceObservation(
+        0, duration, "v", snr, overlap, final, emotion, np.array(level, np.float32)
+    ),
     st.floats(0, 5),
     st.one_of(st.floats(-20, 40), st.just(float("nan"))),
     st.booleans(),
     st.booleans(),
     estimates(),
+    st.lists(st.floats(-100, 0), max_size=20),
 )
 
 
@@ -79,17 +86,7 @@ def play(scene: list[tuple[int, object]]) -> EmotionFusion:
     fusion = EmotionFusion(visual=FACES, acoustic=VOICES)
     for stamp, item in scene:
         if isinstance(item, VoiceObservation):
-            fusion.add_voice(
-                VoiceObservation(
-                    START + stamp * MS,
-                    item.duration,
-                    item.voice_id,
-                    item.snr_db,
-                    item.overlapped_speech,
-                    item.final,
-                    item.emotion,
-                )
-            )
+            fusion.add_voice(replace(item, stamp_ns=START + stamp * MS))
         else:
             fusion.add_faces(START + stamp * MS, item)  # type: ignore[arg-type]
     return fusion

@@ -431,6 +431,97 @@ def test_weight_zero_switches_a_sense_off():
     assert fusion.state(at(0)).status == EmotionStatus.NO_EVIDENCE
 
 
+LOUD = 20 * np.sin(np.arange(40) * 0.7) - 30  # dB, every 40 ms
+
+
+def talk(fusion: EmotionFusion, speaks: dict[str, bool], first: float = 0.0, late: bool = False) -> None:
+    """1.6 s of faces, those that speak with their mouths going with the voice, and then the decision about it."""
+    pictures = []
+    for step in range(54):
+        time = step / 30
+        loud = float(np.interp(time, (np.arange(40) + 0.5) * 0.04, LOUD))
+        faces = [
+            face(
+                name,
+                HAPPY,
+                200 if name == "near" else 150,
+                x=300.0 * (name == "far"),
+                mouth_opening=0.4 + 0.01 * (loud + 30) * moves,
+                mouth_motion=0.25 if moves else 0.05,
+            )
+            for name, moves in speaks.items()
+        ]
+        pictures.append((at(first + time), faces))
+    for stamp_ns, faces in reversed(pictures) if late else pictures:
+        fusion.add_faces(stamp_ns, faces)
+
+
+def said(seconds: float, top: int = ANGRY) -> VoiceObservation:
+    return voice(seconds, top, duration=1.6, level_db=LOUD)
+
+
+def owner(fusion: EmotionFusion, now: float) -> str:
+    (heard,) = [state for state in fusion.states(at(now)) if state.voice_id]
+    return heard.face_id
+
+
+def test_the_voice_is_of_the_face_whose_mouth_goes_with_it(fusion: EmotionFusion):
+    talk(fusion, {"near": False, "far": True})
+    fusion.add_voice(said(1.6))
+    assert owner(fusion, 1.8) == "far"
+    assert fusion.speakers["voice_1"]["far"] > 0.8
+    blind = EmotionFusion(FusionConfig(mouth_weight=0))
+    talk(blind, {"near": False, "far": True})
+    blind.add_voice(said(1.6))
+    assert owner(blind, 1.8) == "near"
+
+
+def test_where_both_mouths_go_with_the_voice_it_is_told_as_ambiguous(fusion: EmotionFusion):
+    talk(fusion, {"near": True, "far": True})
+    fusion.add_voice(said(1.6))
+    assert owner(fusion, 1.8) == "near"
+    assert 0.5 < fusion.speakers["voice_1"]["near"] < 0.85
+
+
+def test_a_voice_beside_a_photograph_weighs_little_in_its_state(fusion: EmotionFusion):
+    talk(fusion, {"near": False})
+    fusion.add_voice(said(1.6))
+    fusion.state(at(1.8))
+    assert fusion.speakers["voice_1"][""] > 0.3
+
+
+def test_mouths_that_come_late_say_the_same(fusion: EmotionFusion):
+    fusion.add_voice(said(1.6))
+    talk(fusion, {"near": False, "far": True}, late=True)
+    fusion.state(at(1.8))
+    in_order = EmotionFusion()
+    talk(in_order, {"near": False, "far": True})
+    in_order.add_voice(said(1.6))
+    in_order.state(at(1.8))
+    assert fusion.speakers == in_order.speakers
+
+
+def test_what_another_said_before_hardly_counts_for_who_speaks_now():
+    heard = {}
+    for before in ("near", "far"):
+        fusion = EmotionFusion()
+        talk(fusion, {"near": before == "near", "far": before == "far"})
+        fusion.add_voice(said(1.6, SAD))
+        talk(fusion, {"near": False, "far": True}, first=2.0)
+        fusion.add_voice(voice(2.8, ANGRY, duration=0.8, level_db=LOUD[:20]))
+        (state,) = [state for state in fusion.states(at(3.8)) if state.voice_id]
+        assert state.face_id == "far"
+        heard[before] = state.evidence[1].emotion.probabilities
+    assert heard["near"][SAD] < 0.7 * heard["far"][SAD]
+
+
+def test_mouths_are_held_for_no_longer_than_they_are_of_use(fusion: EmotionFusion):
+    for step in range(3000):
+        fusion.add_faces(at(step / 30), [face(f"face_{step // 100}", mouth_opening=0.3, mouth_motion=0.1)])
+    held = sum(len(mouth.stamps) for mouth in fusion._mouths.values())
+    assert held < 30 * 15
+
+
 def test_fusion_imports_neither_torch_nor_ros():
     code = "import sys, emotion_perception.fusion.state; print({'torch', 'rclpy', 'cv2'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -21,6 +21,7 @@ from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.types import Box
 
 WIDTH, HEIGHT = 640, 480
+LOUD = (20 * np.sin(np.arange(20) * 0.9) - 30).astype(np.float32)  # dB, two a picture
 
 
 class Scene:
@@ -42,24 +43,35 @@ class Scene:
         assert self.ros.matched(publisher)
         return publisher
 
-    def play(self, direction: float | None = None, words: str = "") -> None:
-        """Half a second of it."""
+    def play(self, direction: float | None = None, words: str = "", mouth: str = "") -> None:
+        """Half a second of it; with the name of a face, its mouth goes with the voice, and the other's is still."""
         sound = self._speak(Float32, "sound_direction", "estimates") if direction is not None else None
         camera = self._speak(CameraInfo, "camera_info", "image_out") if direction is not None else None
         text = self._speak(String, "transcript", "estimates") if words else None
         boxes = {"left": Box(60.0, 200.0, 100.0, 100.0), "right": Box(480.0, 200.0, 100.0, 100.0)}
+        begin = self.node.now_ns
         for step in range(10):
             now = self.node.now_ns
             if camera is not None and sound is not None:
                 camera.publish(CameraInfo(width=WIDTH, height=HEIGHT))
                 sound.publish(Float32(data=direction))
-            pair = [a_face(name, box) for name, box in boxes.items()]
+            loud = LOUD[2 * step]
+            pair = [
+                replace(
+                    a_face(name, box),
+                    mouth_opening=0.4 + 0.01 * (loud + 30) * (name == mouth) if mouth else np.nan,
+                    mouth_motion=(0.25 if name == mouth else 0.05) if mouth else np.nan,
+                )
+                for name, box in boxes.items()
+            ]
             header = conversions.make_header(now, "camera")
             self.faces.publish(conversions.faces_to_message(pair, header, WIDTH, HEIGHT))
             if text is not None and step == 5:
                 text.publish(String(data=words))
             if step >= 5:
-                voice = replace(a_voice(now), duration=0.5)
+                spoken = (now - begin) * 1e-9
+                level = np.interp(np.linspace(0, 1, 20), np.linspace(0, 1, 2 * step + 1), LOUD[: 2 * step + 1])
+                voice = replace(a_voice(now), duration=spoken, level_db=level if mouth else LOUD[:0])
                 self.voices.publish(conversions.voice_to_message(voice))
             self.ros.spin(0.05)
 
@@ -76,6 +88,20 @@ def test_the_voice_is_of_the_face_that_the_sound_comes_from(ros: World, directio
     scene.play(direction)
     assert scene.speaker() == face
     assert scene.node.extra_diagnostics()["speaker"].startswith(face)
+
+
+@pytest.mark.parametrize("face", ["left", "right"])
+def test_the_voice_is_of_the_face_whose_mouth_goes_with_it(ros: World, face: str):
+    scene = Scene(ros)
+    scene.play(mouth=face)
+    assert scene.speaker() == face
+    assert scene.node.extra_diagnostics()["speaker"].startswith(f"{face} 0.")
+
+
+def test_mouth_and_direction_count_together(ros: World):
+    scene = Scene(ros)
+    scene.play(direction=-0.4, mouth="right")
+    assert scene.node.extra_diagnostics()["speaker"].startswith("right 0.9")
 
 
 def test_where_nothing_tells_whose_voice_it_is_it_weighs_less(ros: World):
