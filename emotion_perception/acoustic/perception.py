@@ -345,7 +345,7 @@ class AcousticPerception:
 
 
 def level_db(samples: np.ndarray) -> np.ndarray:
-    """How loud samples ``(T,)`` at 16 kHz are over time: ``(K,)`` float32 dB of full scale, in equal parts of ~40 ms."""
+    """How loud samples ``(T,)`` at 16 kHz are over time: ``(K,)`` float32 dB of full scale, equal parts of ~40 ms."""
     parts = np.array_split(samples, max(1, round(len(samples) / SAMPLE_RATE / LEVEL_STEP)))
     power = np.array([float(part @ part) / max(1, len(part)) for part in parts])
     return (10 * np.log10(np.maximum(power, QUIETEST**2))).astype(np.float32)

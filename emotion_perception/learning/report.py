@@ -249,7 +249,8 @@ def mean_faces(
         true, seen = divmod(int(pair), len(EMOTIONS))
         for answer in (seen, true) if wrong[true, seen] else ():
             rows = np.flatnonzero((labels == true) & (predicted == answer))
-            grey = [cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) if p.ndim == 3 else p for p in (pictures[i] for i in rows)]
+            chosen = [pictures[int(i)] for i in rows]
+            grey = [cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) if p.ndim == 3 else p for p in chosen]
             faces = [cv2.resize(p, (48, 48), interpolation=cv2.INTER_AREA) for p in grey]
             caption = f"{EMOTIONS[true]}\nseen as {EMOTIONS[answer]} ({len(rows)})"
             found.append((caption, np.mean(faces, axis=0) if faces else None))

@@ -1,8 +1,9 @@
 """Train the voice-emotion network on RAVDESS, EmoDB and nEMO together; read it from top to bottom.
 
 One vocabulary for the three: a label that a corpus lacks competes with a handicap in its clips' softmax, so that nEMO's
-silence about disgust teaches little about disgust, and yet its anger is not taken for disgust. The intensity head learns from RAVDESS alone. The published weights are the
-moving average; how sure they are is fitted on speakers that they, or the networks of a cross-validation, never heard.
+silence about disgust teaches little about disgust, and yet its anger is not taken for disgust. The intensity head
+learns from RAVDESS alone. The published weights are the moving average; how sure they are is fitted on speakers that
+they, or the networks of a cross-validation, never heard.
 """
 
 from __future__ import annotations

@@ -227,7 +227,8 @@ def _begin(net: FaceNet, initial: Path) -> None:
     old = load_network(initial).config
     before = old.blocks if isinstance(old, ExpressionNetConfig) else ()
     late = len(depth) - len(before)  # the old stages are the last ones
-    moved, index = {}, sum(depth[:late])
+    moved: dict[int, int] = {}
+    index = sum(depth[:late])
     for was, now in zip(before, depth[late:], strict=False):
         moved |= {len(moved) + i: index + i for i in range(was)}
         index += now

@@ -39,7 +39,7 @@ TINY = AcousticTraining(
     batch=8,
     copies=2,
     longest_cut=1.2,
-    net=VoiceNetConfig(stem=8, widths=(8, 16, 16), temporal=16),
+    net=VoiceNetConfig(stem=16, widths=(16, 16, 16), temporal=16),
     overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
 

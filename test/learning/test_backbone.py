@@ -27,7 +27,7 @@ from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNe
 
 TINY = BackboneConfig("shufflenet_v2_x0_5", size=32)  # 0.4 M parameters
 CONFIG = train_visual.VisualTraining(
-    epochs=1, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)), backbone=TINY
+    epochs=1, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)), backbone=TINY
 )
 
 

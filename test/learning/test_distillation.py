@@ -21,7 +21,7 @@ from emotion_perception.learning.ferplus import load_ferplus
 from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
 SMALL = train_visual.VisualTraining(
-    epochs=2, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1), dropout=0.0)
+    epochs=2, batch=16, learning_rate=0.12, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1), dropout=0.0)
 )
 ANGRY = VISUAL_EMOTIONS.index("angry")
 
@@ -34,11 +34,11 @@ def one_thread() -> None:
 @pytest.fixture
 def angry_teacher(tmp_path) -> Path:
     """A wider network that sees anger in every face; the archive has none."""
-    net = ExpressionNet(ExpressionNetConfig(8, (8, 8, 8, 16), (1, 1, 1, 1)))
+    net = ExpressionNet(ExpressionNetConfig(16, (16, 16, 16, 32), (1, 1, 1, 1)))
     for head in (net.ferplus, net.fer2013):
         torch.nn.init.zeros_(head.weight)
         head.bias.data = 8.0 * (torch.arange(len(head.bias)) == ANGRY)
-    shape = {"stem": 8, "widths": [8, 8, 8, 16], "blocks": [1, 1, 1, 1], "dropout": 0.3}
+    shape = {"stem": 16, "widths": [16, 16, 16, 32], "blocks": [1, 1, 1, 1], "dropout": 0.3}
     publish_weights(tmp_path / "angry.safetensors", net, {"training": {"net": shape}})
     return tmp_path / "angry.safetensors"
 

@@ -27,7 +27,7 @@ from emotion_perception.learning.config import load_config
 from emotion_perception.learning.ferplus import load_ferplus
 from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
-SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(4, (4, 8, 8, 8), (1, 1, 1, 1)))
+SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 
 
 def test_ferplus_reads_votes_in_the_visual_order(archive):
@@ -95,7 +95,7 @@ def test_weights_of_another_network_are_refused(archive, tmp_path):
         train_visual.train(
             archive,
             tmp_path / "b.safetensors",
-            replace(SMALL, net=replace(SMALL.net, stem=2)),
+            replace(SMALL, net=replace(SMALL.net, stem=8)),
             tmp_path / "b.ckpt",
             tmp_path / "first.safetensors",
         )
@@ -116,20 +116,20 @@ def _randomise(net: ExpressionNet) -> ExpressionNet:
 def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp_path):
     small = _randomise(ExpressionNet(SMALL.net))
     publish_weights(tmp_path / "small.safetensors", small.half().float(), {})
-    wide = _randomise(ExpressionNet(replace(SMALL.net, stem=6, widths=(8, 12, 12, 16))))
+    wide = _randomise(ExpressionNet(replace(SMALL.net, stem=24, widths=(32, 48, 48, 64))))
     grow_from(wide, tmp_path / "small.safetensors")
     faces = torch.randint(0, 256, (4, 1, 48, 48)).float()
     for before, after in zip(small(faces), wide(faces), strict=True):
         assert torch.allclose(before, after, atol=1e-4)
     wide.ferplus(wide.stages(wide.stem(wide.standardise(faces))).mean((2, 3))).square().sum().backward()
-    assert wide.ferplus.weight[:, 8:].abs().max() == 0 < wide.ferplus.weight.grad[:, 8:].abs().max()
+    assert wide.ferplus.weight[:, 16:].abs().max() == 0 < wide.ferplus.weight.grad[:, 16:].abs().max()
 
 
 @pytest.mark.parametrize(
     "net",
     [
-        ExpressionNetConfig(4, (8, 12, 12, 16), (1, 1, 1, 1)),
-        ExpressionNetConfig(6, (6, 8, 8, 8, 8), (2, 1, 3, 1, 2), (1, 2, 2, 2, 2)),
+        ExpressionNetConfig(16, (32, 48, 48, 64), (1, 1, 1, 1)),
+        ExpressionNetConfig(24, (24, 32, 32, 32, 32), (2, 1, 3, 1, 2), (1, 2, 2, 2, 2)),
     ],
     ids=["wider", "with more blocks and a first stage at full size"],
 )
@@ -148,7 +148,7 @@ def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
 
 
 def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
-    publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=8)), {})
+    publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=32)), {})
     with pytest.raises(ModelError, match=r"wide\.safetensors is no smaller network of this kind: see st"):
         grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.safetensors")
 
