@@ -134,7 +134,9 @@ class Analyser:
     def acoustic(self) -> AcousticPerception:
         """The acoustic core."""
         with self.profile.stage("models"):
-            return AcousticPerception(AcousticConfig(decision_interval=self.settings.decision_interval_s))
+            acoustic = AcousticPerception(AcousticConfig(decision_interval=self.settings.decision_interval_s))
+            acoustic.warm_up()
+            return acoustic
 
     def observe(
         self, media: MediaFile | Recording, first: int = 0, last: int | None = None, skip: frozenset[int] = frozenset()

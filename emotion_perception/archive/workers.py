@@ -128,7 +128,7 @@ class RayWorkers:
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
-        ConnectionError: there is no cluster at the address.
+        ConnectionError: there is no cluster at the address, or none starts here in the time that Ray allows.
     """
 
     def __init__(self, task: Task, address: str, count: int) -> None:
@@ -136,10 +136,11 @@ class RayWorkers:
         import ray
 
         self._ray = ray
-        self._own = not ray.is_initialized()
-        if self._own:
-            here: dict[str, Any] = {"address": address} if address else {"num_cpus": count, "include_dashboard": False}
+        here: dict[str, Any] = {"address": address} if address else {"num_cpus": count, "include_dashboard": False}
+        try:
             ray.init(**here, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+        except Exception as error:  # of a cluster that does not start in time, Ray raises no exception of its own
+            raise ConnectionError(str(error)) from error
         self._task = ray.put(task)
         # Lost jobs are given out again by who knows what else a recording needs, not by Ray.
         self._run = ray.remote(num_cpus=1, max_retries=0)(run_job)
@@ -174,5 +175,4 @@ class RayWorkers:
         with suppress(Exception):
             for reference in self._under_way:
                 self._ray.cancel(reference, force=True)
-        if self._own:
-            self._ray.shutdown()
+        self._ray.shutdown()

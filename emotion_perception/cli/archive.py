@@ -157,7 +157,7 @@ def _workers(task: Task, args: argparse.Namespace) -> Workers:
     except ModuleNotFoundError as error:
         raise ArchiveError("--ray needs the Python package ray: pip install ray") from error
     except ConnectionError as error:
-        raise ArchiveError(f"--ray {args.ray}: no cluster there ({error})") from error
+        raise ArchiveError(f"--ray {args.ray}: no cluster ({error})") from error
 
 
 def _report(args: argparse.Namespace) -> int:

