@@ -76,7 +76,7 @@ class AcousticConfig:
     )
     noise_reduction: bool = _setting(True, "Clean speech in steady noise by spectral gating before it is judged.")
     noise_reduction_below_db: float = _setting(
-        15.0, "Speech with a better signal-to-noise ratio is left as it is: cleaning has its own artefacts.",
+        7.0, "Speech with a better signal-to-noise ratio is left as it is: cleaning has its own artefacts.",
         "dB", -20.0, 60.0,
     )  # fmt: skip
     noise_reduction_strength: float = _setting(
