@@ -61,6 +61,8 @@ class LocalWorkers:
 
     def __init__(self, task: Task, count: int) -> None:
         self._task = task
+        # Read when numpy is loaded, which in a worker is before anything else: its threads would wait for each other.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         # A pool each: one that breaks says whose job broke it.
         self._free = [_new_pool() for _ in range(count)]
         self._under_way: dict[Future[JobResult], tuple[Job, ProcessPoolExecutor]] = {}
@@ -106,7 +108,6 @@ def _new_pool() -> ProcessPoolExecutor:
 
 def _set_up() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the terminal
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
