@@ -22,8 +22,9 @@ from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media import LazyFrame, MediaAudio, MediaFile
 from emotion_perception.recognition import OFFLINE_FACES, SECOND
 from emotion_perception.recordings import Recording
+from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
-from emotion_perception.visual.expression import FACE_SIZE
+from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.perception import (
     ExpressionFilter,
     SeenFace,
@@ -50,6 +51,7 @@ class Settings:
     decision_interval_s: float = 1.0  # speech between two decisions about one utterance
     image_topic: str = ""  # of rosbag2 recordings; empty: found by type
     audio_topic: str = ""
+    device: str = "CPU"  # OpenVINO's, that reads expressions
 
     def __post_init__(self) -> None:
         for name in ("pictures_per_second", "search_interval_s", "part_s", "decision_interval_s"):
@@ -127,8 +129,10 @@ class Analyser:
     @cached_property
     def visual(self) -> VisualPerception:
         """The visual core."""
+        config = self._visual_config
         with self.profile.stage("models"):
-            return VisualPerception(self._visual_config)
+            weights = find_model(config.expression_model)
+            return VisualPerception(config, ExpressionClassifier(weights, device=self.settings.device))
 
     @cached_property
     def acoustic(self) -> AcousticPerception:

@@ -169,9 +169,7 @@ class Worker:
             with self._profile.stage("arcs"):
                 damage = self._finish(item.recording, about, item.troubles)
         except (ValueError, TypeError, KeyError) as error:
-            raise ArchiveError(
-                f"{item.recording.path}: its rows make no arc ({type(error).__name__}: {error})"
-            ) from error
+            return replace(outcome, finished=False, trouble=f"its rows make no arc ({type(error).__name__}: {error})")
         return replace(outcome, damage=damage)
 
     def _topics(self, recording: ArchiveRecording) -> tuple[str, str]:

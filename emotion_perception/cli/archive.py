@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="work on a Ray cluster; one on this machine without ADDRESS",
     )
+    analyse.add_argument("--device", default="CPU", help="OpenVINO's device that reads expressions (CPU)")
     analyse.add_argument("--retry", action="store_true", help="try what failed before once more")
     analyse.add_argument("--profile", action="store_true", help="show where the time went")
     analyse.add_argument("--image-topic", default="", help="camera topic of rosbag2 recordings (default: by type)")
@@ -116,6 +117,7 @@ def _analyse(args: argparse.Namespace) -> int:
         part_s=args.part,
         image_topic=args.image_topic,
         audio_topic=args.audio_topic,
+        device=args.device,
     )
     store = Store(args.out.resolve())
     task = Task(str(store.folder), settings, args.time_zone)

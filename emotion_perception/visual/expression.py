@@ -27,6 +27,7 @@ CONVENTIONS = HEADS[:2]  # whose labels an answer follows; the two sets agree on
 EPSILON = 1e-5  # torch's batch norm
 # fp32: bfloat16, the default where the CPU has it, would make a face's probabilities depend on the machine.
 COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
+THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}  # of any other device
 
 
 def folded(weights: dict[str, np.ndarray], conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
@@ -92,16 +93,20 @@ class ExpressionClassifier:
         weights: the published model.
         convention: ``ferplus``, what most of ten onlookers call the face; ``fer2013``, what that data set's own labels
             would. A robot wants the first; the second is there to compare with work on those labels.
+        device: OpenVINO's name of what computes: CPU, GPU, GPU.1, NPU … For large batches; a robot takes the CPU.
 
     Raises:
-        ModelError: the weights are missing, corrupt, or of another network; names the path.
+        ModelError: the weights are missing, corrupt, or of another network, or there is no such device; names it.
         ValueError: the convention is unknown.
     """
 
-    def __init__(self, weights: Path, convention: str = "ferplus") -> None:
+    def __init__(self, weights: Path, convention: str = "ferplus", device: str = "CPU") -> None:
         if convention not in CONVENTIONS:
             raise ValueError(f"unknown label convention {convention!r}; there are {', '.join(CONVENTIONS)}")
-        self.path = Path(weights)
+        core = ov.Core()
+        if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+            raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
+        self.path, self._device = Path(weights), device
         self._head = CONVENTIONS.index(convention)
         tensors, self.card = read_weights(self.path)
         try:
@@ -125,7 +130,8 @@ class ExpressionClassifier:
             )
         mirror = self.card.get("training", {}).get("net", {}).get("mirror", True)
         graph = _Graph(tensors, mirror).model()
-        self._compiled = ov.Core().compile_model(graph, "CPU", COMPILE)
+        options = COMPILE if self._device == "CPU" else THROUGHPUT
+        self._compiled = ov.Core().compile_model(graph, self._device, options)
         self._request = self._compiled.create_infer_request()
 
     def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:

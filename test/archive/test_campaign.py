@@ -22,6 +22,7 @@ from emotion_perception.archive.recordings import find_recordings
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.archive.workers import LocalWorkers, Lost
 from emotion_perception.cli import archive as cli
+from emotion_perception.errors import ModelError
 
 
 @pytest.fixture
@@ -127,6 +128,11 @@ def test_rows_of_other_settings_are_not_mixed_in(tmp_path, small):
     analyse(tmp_path / "out", small)
     with pytest.raises(ArchiveError, match="pictures_per_second 5.0 there, 2.0 here"):
         analyse(tmp_path / "out", small, pictures_per_second=2.0)
+
+
+def test_a_device_that_is_not_there_ends_the_run_and_is_named(tmp_path, small):
+    with pytest.raises(ModelError, match=r"no device GPU\.7 here; there are .*CPU"):
+        analyse(tmp_path / "out", small, device="GPU.7")
 
 
 def test_two_runs_do_not_write_one_data_set(tmp_path):
