@@ -151,9 +151,8 @@ class Worker:
             last = first if item.step is Step.PART or media.seekable else None
             done = self._store.parts_done(item.recording.id) if item.step is Step.OPEN else frozenset[int]()
             seconds = 0.0
-            for part in self._analyser.observe(media, first, last, done):
-                if part.number in done:
-                    continue
+            whole = media.is_image or last is not None  # in one part, which may be there
+            for part in () if whole and first in done else self._analyser.observe(media, first, last, done):
                 seconds += part.end - part.start
                 held.append((item, about, part))
                 if sum(len(waiting.faces) for _, _, waiting in held) >= FACES_HELD or part.number != first:

@@ -46,6 +46,16 @@ def test_a_second_run_does_nothing_again_and_takes_what_is_new(tmp_path, small):
     assert all((tmp_path / "out" / name).stat().st_mtime_ns == stamp for name, stamp in before.items())
 
 
+def test_a_recording_whose_part_is_there_but_not_its_marker_is_only_finished(tmp_path, small):
+    first, _ = analyse(tmp_path / "out", small)
+    before = files(tmp_path / "out")
+    for path in (tmp_path / "out/recordings").iterdir():
+        path.unlink()
+    second, _ = analyse(tmp_path / "out", small)
+    assert first.media_s == pytest.approx(2.0, abs=0.1) and second.media_s == 0.0 and second.done == 1
+    assert files(tmp_path / "out") == before
+
+
 def test_a_changed_file_takes_the_place_of_what_it_was(tmp_path, small):
     analyse(tmp_path / "out", small)
     write_clip(small, wall(1), fps=FPS)
