@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,7 +85,7 @@ class MediaAudio:
 MediaItem = MediaFrame | MediaAudio
 
 
-class Closing:
+class Closing(ABC):
     """A context manager that closes itself at the end."""
 
     def __enter__(self) -> Self:
@@ -95,9 +96,9 @@ class Closing:
     ) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Give back what is held."""
-        raise NotImplementedError
 
 
 class Lending(Closing):

@@ -67,7 +67,7 @@ def _score(data: Path, weights: Path) -> dict[str, float]:
     ferplus, fer2013, _ = predict(net, split.faces)
     hit = ferplus.argmax(1) == split.majority
     return {
-        "ferplus": accuracy(split.faces),
+        "ferplus": float(hit[crowd].mean()),
         "ferplus_not_mirrored": accuracy(split.faces, flip=False),
         "ferplus_recall": float(np.mean([hit[split.majority == c].mean() for c in np.unique(split.majority[crowd])])),
         "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),

@@ -103,9 +103,6 @@ class ExpressionClassifier:
     def __init__(self, weights: Path, convention: str = "ferplus", device: str = "CPU") -> None:
         if convention not in CONVENTIONS:
             raise ValueError(f"unknown label convention {convention!r}; there are {', '.join(CONVENTIONS)}")
-        core = ov.Core()
-        if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
-            raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
         self.path, self._device = Path(weights), device
         self._head = CONVENTIONS.index(convention)
         tensors, self.card = read_weights(self.path)
@@ -129,9 +126,11 @@ class ExpressionClassifier:
                 f"emotion-train visual --teacher {self.path}"
             )
         mirror = self.card.get("training", {}).get("net", {}).get("mirror", True)
-        graph = _Graph(tensors, mirror).model()
-        options = COMPILE if self._device == "CPU" else THROUGHPUT
-        self._compiled = ov.Core().compile_model(graph, self._device, options)
+        core, device = ov.Core(), self._device
+        if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
+            raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
+        options = COMPILE if device == "CPU" else THROUGHPUT
+        self._compiled = core.compile_model(_Graph(tensors, mirror).model(), device, options)
         self._request = self._compiled.create_infer_request()
 
     def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
