@@ -28,6 +28,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with teacher": {"teacher_weight": 0.3},
     "without the stage that sees all 48 pixels": {"net": _without_first_stage},
     "without augmentation (mirrored only)": {"augment": False},
+    "every face turned, scaled and shifted": {"warp": 1.0},
     "without mixup": {"mixup_share": 0.0},
     "majority instead of votes": {"soft_votes": False},
     "without FER2013 labels": {"fer2013_weight": 0.0},

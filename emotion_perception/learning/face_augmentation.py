@@ -9,12 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0) -> Tensor:
+def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0, warp: float = 1.0) -> Tensor:
     """Randomly deform ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
 
     Each face may be mirrored, turned (a fifth of them up to 30 degrees), scaled, shifted, lit from one side, darkened
-    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered. ``damage`` 0..1 thins out
-    all but the first four.
+    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered.
+
+    Args:
+        damage: 0..1, thins out all but the first four.
+        warp: 0..1, how many faces are turned, scaled and shifted. The others keep their sharpness, which sampling
+            between pixels takes, and which the faces have that the network will be asked about.
     """
     n, _, height, width = faces.shape
 
@@ -28,12 +32,16 @@ def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0
     angle = torch.where(chosen(0.2), uniform(-math.radians(30), math.radians(30)), angle)
     zoom = uniform(0.82, 1.18)
     aspect = uniform(0.93, 1.07)
+    shift = uniform(-0.12, 0.12, 2)
+    if warp < 1:
+        still = chosen(1 - warp)
+        angle[still], zoom[still], aspect[still], shift[still] = 0.0, 1.0, 1.0, 0.0
     mirror = torch.where(chosen(0.5), -1.0, 1.0)
     cos, sin = torch.cos(angle), torch.sin(angle)
     matrix = torch.stack(
         [
-            torch.stack([mirror * cos * zoom * aspect, -sin * zoom, uniform(-0.12, 0.12)], -1),
-            torch.stack([mirror * sin * zoom, cos * zoom / aspect, uniform(-0.12, 0.12)], -1),
+            torch.stack([mirror * cos * zoom * aspect, -sin * zoom, shift[:, 0]], -1),
+            torch.stack([mirror * sin * zoom, cos * zoom / aspect, shift[:, 1]], -1),
         ],
         1,
     )

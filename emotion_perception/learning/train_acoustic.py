@@ -42,12 +42,11 @@ from emotion_perception.learning.speech_augmentation import (
     mask_spectrogram,
     noise_spectrograms,
 )
-from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, SpeechSplit, corpus_labels, load_speech
+from emotion_perception.learning.speech_corpora import CORPORA, HELD_OUT, SpeechSplit, load_speech
 from emotion_perception.learning.speech_features import FeatureBank, speech_features
 from emotion_perception.learning.speech_overlap import OverlapTraining, train_overlap
 
 SHARES = {"ravdess_speech": "ravdess_share", "emodb": "emodb_share", "nemo": "nemo_share"}  # corpus to its setting
-NEVER = -1e4  # logit of a label that does not compete
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all of it
 
 
@@ -478,19 +477,18 @@ def fit_calibration(verdicts: Verdicts) -> dict[str, float]:
     """How sure to be: ``probabilities = softmax(scale * d / (d + short_s) * logits)`` of a stretch of ``d`` seconds.
 
     A temperature (Guo et al. 2017), and how much less half a second tells than a sentence; both minimise the log loss
-    on the clips, whole and cut short, among each corpus' own labels. Each corpus counts alike, however many clips it
-    has.
+    on the clips, whole and cut short. All eight labels compete, as they do on the robot, also those that a clip's
+    corpus lacks. Each corpus counts alike, however many clips it has.
     """
     corpora = verdicts.corpora
     names, counts = np.unique(corpora, return_counts=True)
     rows = np.concatenate([np.resize(np.flatnonzero(corpora == name), counts.max()) for name in names])
-    present = np.stack([corpus_labels(str(name)) for name in corpora[rows]])
-    masked = np.concatenate([np.where(present, part[rows], NEVER) for part in verdicts.logits])
+    logits = np.concatenate([part[rows] for part in verdicts.logits])
     duration = np.concatenate([part[rows] for part in verdicts.seconds])[:, None]
     truth = np.tile(verdicts.labels[rows], len(verdicts.logits))
     best: tuple[float, dict[str, float]] | None = None
-    for short_s in np.linspace(0, 1, 21):
-        scale, loss = metrics.fit_temperature(masked * duration / (duration + short_s), truth)
+    for short_s in np.linspace(0, 3, 31):
+        scale, loss = metrics.fit_temperature(logits * duration / (duration + short_s), truth)
         if best is None or loss < best[0]:
             best = loss, {"scale": scale, "short_s": float(short_s)}
     assert best is not None

@@ -62,6 +62,7 @@ class VisualTraining:
     mixup_share: float = 0.1
     mixup_alpha: float = 0.3
     augment: bool = True  # off, faces are only mirrored: for comparison
+    warp: float = 1.0  # 0..1, how many of the faces are turned, scaled and shifted
     damage: float = 0.2  # 0..1, how many of the faces are darkened, blurred, noisy or covered
     soft_votes: bool = True  # off, the crowd's majority is the label: for comparison
     teacher_weight: float = 0.3  # share of what the teachers see in a face in its labels, where there are teachers
@@ -152,7 +153,10 @@ def train(
                 group["lr"] = config.learning_rate * factor * rate
             rows = order[step * config.batch : (step + 1) * config.batch]
             x = faces[rows].unsqueeze(1).float()
-            x = augment_faces(x, generator, config.damage) if config.augment else mirror_faces(x, generator)
+            if config.augment:
+                x = augment_faces(x, generator, config.damage, config.warp)
+            else:
+                x = mirror_faces(x, generator)
             x, (soft, strength, label, weight) = mix_faces(
                 x,
                 (votes[rows], intensity[rows], hard[rows], known[rows]),

@@ -26,6 +26,14 @@ def test_augmentation_keeps_shape_and_range_and_is_repeatable():
     assert not torch.allclose(one, faces, atol=5)
 
 
+@pytest.mark.parametrize("warp", [0.0, 0.3, 1.0])
+def test_as_many_faces_as_asked_keep_their_place_and_sharpness(faces, warp):
+    many = faces.repeat(8, 1, 1, 1) * 255
+    seen = augment_faces(many, torch.Generator().manual_seed(3), damage=0.0, warp=warp)
+    alike = [torch.isclose(seen, face, atol=0.5).all(-1).all(-1).all(-1) for face in (many, many.flip(-1))]
+    assert float((alike[0] | alike[1]).float().mean()) == pytest.approx(1 - warp, abs=0.08)
+
+
 def test_mixup_blends_targets_as_it_blends_faces():
     faces = torch.zeros(64, 1, 4, 4)
     faces[:32] = 100.0
