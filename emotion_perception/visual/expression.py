@@ -3,8 +3,8 @@
 The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
 :class:`emotion_perception.visual.expression_net.ExpressionNet`, which is what was trained.
 
-Chosen by measurement, one thread, one face: this 1.1 ms (0.8 in a batch of eight), torch eager 2.8 (1.5), with batch
-norms folded 2.4 (1.2). It also saves the robot torch's import: the whole visual path takes 260 MB.
+Chosen by measurement against torch, torch.export and ONNX Runtime (``scripts/compare_inference.py``). It also saves the
+robot torch's import: the whole visual path takes 260 MB.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ HEADS = ("ferplus", "fer2013", "intensity")
 SPLITS = (8, 15)  # where the three heads' 8 + 7 + 7 outputs are cut
 CONVENTIONS = HEADS[:2]  # whose labels an answer follows; the two sets agree on two faces of three
 EPSILON = 1e-5  # torch's batch norm
-# fp32: bfloat16, the default where the CPU has it, would make a face's probabilities depend on the machine.
-COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
-THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}  # of any other device
+THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT"}  # of any device but the CPU
 
 
 def folded(weights: dict[str, np.ndarray], conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
@@ -94,16 +92,18 @@ class ExpressionClassifier:
         convention: ``ferplus``, what most of ten onlookers call the face; ``fer2013``, what that data set's own labels
             would. A robot wants the first; the second is there to compare with work on those labels.
         device: OpenVINO's name of what computes: CPU, GPU, GPU.1, NPU … For large batches; a robot takes the CPU.
+        exact: fp32 everywhere. Else OpenVINO takes bfloat16 where the CPU computes with it: half the time, and on 1,500
+            faces probabilities within 0.03 (0.0003 on average), another answer for one face in 750.
 
     Raises:
         ModelError: the weights are missing, corrupt, or of another network, or there is no such device; names it.
         ValueError: the convention is unknown.
     """
 
-    def __init__(self, weights: Path, convention: str = "ferplus", device: str = "CPU") -> None:
+    def __init__(self, weights: Path, convention: str = "ferplus", device: str = "CPU", exact: bool = False) -> None:
         if convention not in CONVENTIONS:
             raise ValueError(f"unknown label convention {convention!r}; there are {', '.join(CONVENTIONS)}")
-        self.path, self._device = Path(weights), device
+        self.path, self._device, self._exact = Path(weights), device, exact
         self._head = CONVENTIONS.index(convention)
         tensors, self.card = read_weights(self.path)
         try:
@@ -129,7 +129,9 @@ class ExpressionClassifier:
         core, device = ov.Core(), self._device
         if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
             raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
-        options = COMPILE if device == "CPU" else THROUGHPUT
+        options = ONE_THREAD if device == "CPU" else THROUGHPUT
+        if self._exact:
+            options = options | {"INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = core.compile_model(_Graph(tensors, mirror).model(), device, options)
         self._request = self._compiled.create_infer_request()
 
