@@ -142,20 +142,27 @@ def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.
     return np.stack([log_mel(make_noise(kind, n, rng, [])) for kind in kinds for _ in range(pieces)])
 
 
-def add_noise_to_spectrogram(mel: np.ndarray, noises: Sequence[np.ndarray], snr_db: float) -> np.ndarray:
+def add_noise_to_spectrogram(
+    mel: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, before: int = 0, after: int = 0
+) -> np.ndarray:
     """Add noises of equal strength to ``(F, 64)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
 
     Powers add, as those of sounds that know nothing of each other do on average.
 
     Args:
         noises: ``(any F, 64)`` log-mel, dB; each is repeated until it is long enough.
+        before, after: frames of noise alone around the speech, as voice activity leaves them where the noise is voices.
+
+    Returns:
+        ``(before + F + after, 64)``.
     """
-    speech = np.exp(LN_DB * mel)
+    speech = np.pad(np.exp(LN_DB * mel), ((before, after), (0, 0)))
     noise = np.zeros_like(speech)
     for one in noises:
         power = np.resize(np.exp(LN_DB * one.astype(np.float32)), speech.shape)
         noise += power / (power.mean() + FLOOR)
-    gain = speech.mean() / (noise.mean() + FLOOR) / 10 ** (snr_db / 10)
+    loudness = speech.mean() * len(speech) / len(mel)
+    gain = loudness / (noise.mean() + FLOOR) / 10 ** (snr_db / 10)
     return np.log(speech + gain * noise + FLOOR) / LN_DB
 
 

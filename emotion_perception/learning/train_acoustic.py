@@ -68,6 +68,7 @@ class AcousticTraining:
     tempo: float = 0.12  # a cut plays up to this much faster or slower, pitch unchanged
     noise_share: float = 0.55  # of the draws have noise in them
     babble_share: float = 0.3  # of these, other voices; the others white, pink, fan or music
+    babble_margin: float = 0.35  # share of a cut, at most, that is babble alone, before and again after the speech
     quietest_snr: float = 25.0  # dB
     loudest_snr: float = 0.0  # dB
     microphone_db: float = 4.0  # deviation of a random smooth curve over the bands
@@ -320,15 +321,21 @@ def draw_batch(
     frames = np.zeros(len(rows), np.int64)
     for i, row in enumerate(rows):
         clip = bank.clip(int(row), int(rng.integers(bank.copies)))
-        part = cut(clip, length, float(rng.uniform(1 - config.tempo, 1 + config.tempo)), rng)
+        noise: list[np.ndarray] = []
+        before = after = 0
         if rng.random() < config.noise_share:
             if rng.random() < config.babble_share:
                 voices = rng.integers(len(bank.offsets), size=rng.integers(3, 7))
                 noise = [bank.clip(int(voice)) for voice in voices]
+                before, after = (rng.uniform(0, config.babble_margin, 2) * length).astype(int)
             else:
                 piece = noises[rng.integers(len(noises))]
                 noise = [piece[rng.integers(len(piece) // 2) :]]
-            part = add_noise_to_spectrogram(part, noise, float(rng.uniform(config.loudest_snr, config.quietest_snr)))
+        tempo = float(rng.uniform(1 - config.tempo, 1 + config.tempo))
+        part = cut(clip, length - before - after, tempo, rng)
+        if noise:
+            snr = float(rng.uniform(config.loudest_snr, config.quietest_snr))
+            part = add_noise_to_spectrogram(part, noise, snr, before, after)
         mel[i, : len(part)] = part
         frames[i] = len(part)
     longest = int(frames.max())

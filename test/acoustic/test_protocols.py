@@ -146,6 +146,17 @@ def test_noise_in_a_spectrogram_has_the_ratio_asked_for() -> None:
     assert 10 * np.log10(power.mean() / (10 ** (noisy / 10) - power).mean()) == pytest.approx(6.0, abs=0.05)
 
 
+def test_noise_goes_on_before_and_after_the_speech() -> None:
+    rng = np.random.default_rng(0)
+    speech, noise = 10 * rng.normal(size=(100, 64)).astype(np.float32), np.zeros((30, 64), np.float32)
+    noisy = add_noise_to_spectrogram(speech, [noise], 6.0, before=20, after=7)
+    assert noisy.shape == (127, 64)
+    around = np.concatenate([noisy[:20], noisy[120:]])
+    assert np.ptp(around) < 1e-3 and (noisy[20:120] > around.max()).mean() > 0.99
+    loudness = 10 * np.log10((10 ** (speech / 10)).mean())
+    assert loudness - around.mean() == pytest.approx(6.0, abs=0.05)
+
+
 def test_mixtures_are_of_one_corpus_and_of_one_to_as_many_as_it_has(corpora: Path) -> None:
     voices = Voices([split.where(split.held_for("test")) for split in splits(corpora)], 2, 0)
     assert [len(corpus) for corpus in voices.corpora] == [2]  # EmoDB has one test speaker here, and nobody to mix with
