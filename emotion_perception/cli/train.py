@@ -16,12 +16,16 @@ EPILOG = """examples:
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
   emotion-train visual --data ferplus.npz --teacher big.safetensors   # what it learnt, in a network for the robot
   emotion-train visual --feedback ~/corrections --data ferplus.npz    # from what people corrected on the dashboard
+  emotion-train acoustic --feedback ~/corrections --data ../shared/data   # the same for voices
   emotion-train visual --feedback ~/corrections --roll-back           # the model before
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
 used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the two
 published models on validation data and writes class factors and pooling weights into their cards."""
+
+
+VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # folders in that of the corrections, one a model
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,10 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--feedback",
         type=Path,
         metavar="DIR",
-        help="learn from the dashboard's accepted corrections in DIR, with rehearsal of --data (visual); the result is "
-        "put into place only if it is no worse, as DIR/models/current.safetensors",
+        help="learn from the dashboard's accepted corrections of faces (visual) or voices (acoustic) in DIR, with "
+        "rehearsal of --data; the result is put into place only if it is no worse, as DIR/models/current.safetensors "
+        "(faces) or DIR/voice_models/current.safetensors",
     )
-    parser.add_argument("--versions", action="store_true", help="list the models in DIR/models (with --feedback)")
+    parser.add_argument(
+        "--versions", action="store_true", help="list the models in DIR/models or DIR/voice_models (with --feedback)"
+    )
     parser.add_argument("--roll-back", action="store_true", help="put the model before back (with --feedback)")
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
@@ -98,12 +105,12 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--initial and --backbone-weights both say where to begin; give one")
     if args.ablation and (args.backbone or args.backbone_weights):
         parser.error("--ablation is of the robot's own network; leave out --backbone")
-    if args.feedback and (args.model != "visual" or args.ablation or args.backbone or args.teacher):
-        parser.error("--feedback goes with emotion-train visual, and with --initial and --threads")
+    if args.feedback and (args.model == "fusion" or args.ablation or args.backbone or args.teacher or args.sex):
+        parser.error("--feedback goes with emotion-train visual or acoustic, and with --initial and --threads")
     if (args.versions or args.roll_back) and not args.feedback:
         parser.error("--versions and --roll-back go with --feedback DIR")
     if args.feedback and (args.versions or args.roll_back):
-        return _versions(args.feedback, args.roll_back)
+        return _versions(args)
     if args.data is None:
         parser.error("the following arguments are required: --data")
     if not args.data.exists():
@@ -163,13 +170,22 @@ def main(argv: list[str] | None = None) -> int:
 def _feedback(args: argparse.Namespace) -> int:
     """Learn from corrections: 0 where the result was put into place, 3 where it got worse and was not."""
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning import feedback
+    from emotion_perception.learning.feedback import Learner, ModelVersions, train_from_feedback
     from emotion_perception.resources import find_model
 
-    versions = feedback.ModelVersions(args.feedback / "models")
+    learner: Learner
+    if args.model == "visual":
+        from emotion_perception.learning.face_feedback import FaceLearner
+
+        learner = FaceLearner(args.data)
+    else:
+        from emotion_perception.learning.voice_feedback import VoiceLearner
+
+        # Where emotion-train acoustic keeps the same features.
+        learner = VoiceLearner(args.data, args.checkpoint.parent if args.checkpoint else Path("runs/acoustic"))
+    versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
-        base = args.initial or find_model("expression.safetensors")
-        report = feedback.train_from_feedback(args.feedback, args.data, versions, base, feedback.FeedbackTraining())
+        report = train_from_feedback(args.feedback, learner, versions, args.initial or find_model(learner.published))
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
@@ -180,16 +196,14 @@ def _feedback(args: argparse.Namespace) -> int:
     return 0
 
 
-def _versions(folder: Path, roll_back: bool) -> int:
+def _versions(args: argparse.Namespace) -> int:
     """List the models made from feedback, or put the one before back."""
-    from emotion_perception.learning.feedback import ModelVersions
+    from emotion_perception.learning.feedback import CURRENT, ModelVersions
 
-    versions = ModelVersions(folder / "models")
+    versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
-        if roll_back:
-            print(
-                json.dumps({"version": versions.roll_back(), "weights": str(versions.folder / "current.safetensors")})
-            )
+        if args.roll_back:
+            print(json.dumps({"version": versions.roll_back(), "weights": str(versions.folder / CURRENT)}))
             return 0
         for card in versions.cards():
             print(json.dumps({**card, "current": card["version"] == versions.current}))

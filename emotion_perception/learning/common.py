@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -118,12 +118,15 @@ def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, 
             value[tuple(slice(n) for n in old.shape)] = old
 
 
-def publish_weights(path: Path, module: nn.Module, card: dict[str, Any]) -> None:
+def publish_weights(
+    path: Path, module: nn.Module, card: dict[str, Any], beside: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, network, calibration, scores) is its metadata.
 
-    Batch-norm statistics stay fp32: their variances span too wide a range for fp16.
+    Batch-norm statistics stay fp32: their variances span too wide a range for fp16. What is ``beside`` the network's
+    own tensors is written as it is.
     """
-    tensors = {}
+    tensors = dict(beside or {})
     for name, value in module.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue

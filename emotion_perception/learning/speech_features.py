@@ -76,6 +76,18 @@ class FeatureBank:
         return self.mel[start:stop]
 
 
+def clip_features(
+    path: Path, detector: VoiceActivityDetector, copies: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """``(F, 64)`` float16 log-mel of a sound file, cut to its speech, and of ``copies - 1`` perturbed copies of it.
+
+    Raises:
+        soundfile.LibsndfileError: the file cannot be read.
+    """
+    clip = cut_to_speech(read_speech(path), detector)
+    return [log_mel(clip if copy == 0 else perturb(clip, rng)).astype(np.float16) for copy in range(copies)]
+
+
 def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
     """Features of all clips of ``split`` in their order, read from ``cache`` (npz) where it holds exactly these.
 
@@ -93,9 +105,7 @@ def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | No
     rng = np.random.default_rng(seed)
     parts, offsets, end = [], np.zeros((len(split), copies, 2), np.int64), 0
     for i, path in enumerate(tqdm(split.paths, desc=f"features of {split.corpus}", unit="clip")):
-        clip = cut_to_speech(read_speech(path), detector)
-        for copy in range(copies):
-            part = log_mel(clip if copy == 0 else perturb(clip, rng)).astype(np.float16)
+        for copy, part in enumerate(clip_features(path, detector, copies, rng)):
             offsets[i, copy] = end, end + len(part)
             end += len(part)
             parts.append(part)

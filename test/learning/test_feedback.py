@@ -12,13 +12,14 @@ import torch
 
 from emotion_perception.cli.train import main
 from emotion_perception.emotions import VISUAL_EMOTIONS
-from emotion_perception.learning import feedback, train_visual
-from emotion_perception.learning.feedback import CURRENT, FeedbackTraining, ModelVersions, got_worse, load_feedback
+from emotion_perception.learning import face_feedback, feedback, train_visual
+from emotion_perception.learning.face_feedback import FaceFeedbackTraining, FaceLearner
+from emotion_perception.learning.feedback import CURRENT, ModelVersions, got_worse
 from emotion_perception.visual.expression_net import ExpressionNetConfig
 
 SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
-QUICK = FeedbackTraining(steps=60, batch=16, learning_rate=0.02, tolerance=0.05)
+QUICK = FaceFeedbackTraining(steps=60, batch=16, learning_rate=0.02, tolerance=0.05)
 
 
 def faces(rng: np.random.Generator, n: int, bright_rows: slice | None) -> np.ndarray:
@@ -71,26 +72,36 @@ def corrections(tmp_path) -> Path:
     return tmp_path / "feedback"
 
 
+def load_feedback(folder: Path) -> feedback.Feedback:
+    return feedback.load_feedback(folder, FaceLearner(Path("unread.npz")))
+
+
+def train_from(folder: Path, archive: Path, versions: ModelVersions, base: Path, config=QUICK) -> dict:
+    return feedback.train_from_feedback(folder, FaceLearner(archive, config), versions, base)
+
+
 def test_accepted_faces_are_read_as_the_classifier_sees_them(corrections):
     read = load_feedback(corrections)
-    assert read.faces.shape == (30, 48, 48) and (read.labels == ANGRY).all() and 0 < read.held_out.sum() < 15
-    bar, below = read.faces[:, 8:14, 12:36].mean(), read.faces[:, 30:40, 12:36].mean()
+    assert np.shape(read.evidence) == (30, 48, 48) and (read.labels == ANGRY).all() and 0 < read.held_out.sum() < 15
+    seen = np.stack(read.evidence)
+    bar, below = seen[:, 8:14, 12:36].mean(), seen[:, 30:40, 12:36].mean()
     assert bar > below + 80, "without a face in it, the picture's middle is what was in the box"
     assert (load_feedback(corrections).held_out == read.held_out).all()
 
 
-def test_voices_and_damaged_files_are_left_out_and_counted(corrections):
+def test_voices_are_not_the_face_models_and_damaged_files_are_named(corrections):
     some = sorted((corrections / "accepted").glob("*.json"))
     some[0].write_text(json.dumps({**json.loads(some[0].read_text()), "kind": "voice"}))
     some[1].write_text("{")
     some[2].with_suffix(".jpg").write_bytes(b"no picture")
     read = load_feedback(corrections)
-    assert len(read.faces) == 27 and read.left_out == 3
+    assert len(read.evidence) == 27
+    assert [text.partition(":")[0] for text in read.left_out] == [some[1].name, some[2].name]
 
 
 def test_the_model_learns_the_corrections_and_keeps_what_it_knew(corrections, archive, base, tmp_path):
     versions = ModelVersions(tmp_path / "models")
-    report = feedback.train_from_feedback(corrections, archive, versions, base, QUICK)
+    report = train_from(corrections, archive, versions, base)
     assert report["replaced"], report["reason"]
     assert report["before"]["corrections_right"] == 0.0 and report["after"]["corrections_right"] > 0.8
     assert report["after"]["held_out_right"] > 0.8, "learnt, not remembered"
@@ -105,8 +116,8 @@ def test_without_rehearsal_the_same_training_is_refused(archive, base, tmp_path)
     """Everything, happy faces too, was said to be angry: what would be learnt costs more than it brings."""
     accept(tmp_path, faces(np.random.default_rng(2), 20, slice(30, 40)), "angry")
     versions = ModelVersions(tmp_path / "models")
-    reckless = FeedbackTraining(steps=60, batch=16, learning_rate=0.05, feedback_share=0.9, tolerance=0.05)
-    report = feedback.train_from_feedback(tmp_path, archive, versions, base, reckless)
+    reckless = FaceFeedbackTraining(steps=60, batch=16, learning_rate=0.05, feedback_share=0.9, tolerance=0.05)
+    report = train_from(tmp_path, archive, versions, base, reckless)
     assert not report["replaced"] and "on the test split fell to" in report["reason"]
     assert versions.current == 1 and (versions.folder / CURRENT).read_bytes() == base.read_bytes()
     assert [card["version"] for card in versions.cards()] == [1]
@@ -115,7 +126,7 @@ def test_without_rehearsal_the_same_training_is_refused(archive, base, tmp_path)
 def test_too_few_corrections_are_not_learnt_by_heart(archive, base, tmp_path):
     accept(tmp_path, faces(np.random.default_rng(3), 3, None), "angry")
     with pytest.raises(ValueError, match="accepted faces to learn from, at least 5 are needed"):
-        feedback.train_from_feedback(tmp_path, archive, ModelVersions(tmp_path / "models"), base, QUICK)
+        train_from(tmp_path, archive, ModelVersions(tmp_path / "models"), base)
     with pytest.raises(ValueError, match="has no accepted corrections"):
         load_feedback(tmp_path / "nowhere")
 
@@ -160,7 +171,7 @@ def test_versions_are_put_into_place_and_taken_back(base, tmp_path):
 
 
 def test_one_command_trains_and_one_takes_back(corrections, archive, base, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(feedback, "FeedbackTraining", lambda: QUICK)
+    monkeypatch.setattr(face_feedback, "FaceFeedbackTraining", lambda: QUICK)
     command = ["visual", "--feedback", str(corrections)]
     assert main([*command, "--data", str(archive), "--initial", str(base), "--threads", "1"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["version"] == 2
@@ -175,6 +186,7 @@ def test_one_command_trains_and_one_takes_back(corrections, archive, base, tmp_p
 
 def test_a_model_that_got_worse_ends_the_command_with_its_own_code(corrections, archive, base, capsys, monkeypatch):
     monkeypatch.setattr(feedback, "got_worse", lambda *_: "it is worse")
-    monkeypatch.setattr(feedback, "FeedbackTraining", lambda: FeedbackTraining(steps=1, batch=16))
+    quick = FaceFeedbackTraining(steps=1, batch=16)
+    monkeypatch.setattr(face_feedback, "FaceFeedbackTraining", lambda: quick)
     told = main(["visual", "--feedback", str(corrections), "--data", str(archive), "--initial", str(base)])
     assert told == 3 and "not put into place: it is worse" in capsys.readouterr().err
