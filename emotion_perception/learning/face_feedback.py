@@ -119,7 +119,7 @@ class FaceLearner(Learner):
         """On the majority of the test split's votes."""
         truth = self.tested.majority
         rows = (truth >= 0) & (truth < N_VISUAL)
-        right = self.said(net, self.tested.faces[rows]) == truth[rows]
+        right = self.said(net, list(self.tested.faces[rows])) == truth[rows]
         recalls = [right[truth[rows] == c].mean() for c in range(N_VISUAL) if (truth[rows] == c).any()]
         return {
             "test_faces": int(rows.sum()),

@@ -1,4 +1,4 @@
-"""Learning from corrected voices: rehearsed, scored before and after, refused when worse, taken back; faces untouched."""
+"""Learning from corrected voices: rehearsed, scored before and after, refused when worse, taken back."""
 
 from __future__ import annotations
 
@@ -181,11 +181,11 @@ def test_versions_that_were_scored_on_other_voices_say_nothing():
 
 def test_a_model_of_another_kind_is_refused_by_name(corpora, cache, tmp_path):
     accept(tmp_path, STRANGE, "calm")
+    published = Path(__file__).parents[2] / "models/expression.safetensors"
+    versions = ModelVersions(tmp_path / "voice_models")
     with pytest.raises(ModelError, match="expression"):
-        published = Path(__file__).parents[2] / "models/expression.safetensors"
-        feedback.train_from_feedback(
-            tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models"), published
-        )
+        feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, published)
+    assert versions.current is None
 
 
 def test_one_command_trains_and_one_takes_back_and_the_faces_models_stay(
