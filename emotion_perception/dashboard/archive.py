@@ -60,6 +60,11 @@ def period(kind: str, name: str) -> Period:
     raise NotStored(f"{name!r} is no {kind}; a day is 2026-11-23, a week 2026-W48")
 
 
+def is_conversation_id(text: str) -> bool:
+    """Whether it may be one: then it leads out of no folder."""
+    return _ID.fullmatch(text) is not None
+
+
 class Archive:
     """Reads a folder of conversations; each file once, and again when it changes. Safe to use from several threads.
 
@@ -109,7 +114,7 @@ class Archive:
         Raises:
             NotStored: that is no id.
         """
-        if not _ID.fullmatch(interaction_id):
+        if not is_conversation_id(interaction_id):
             raise NotStored(f"{interaction_id[:100]!r} is no conversation's id")
         return self.folder / f"{interaction_id}.{ending}"
 

@@ -43,6 +43,7 @@ FACE_EVERY_S = 0.5
 NEAR_S = 2.0  # a face or voice so far from the moment meant still belongs to it
 STRETCH_S = 30.0  # longest that is corrected at once
 STRETCH_FACES = 10  # kept of it at most, evenly; neighbours look alike
+STRETCH_VOICES = 6  # the newest utterances of it
 MIN_SOUND_S = 0.3
 MAX_SOUND_S = 8.0
 MAX_FACE = 512  # px
@@ -107,7 +108,7 @@ class RecentEvidence:
             if 0 <= since < FACE_EVERY_S * SECOND:
                 continue
             self._last[face.face_id] = stamp_ns
-            crop = _with_margin(image, face)
+            crop = face_crop(image, face)
             if crop is None:
                 continue
             jpeg = cv2.imencode(".jpg", crop, (cv2.IMWRITE_JPEG_QUALITY, 95))[1].tobytes()
@@ -164,6 +165,17 @@ class RecentEvidence:
         chosen = [theirs[i * len(theirs) // count] for i in range(count)]
         return [(face.jpeg, face.emotion, face.stamp_ns, face.face_id) for face in chosen]
 
+    def voices_between(self, from_ns: int, to_ns: int) -> list[tuple[bytes, EmotionEstimate, int, str]]:
+        """As :meth:`voice`, the utterances that lie in a stretch, the better part of each; the newest may go on."""
+        with self._lock:
+            inside = [voice for voice in self._voices if _mostly_in(voice, from_ns, to_ns)]
+            sounds = list(self._sounds)
+        chosen = [voice for voice in inside if voice.final]
+        last_ns = chosen[-1].stamp_ns if chosen else from_ns
+        if inside and not inside[-1].final and _start_ns(inside[-1]) >= last_ns - SECOND:
+            chosen.append(inside[-1])  # decided about so far
+        return [found for voice in chosen[-STRETCH_VOICES:] if (found := _sound_of(sounds, voice)) is not None]
+
     def voice(self, voice_id: str, stamp_ns: int | None) -> tuple[bytes, EmotionEstimate, int, str] | None:
         """Sound (WAV), estimate, stamp and id of the stretch of speech nearest to a moment (None: the newest)."""
         with self._lock:
@@ -173,15 +185,12 @@ class RecentEvidence:
             when = found[-1].stamp_ns if stamp_ns is None else stamp_ns
 
             def distance(voice: VoiceObservation) -> float:
-                start = voice.stamp_ns - round(voice.duration * SECOND)
-                return max(start - when, when - voice.stamp_ns, 0)
+                return max(_start_ns(voice) - when, when - voice.stamp_ns, 0)
 
             best = min(reversed(found), key=distance)
             if distance(best) > NEAR_S * SECOND:
                 return None
-            length = min(max(best.duration, MIN_SOUND_S), MAX_SOUND_S)
-            wav = _cut(list(self._sounds), best.stamp_ns - round(length * SECOND), best.stamp_ns)
-            return None if wav is None else (wav, best.emotion, best.stamp_ns, best.voice_id)
+            return _sound_of(list(self._sounds), best)
 
 
 class Corrections:
@@ -244,7 +253,9 @@ class Corrections:
     def correct_stretch(
         self, label: int, from_ns: int, to_ns: int, annotator: str = "", comment: str = ""
     ) -> list[dict[str, Any]]:
-        """The same for all of a stretch of time: some of its faces, else its speech. They share ``stretch``.
+        """The same for all of a stretch of time: some of its faces, and its speech. They share ``stretch``.
+
+        Of an emotion that faces do not show, its speech alone.
 
         Raises:
             CorrectionError: the stretch is none or too long, or as :meth:`correct`.
@@ -253,11 +264,15 @@ class Corrections:
         if not 0 <= to_ns - from_ns <= STRETCH_S * SECOND:
             seconds = (to_ns - from_ns) / SECOND
             raise CorrectionError(f"a stretch lasts 0 to {STRETCH_S:.0f} s, got {seconds:.1f} s")
-        found = self.recent.faces_between(from_ns, to_ns) if 0 <= label < len(EMOTIONS) else []
+        if not 0 <= label < len(EMOTIONS):
+            raise CorrectionError(f"no emotion has the label {label}; there are 0 to {len(EMOTIONS) - 1}")
+        found = [("voice", voice) for voice in self.recent.voices_between(from_ns, to_ns)]
+        if EMOTIONS[label] in VISUAL_EMOTIONS:
+            found = [("face", face) for face in self.recent.faces_between(from_ns, to_ns)] + found
         if not found:
             return [self.correct(label, stamp_ns=(from_ns + to_ns) // 2, annotator=annotator, comment=comment)]
         stretch = secrets.token_hex(6)
-        return [self._keep(label, "face", face, annotator, comment, stretch) for face in found]
+        return [self._keep(label, kind, one, annotator, comment, stretch) for kind, one in found]
 
     def _keep(
         self,
@@ -448,7 +463,8 @@ def _forget(held: deque[Any], now_ns: int, reach_s: float) -> None:
         held.append(newest)
 
 
-def _with_margin(image: np.ndarray, face: FaceObservation) -> np.ndarray | None:
+def face_crop(image: np.ndarray, face: FaceObservation, largest: int = MAX_FACE) -> np.ndarray | None:
+    """The face with a margin around it, at most so many pixels long; None where hardly any of it is in the picture."""
     height, width = image.shape[:2]
     box = face.box
     left, right = box.x - MARGIN * box.width, box.x + (1 + MARGIN) * box.width
@@ -458,8 +474,25 @@ def _with_margin(image: np.ndarray, face: FaceObservation) -> np.ndarray | None:
     if x1 - x0 < 8 or y1 - y0 < 8:
         return None
     crop = image[y0:y1, x0:x1]
-    scale = MAX_FACE / max(crop.shape[:2])
+    scale = largest / max(crop.shape[:2])
     return cv2.resize(crop, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else crop
+
+
+def _start_ns(voice: VoiceObservation) -> int:
+    return voice.stamp_ns - round(voice.duration * SECOND)
+
+
+def _mostly_in(voice: VoiceObservation, from_ns: int, to_ns: int) -> bool:
+    """Whether the better part of what was judged lies in a stretch."""
+    inside = min(voice.stamp_ns, to_ns) - max(_start_ns(voice), from_ns)
+    return inside > 0 and 2 * inside >= voice.duration * SECOND
+
+
+def _sound_of(sounds: Sequence[_Sound], voice: VoiceObservation) -> tuple[bytes, EmotionEstimate, int, str] | None:
+    """What was judged, as WAV, with the judgement; None where it is not at hand."""
+    length = min(max(voice.duration, MIN_SOUND_S), MAX_SOUND_S)
+    wav = _cut(sounds, voice.stamp_ns - round(length * SECOND), voice.stamp_ns)
+    return None if wav is None else (wav, voice.emotion, voice.stamp_ns, voice.voice_id)
 
 
 def _to_int16(samples: np.ndarray) -> np.ndarray:

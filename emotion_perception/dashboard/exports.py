@@ -1,25 +1,31 @@
-"""Reports to take away: a conversation, a day or a week, as PDF, HTML, CSV or JSON. Numbers only, never a picture.
+"""Reports to take away: a conversation, a day or a week, as PDF, HTML, CSV or JSON; numbers, if no more is asked for.
 
-All four are made of the same :class:`Report`: a heading, facts, tables, and arcs as numbers; so they say the same.
+HTML and PDF show small pictures of people where they are asked for and the configuration has consented to storing them
+(:mod:`emotion_perception.dashboard.pictures`). All four are made of the same :class:`Report`: a heading, facts, tables,
+and arcs as numbers; so they say the same.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import csv
 import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from html import escape
 from typing import Any
 
 from emotion_perception.dashboard.archive import Archive, NotStored, period
+from emotion_perception.dashboard.pictures import CONSENT, NoConsent, Picture, Pictures, evenly
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.report import COLOURS, clock
 
 Z = 1.96  # of a 95 % interval
+MOST_PICTURES = 24  # in a report; 6 kB each
 MEAN_ARC_PARTS = 20  # of a conversation, from beginning to end
 METHOD = (
     "Estimated from facial expression and tone of voice by statistical models, which are often wrong about a single "
@@ -64,6 +70,14 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Portrait:
+    """A small picture of somebody, and what is to be said of it."""
+
+    jpeg: bytes
+    caption: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report says."""
 
@@ -74,22 +88,40 @@ class Report:
     tables: tuple[Table, ...]
     curves: tuple[Curve, ...] = ()
     rows: tuple[dict[str, Any], ...] = field(default=())  # a line of the CSV each
+    portraits: tuple[Portrait, ...] = ()  # in HTML and PDF
 
 
 # --- what is said -------------------------------------------------------------------------------------------------
 
 
-def conversation_report(archive: Archive, interaction_id: str) -> Report:
-    """The report of one conversation.
+def conversation_report(archive: Archive, interaction_id: str, pictures: Pictures | None = None) -> Report:
+    """The report of one conversation; with ``pictures`` it shows who it was with as each stretch of an emotion began.
 
     Raises:
         NotStored: there is no such conversation.
+        NoConsent: storing pictures was not consented to.
     """
     fields = archive.read(interaction_id)
     try:
-        return _conversation(interaction_id, fields)
+        report = _conversation(interaction_id, fields)
+        if pictures is None:
+            return report
+        start = float(fields["start"])
+        chosen = [
+            (found, f"{clock(max(0.0, found.stamp_ns / 1e9 - start))} {found.label}")
+            for found in evenly(pictures.of(interaction_id), MOST_PICTURES)
+        ]
+        return replace(report, portraits=_portraits(chosen))
     except (KeyError, TypeError, IndexError) as error:
         raise NotStored(f"conversation {interaction_id!r} cannot be read: {error!r} in its file") from None
+
+
+def _portraits(chosen: Sequence[tuple[Picture, str]]) -> tuple[Portrait, ...]:
+    made = []
+    for picture, caption in chosen:
+        with contextlib.suppress(FileNotFoundError):  # its time was over just now
+            made.append(Portrait(picture.path.read_bytes(), caption))
+    return tuple(made)
 
 
 def _conversation(interaction_id: str, fields: dict[str, Any]) -> Report:
@@ -148,11 +180,14 @@ def _conversation(interaction_id: str, fields: dict[str, Any]) -> Report:
     )
 
 
-def period_report(archive: Archive, kind: str, name: str) -> Report:
+def period_report(archive: Archive, kind: str, name: str, pictures: Pictures | None = None) -> Report:
     """The report of a day or a week: how many, how satisfied, what was shown, hour by hour or day by day.
+
+    With ``pictures`` it shows who the conversations were with, one picture each.
 
     Raises:
         NotStored: the name is no day or week.
+        NoConsent: storing pictures was not consented to.
     """
     wanted = period(kind, name)
     found = archive.within(wanted)
@@ -206,6 +241,11 @@ def period_report(archive: Archive, kind: str, name: str) -> Report:
         "verdict",
     )
     rows = tuple({key: entry[key] for key in kept} | {"shape": entry["shape"]} for entry in found)
+    portraits = []
+    if pictures is not None:
+        firsts = [(those[0], entry) for entry in found if (those := pictures.of(entry["id"]))]
+        step = max(1, -(-len(firsts) // MOST_PICTURES))
+        portraits = [(one, f"{datetime.fromtimestamp(e['start']):%a %H:%M} {one.label}") for one, e in firsts[::step]]
     first = datetime.fromtimestamp(wanted.start)
     title = f"{first:%A, %d %B %Y}" if kind == "day" else f"Week {wanted.name[-2:]} of {wanted.name[:4]}"
     made = f"made {_when(datetime.now().timestamp())}"
@@ -217,6 +257,7 @@ def period_report(archive: Archive, kind: str, name: str) -> Report:
         tuple(table for table in tables if table.rows),
         _mean_arc(found),
         rows,
+        _portraits(portraits),
     )
 
 
@@ -354,6 +395,8 @@ th,td{text-align:left;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var
 .key{display:inline-block;width:.8em;height:.8em;margin-right:.5em;border:1px solid var(--soft)}
 svg{display:block;width:100%;height:auto}text{fill:var(--soft);font:12px system-ui,sans-serif}
 .v{stroke:var(--v);fill:none;stroke-width:2}.a{stroke:var(--a);fill:none;stroke-width:1.5;stroke-dasharray:6 4}
+.p{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;width:7rem}.p img{width:100%;border-radius:.5rem}
+figcaption{color:var(--soft);font-size:.875rem}
 .z{stroke:var(--line);fill:none}.b{fill:var(--v);opacity:.15}@media print{body{max-width:none}}
 """
 
@@ -380,8 +423,16 @@ def as_html(report: Report) -> bytes:
         parts.append(
             f"<h2>{escape(table.title)}</h2><table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
         )
+    if report.portraits:
+        parts.append('<h2>Pictures</h2><div class="p">')
+        parts += [
+            f'<figure><img src="data:image/jpeg;base64,{base64.b64encode(one.jpeg).decode()}" '
+            f'alt="Face at {escape(one.caption)}"><figcaption>{escape(one.caption)}</figcaption></figure>'
+            for one in report.portraits
+        ]
+        parts.append("</div>")
     parts += ["<h2>How to read this</h2>", f'<p class="soft">{escape(METHOD)}</p>']
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    policy = "default-src 'none'; style-src 'unsafe-inline'" + ("; img-src data:" if report.portraits else "")
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
@@ -485,20 +536,39 @@ class Export:
     write: Callable[[Report], bytes]
     media_type: str
     charset: str | None = None
+    shows_pictures: bool = False
 
-    def make(self, archive: Archive, kind: str, name: str) -> tuple[bytes, str]:
+    def make(
+        self, archive: Archive, kind: str, name: str, with_pictures: bool = False, pictures: Pictures | None = None
+    ) -> tuple[bytes, str]:
         """The report of a conversation (by id), a day or a week, and its file name without ending.
+
+        Args:
+            with_pictures: show pictures of people.
+            pictures: where they are kept.
 
         Raises:
             NotStored: there is none.
+            NoConsent: pictures are wanted, and storing them was not consented to.
+            ValueError: pictures are wanted in a table of numbers.
         """
-        report = conversation_report(archive, name) if kind == "conversation" else period_report(archive, kind, name)
+        shown = None
+        if with_pictures:
+            if not self.shows_pictures:
+                raise ValueError("CSV and JSON never have pictures; ask for html or pdf")
+            if pictures is None or not pictures.config.consented:
+                raise NoConsent(CONSENT)
+            shown = pictures
+        if kind == "conversation":
+            report = conversation_report(archive, name, shown)
+        else:
+            report = period_report(archive, kind, name, shown)
         return self.write(report), report.name
 
 
 EXPORTS: dict[str, Export] = {
-    "html": Export(as_html, "text/html", "utf-8"),
-    "pdf": Export(as_pdf, "application/pdf"),
+    "html": Export(as_html, "text/html", "utf-8", shows_pictures=True),
+    "pdf": Export(as_pdf, "application/pdf", shows_pictures=True),
     "csv": Export(as_csv, "text/csv", "utf-8"),
     "json": Export(as_json, "application/json"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
 
-from emotion_perception.dashboard.exports import Curve, Report, Table, _limits, _runs
+from emotion_perception.dashboard.exports import Curve, Portrait, Report, Table, _limits, _runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +57,8 @@ def document(report: Report, method: str) -> bytes:
         _curve(pdf, curve)
     for table in report.tables:
         _table(pdf, table)
+    if report.portraits:
+        _portraits(pdf, report.portraits)
     _heading(pdf, "How to read this", 20)
     _text(pdf, method, 8.5, colour=SOFT)
     return bytes(pdf.output())
@@ -143,6 +146,25 @@ def _curve(pdf: FPDF, curve: Curve) -> None:
         pdf.cell(20, 4, text, align="C")
     pdf.set_xy(pdf.l_margin, top + height + 12)
     _text(pdf, curve.legend, 8, "", SOFT)
+
+
+def _portraits(pdf: FPDF, portraits: Sequence[Portrait]) -> None:
+    """Six in a row, each with its caption."""
+    _heading(pdf, "Pictures", 38)
+    across, gap = 6, 4.0
+    width = (pdf.epw - gap * (across - 1)) / across
+    for first in range(0, len(portraits), across):
+        if pdf.will_page_break(width + 8):
+            pdf.add_page()
+        top = pdf.get_y()
+        for i, one in enumerate(portraits[first : first + across]):
+            x = pdf.l_margin + i * (width + gap)
+            pdf.image(io.BytesIO(one.jpeg), x, top, width, width, keep_aspect_ratio=True, alt_text=one.caption)
+            pdf.set_xy(x, top + width + 0.5)
+            pdf.set_font(FONT, size=7.5)
+            pdf.set_text_color(*SOFT)
+            pdf.cell(width, 4, one.caption, align="C")
+        pdf.set_xy(pdf.l_margin, top + width + 7)
 
 
 def _table(pdf: FPDF, table: Table) -> None:

@@ -19,6 +19,7 @@ from aiohttp import WSMsgType, web
 from emotion_perception.dashboard.archive import Archive
 from emotion_perception.dashboard.corrections import STRETCH_S, CorrectionError, Corrections
 from emotion_perception.dashboard.exports import EXPORTS, Export
+from emotion_perception.dashboard.pictures import CONSENT, Pictures
 from emotion_perception.dashboard.security import COOKIE, HEADERS, OWN_REQUEST, REPORT_POLICY, Gate, check_listening
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import MAX_SECONDS, Analyst, UploadError
@@ -66,6 +67,7 @@ class Parts:
     analyst: Analyst | None = None  # None: nothing can be tried
     start_conversation: Callable[[str], str] | None = None  # takes a name; returns what went wrong, or nothing
     stop_conversation: Callable[[], str] | None = None
+    pictures: Pictures | None = None  # None, or one without consent: no report has pictures
 
 
 @dataclass(eq=False)
@@ -164,6 +166,7 @@ class DashboardServer:
         app.router.add_get("/api/live", self._live)
         app.router.add_get("/api/conversations/{id}", self._conversation)
         app.router.add_get("/api/reports/{kind:conversation|day|week}/{id}.{ending:html|pdf|csv|json}", self._report)
+        app.router.add_delete("/api/pictures", self._forget_pictures)
         app.router.add_post("/api/conversation/{what:start|stop}", self._steer)
         app.router.add_post("/api/try/prepare", self._prepare)
         app.router.add_post("/api/try", self._try)
@@ -258,6 +261,9 @@ class DashboardServer:
                     "reach_s": corrections.reach_s,
                     "stretch_s": STRETCH_S,
                 },
+                "pictures": None
+                if parts.pictures is None or not parts.pictures.config.consented
+                else {"retention_days": parts.pictures.config.retention_days},
                 "token": bool(self.config.token),
             }
         )
@@ -348,13 +354,20 @@ class DashboardServer:
         archive = _there(self.parts.archive, "conversations are not stored; set conversations_directory")
         found = request.match_info
         export: Export = EXPORTS[found["ending"]]
-        data, name = await asyncio.to_thread(export.make, archive, found["kind"], found["id"])
+        with_pictures = request.query.get("pictures", "0") not in ("0", "false", "no")
+        data, name = await asyncio.to_thread(
+            export.make, archive, found["kind"], found["id"], with_pictures, self.parts.pictures
+        )
         response = web.Response(body=data, content_type=export.media_type, charset=export.charset)
         how = "inline" if found["ending"] == "html" and "download" not in request.query else "attachment"
         response.headers["Content-Disposition"] = f'{how}; filename="{name}.{found["ending"]}"'
         if found["ending"] == "html":
             response.headers["Content-Security-Policy"] = REPORT_POLICY
         return response
+
+    async def _forget_pictures(self, request: web.Request) -> web.Response:
+        kept = _there(self.parts.pictures, CONSENT)
+        return web.json_response({"deleted": await asyncio.to_thread(kept.delete_all)})
 
     async def _steer(self, request: web.Request) -> web.Response:
         start = _there(self.parts.start_conversation, "this server cannot start conversations")
@@ -427,7 +440,10 @@ class DashboardServer:
 
     async def _forget_corrections(self, request: web.Request) -> web.Response:
         kept = _there(self.parts.corrections, _NO_FEEDBACK)
-        return web.json_response({"deleted": await asyncio.to_thread(kept.delete_all)})
+        told = {"deleted": await asyncio.to_thread(kept.delete_all)}
+        if self.parts.pictures is not None:  # everything is everything
+            told["pictures"] = await asyncio.to_thread(self.parts.pictures.delete_all)
+        return web.json_response(told)
 
 
 _NO_FEEDBACK = "storing faces and voices was not consented to; set store_corrections and corrections_directory"

@@ -160,6 +160,21 @@ class Store:
         state = self._state
         return state.face_id if state is not None else ""
 
+    @property
+    def running(self) -> str:
+        """Id of the conversation that goes on; empty where there is none."""
+        conversation = self._conversation
+        return conversation.interaction_id if conversation is not None else ""
+
+    @property
+    def shown_emotion(self) -> str:
+        """What the person that the robot talks with shows; empty where there is no evidence, or no news."""
+        with self._lock:
+            state = self._state
+            silent = self._clock() - self._state_at > SILENT_AFTER_S
+            known = state is not None and not silent and state.status != EmotionStatus.NO_EVIDENCE
+            return state.emotion.name if state is not None and known else ""
+
     def versions(self) -> dict[str, int]:
         """The sections with their versions."""
         with self._lock:

@@ -36,7 +36,6 @@ CHANGED = 0.1  # share of answers that differ between two models as good as each
 class VoiceFeedbackTraining(FeedbackTraining):
     """Hyper-parameters. The tolerance is that of the test speakers at hand, see :attr:`VoiceLearner.tolerance`."""
 
-    batch: int = 32  # a step takes a CPU core 3 s with twice as many
     learning_rate: float = 3e-4  # AdamW peak; a seventh of the training from scratch
     weight_decay: float = 0.05
     tolerance: float = 0.0  # 0: by the size of the test set
@@ -65,8 +64,8 @@ class VoiceLearner(Learner):
     def tolerance(self) -> float:
         """The standard error of a difference between two equally good models, whose answers differ in a tenth.
 
-        Each corpus counts alike, so that the smallest has most of the chance in it: with 240, 89 and 688 clips it is
-        1.4 points. (3,518 faces make 0.5 of the same.)
+        Each corpus counts alike, so that the smallest has most of the chance in it: with 240, 127 and 538 clips it is
+        1.2 points. (3,518 faces make 0.5 of the same.)
         """
         if self.config.tolerance:
             return self.config.tolerance

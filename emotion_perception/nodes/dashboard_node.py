@@ -14,6 +14,7 @@ from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEm
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
 from emotion_perception.dashboard.archive import Archive
 from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.dashboard.pictures import PictureConfig, Pictures
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst
@@ -33,7 +34,8 @@ CHUNKS_WAITING = 500
 class DashboardNode(PerceptionNode):
     """Feeds the web server's store, and receives pictures and sound only while they are watched or kept.
 
-    Nothing is stored, and no picture of a moment ago is held, unless ``store_corrections`` says that people consented.
+    Nothing is stored, and no picture of a moment ago is held, unless ``store_corrections`` or ``store_pictures`` says
+    that people consented.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -43,6 +45,7 @@ class DashboardNode(PerceptionNode):
         self._recent: RecentEvidence | None = None
         self._corrections: Corrections | None = None
         self._archive: Archive | None = None
+        self._pictures: Pictures | None = None
         self._painter: Worker | None = None
         self._listener: Worker | None = None
         self._ear: AudioInput | None = None
@@ -72,6 +75,17 @@ class DashboardNode(PerceptionNode):
             )
             self._recent = RecentEvidence(keep.reach_s)
             self._corrections = Corrections(keep, self._recent, self.get_logger().warning)
+        self._pictures = None
+        if told["store_pictures"] and not told["pictures_directory"]:
+            raise ValueError("store_pictures is true, but pictures_directory does not say where")
+        if told["pictures_directory"]:  # without consent only to delete what is too old
+            where = PictureConfig(
+                Path(told["pictures_directory"]).expanduser(),
+                told["store_pictures"],
+                told["pictures_retention_days"],
+                told["pictures_max_mb"],
+            )
+            self._pictures = Pictures(where, self.get_logger().warning)
         parts = Parts(
             self._store,
             VideoFeed(told.config(VideoConfig, **_video_fields(told))) if told["video"] else None,
@@ -80,6 +94,7 @@ class DashboardNode(PerceptionNode):
             Analyst() if told["uploads"] else None,
             self._start_conversation,
             self._stop_conversation,
+            self._pictures,
         )
         self._server = DashboardServer(config, parts, self.get_logger().warning)
         self.model_name = "none needed"
@@ -100,6 +115,8 @@ class DashboardNode(PerceptionNode):
             self._ear = AudioInput(self, "audio", self._listener.submit)
         self.every(0.25, self._follow_viewers, steady=True)
         self.every(2.0, self._look_for_conversations, steady=True)
+        if self._pictures is not None:
+            self.every(60.0, self._pictures.sweep, steady=True)
 
     def deactivate(self) -> None:
         """Serve nobody, forget what was seen."""
@@ -116,7 +133,7 @@ class DashboardNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Let go of the server."""
-        self._server = self._archive = self._corrections = self._recent = None
+        self._server = self._archive = self._corrections = self._recent = self._pictures = None
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Where the page is, how many watch, whether feedback is kept."""
@@ -128,6 +145,7 @@ class DashboardNode(PerceptionNode):
             "viewers": str(self._server.viewers),
             "pictures encoded": str(video.encoded if video is not None else 0),
             "corrections": "stored, with consent" if self._corrections is not None else "off",
+            "pictures for reports": "stored, with consent" if self._keeps_pictures else "off",
         }
 
     # --- what comes in ------------------------------------------------------------------------------------------
@@ -177,7 +195,9 @@ class DashboardNode(PerceptionNode):
         server, recent = self._server, self._recent
         video = server.parts.video if server is not None else None
         wanted = video is not None and video.wanted
-        if not wanted and recent is None:
+        pictures, conversation = self._pictures, self._store.running
+        keeps = pictures is not None and self._keeps_pictures and bool(conversation)
+        if not wanted and recent is None and not keeps:
             return
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         faces, faces_ns = (), 0
@@ -186,6 +206,9 @@ class DashboardNode(PerceptionNode):
             faces_ns, faces = conversions.faces_from_message(face_message)
         if recent is not None and faces_ns == stamp_ns:
             recent.add_faces(image, stamp_ns, faces)
+        if keeps and pictures is not None and faces_ns == stamp_ns:
+            chosen = next((face for face in faces if face.face_id == self._store.chosen_face), None)
+            pictures.offer(image, stamp_ns, chosen, conversation, self._store.shown_emotion)
         if wanted:
             shown = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
             video.offer(image, stamp_ns, shown, self._store.chosen_face)
@@ -199,7 +222,13 @@ class DashboardNode(PerceptionNode):
 
     def _follow_viewers(self) -> None:
         video = self._server.parts.video
-        self._listen_to_pictures(self._recent is not None or (video is not None and video.viewers > 0))
+        watched = video is not None and video.viewers > 0
+        keeps = self._keeps_pictures and bool(self._store.running)
+        self._listen_to_pictures(self._recent is not None or watched or keeps)
+
+    @property
+    def _keeps_pictures(self) -> bool:
+        return self._pictures is not None and self._pictures.config.consented
 
     def _listen_to_pictures(self, wanted: bool) -> None:
         if wanted and self._image_source is None:

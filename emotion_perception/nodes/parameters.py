@@ -271,6 +271,14 @@ _DASHBOARD = (
         "corrections_retention_days", 90.0, "Corrections are deleted after this.", unit="days", low=0.04, high=3650.0
     ),
     Parameter("corrections_max_mb", 500.0, "No more corrections are taken beyond.", unit="MB", low=1.0, high=1e6),
+    Parameter(
+        "store_pictures",
+        False,
+        "People in view consented that small pictures of their face are stored during conversations, for reports.",
+    ),
+    Parameter("pictures_directory", "", "Where these pictures are stored; needed with store_pictures."),
+    Parameter("pictures_retention_days", 30.0, "Pictures are deleted after this.", unit="days", low=0.04, high=3650.0),
+    Parameter("pictures_max_mb", 200.0, "No more pictures are taken beyond.", unit="MB", low=1.0, high=1e6),
 )
 
 _VISUAL = (

@@ -86,15 +86,34 @@ def test_a_moment_means_the_face_there_then(kept, recent):
     assert kept.correct(SAD, stamp_ns=4 * S)["stamp"] == pytest.approx(4.0, abs=0.5)
 
 
-def test_a_stretch_keeps_some_faces_of_who_was_seen_most_in_it(kept, recent):
+def test_a_stretch_keeps_some_faces_of_who_was_seen_most_in_it_and_its_speech(kept, recent):
     picture = np.zeros((480, 640, 3), np.uint8)
     recent.add_faces(picture, 10 * S, [a_face("f2")])
     made = kept.correct_stretch(SAD, 2 * S, 10 * S, "Ana")
-    assert len(made) == 10 and {item["who"] for item in made} == {"f1"}
-    stamps = [item["stamp"] for item in made]
+    faces, voices = ([item for item in made if item["kind"] == kind] for kind in ("face", "voice"))
+    assert len(faces) == 10 and {item["who"] for item in faces} == {"f1"}
+    stamps = [item["stamp"] for item in faces]
     assert stamps == sorted(stamps) and stamps[0] == 2.0 and stamps[-1] > 8.5
+    assert [(item["who"], item["label"]) for item in voices] == [("v1", "sad")]
     assert len({item["stretch"] for item in made}) == 1 and made[0]["stretch"]
     assert kept.correct(SAD)["stretch"] == ""
+
+
+def test_of_a_stretch_the_utterances_are_kept_once_each_and_what_is_still_being_said(tmp_path, recent, clock):
+    recent._faces.clear()
+    for stamp, duration, final in ((2, 1.0, False), (3, 1.5, True), (6, 1.0, False), (6.5, 1.5, False), (9, 1.5, True)):
+        recent.add_voice(VoiceObservation(int(stamp * S), duration, "v1", 20.0, False, final, happy()))
+    recent._voices = type(recent._voices)(sorted(recent._voices, key=lambda voice: voice.stamp_ns))
+    kept = Corrections(CorrectionConfig(tmp_path), recent, clock=clock)
+    made = kept.correct_stretch(CALM, 1 * S, 7 * S)
+    assert [(item["kind"], item["stamp"]) for item in made] == [("voice", 3.0), ("voice", 6.5)]
+    with wave.open(io.BytesIO(kept.evidence(made[0]["id"])[0])) as file:
+        assert file.getnframes() == pytest.approx(1.5 * 16000, abs=2)
+
+
+def test_a_stretch_that_faces_do_not_show_means_its_speech(kept):
+    (made,) = kept.correct_stretch(CALM, 7 * S, 9 * S)
+    assert made["kind"] == "voice" and made["label"] == "calm", "there are faces, too, but no face is calm"
 
 
 def test_a_stretch_without_a_face_means_its_speech(tmp_path, recent, clock):

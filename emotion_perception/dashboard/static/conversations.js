@@ -17,9 +17,12 @@ function week(day) {
   return `${date.getUTCFullYear()}-W${String(Math.ceil(((date - first) / 86400000 + 1) / 7)).padStart(2, "0")}`;
 }
 
+let withPictures = false; // in HTML and PDF; only where storing them was consented to
+
 export function exportsOf(kind, id, what) {
+  const query = (ending) => settings.pictures && withPictures && ending !== "csv" ? "?pictures=1" : "";
   return el("span", { class: "row", role: "group", "aria-label": `Report of ${what}` },
-    ...FORMATS.map(([ending, text]) => el("a", { href: `/api/reports/${kind}/${encodeURIComponent(id)}.${ending}`, target: ending === "html" ? "_blank" : null, rel: "noopener", "aria-label": `${text} report of ${what}` }, text)));
+    ...FORMATS.map(([ending, text]) => el("a", { href: `/api/reports/${kind}/${encodeURIComponent(id)}.${ending}${query(ending)}`, target: ending === "html" ? "_blank" : null, rel: "noopener", "aria-label": `${text} report of ${what}` }, text)));
 }
 
 /** 0 to 100 with its margin. */
@@ -67,13 +70,31 @@ export function conversations() {
     arc(chart, { points, from: 0, to: all.duration, step: course.step, tick: ticks, label: `Emotional arc over ${clock(all.duration)}: ${course.shape.text}. The report has a table of all values.` });
   }
 
-  function list({ conversations: items }) {
+  let newestList = { conversations: [] };
+
+  /** What may be done about pictures: show them in reports, delete them. */
+  function pictureControls() {
+    if (!settings.pictures) return [];
+    const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; list(newestList); byId("with-pictures").focus(); } });
+    box.checked = withPictures;
+    return [el("label", { class: "row" }, box, "Pictures in HTML and PDF"),
+      el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, "Delete all pictures…")];
+  }
+  byId("pictures-no").addEventListener("click", () => byId("sure-delete-pictures").close());
+  byId("pictures-yes").addEventListener("click", async () => {
+    byId("sure-delete-pictures").close();
+    try { byId("announce").textContent = `${(await api("pictures", { method: "DELETE" })).deleted} pictures deleted`; } catch (problem) { byId("announce").textContent = problem.message; }
+  });
+
+  function list(told) {
+    newestList = told;
+    const items = told.conversations;
     const target = byId("conversation-list");
-    if (!settings.stored) return replace(target, empty("Conversations are not stored", "Set the same folder as interaction_node's directory and dashboard_node's conversations_directory; then each visit is listed here with its report. Only numbers are stored, never a picture or a sound."));
+    if (!settings.stored) return replace(target, empty("Conversations are not stored", "Set the same folder as interaction_node's directory and dashboard_node's conversations_directory; then each visit is listed here with its report. Only numbers are stored, never a sound, and pictures only with store_pictures."));
     if (!items.length) return replace(target, empty("No conversation is stored yet", "One is listed here a moment after it has ended."));
     const days = Map.groupBy ? Map.groupBy(items, (item) => localDay(item.start)) : items.reduce((map, item) => map.set(localDay(item.start), [...(map.get(localDay(item.start)) ?? []), item]), new Map());
     const newest = localDay(items[0].start);
-    replace(byId("conversation-exports"), el("span", { class: "soft" }, `Week ${week(newest)}`), exportsOf("week", week(newest), "the week"));
+    replace(byId("conversation-exports"), el("span", { class: "soft" }, `Week ${week(newest)}`), exportsOf("week", week(newest), "the week"), ...pictureControls());
     replace(target, ...[...days].map(([day, those]) => {
       const scored = those.filter((item) => item.score !== null);
       const mean = scored.reduce((sum, item) => sum + item.score, 0) / Math.max(1, scored.length);

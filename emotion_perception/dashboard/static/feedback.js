@@ -49,7 +49,7 @@ export function feedback() {
       waiting.length ? el("div", { class: "cards" }, ...waiting.map(card)) : empty("Nothing waits", "Click a face on the live page, or a moment of the arc, to say what it really was."),
       el("h2", { class: "part" }, `Accepted (${accepted.length})`),
       accepted.length ? el("div", { class: "cards" }, ...accepted.map(card)) : el("p", { class: "soft" }, "None yet."),
-      accepted.length ? el("p", { class: "soft" }, "To learn from them: ", el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"), ". A model that got worse is not put into place; --roll-back brings the one before back.") : null);
+      accepted.length ? el("p", { class: "soft" }, "To learn from them: ", el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"), " for faces, ", el("code", {}, "emotion-train acoustic …"), " for voices. A model that got worse is not put into place; --roll-back brings the one before back.") : null);
   }
 
   function card(item) {
