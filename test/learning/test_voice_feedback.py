@@ -13,14 +13,18 @@ import torch
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.voice_net import VoiceNetConfig
 from emotion_perception.cli.train import main
+from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.inference import read_card, read_weights
 from emotion_perception.learning import feedback, voice_feedback
+from emotion_perception.learning.face_feedback import FaceLearner
 from emotion_perception.learning.feedback import CURRENT, ModelVersions
 from emotion_perception.learning.speech_overlap import OverlapTraining
 from emotion_perception.learning.train_acoustic import AcousticTraining, train
 from emotion_perception.learning.voice_feedback import VoiceFeedbackTraining, VoiceLearner
+from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
 
 TINY = AcousticTraining(
     epochs=12,
@@ -164,6 +168,26 @@ def test_voices_of_one_stretch_are_learnt_or_held_out_together(corpora, cache, t
         path.write_text(json.dumps({**json.loads(path.read_text()), "stretch": f"stretch {i // 3}"}))
     held = feedback.load_feedback(tmp_path, learner(corpora, cache)).held_out.reshape(4, 3)
     assert (held == held[:, :1]).all()
+
+
+def test_a_corrected_stretch_teaches_the_face_and_the_voice_model(corpora, cache, tmp_path):
+    second = 1_000_000_000
+    recent, sad = RecentEvidence(), EmotionEstimate.from_probabilities(np.eye(8, dtype=np.float32)[3])
+    face = FaceObservation("f1", Box(40.0, 40.0, 60.0, 60.0), 0.9, 0.8, sad)
+    picture = np.random.default_rng(0).integers(0, 255, (160, 160, 3), np.uint8)
+    sound = (32767 * buzz(HIGH, np.random.default_rng(0), 2.0)).astype(np.int16)
+    for i in range(4):
+        recent.add_faces(picture, i * second // 2, [face])
+    recent.add_sound(sound, 16_000, 0)
+    recent.add_voice(VoiceObservation(2 * second, 1.8, "v1", 20.0, False, True, sad))
+    kept = Corrections(CorrectionConfig(tmp_path), recent)
+    for made in kept.correct_stretch(EMOTIONS.index("angry"), 0, 2 * second):
+        kept.accept(made["id"])
+    voices = feedback.load_feedback(tmp_path, learner(corpora, cache))
+    faces = feedback.load_feedback(tmp_path, FaceLearner(tmp_path / "unread.npz"))
+    assert len(voices.evidence) == 1 and len(faces.evidence) == 4
+    assert set(voices.labels) == {EMOTIONS.index("angry")} and set(faces.labels) == {VISUAL_EMOTIONS.index("angry")}
+    assert len({*voices.held_out, *faces.held_out}) == 1, "one stretch is learnt or held out as a whole"
 
 
 def test_the_tolerance_fits_the_number_of_test_voices(corpora, cache):

@@ -167,6 +167,45 @@ def test_a_correction_is_refused_without_consent_and_kept_with_it(ros: World, tm
     assert keeping._recent.face("f1", None) is None, "inactive means that nothing is held"
 
 
+def test_pictures_for_reports_need_consent_and_a_place(ros: World):
+    node = ros.add(DashboardNode, store_pictures=True)
+    node.trigger_configure()
+    assert node.state_label == "unconfigured" and "pictures_directory does not say where" in node.problem
+
+
+@pytest.mark.parametrize("consented", [False, True])
+def test_of_who_is_talked_with_a_picture_is_kept_only_with_consent(ros: World, tmp_path: Path, consented: bool):
+    folder = tmp_path / "pictures"
+    node = dashboard(ros, store_pictures=consented, pictures_directory=str(folder))
+    fusion = ros.add(FusionNode)
+    fusion.trigger_configure()
+    fusion.trigger_activate()
+    publishers = sources(ros)
+    arcs = ros.node.create_publisher(EmotionArc, "interaction/arc", qos.profile("state"))
+    assert node.extra_diagnostics()["pictures for reports"] == ("stored, with consent" if consented else "off")
+    ros.spin(0.6)
+    assert publishers[0].get_subscription_count() == 0, "no conversation goes on"
+    arcs.publish(EmotionArc(interaction_id="talk"))
+    assert ros.until(lambda: node._store.running == "talk")
+    if consented:
+        assert ros.until(lambda: publishers[0].get_subscription_count() == 1)
+
+    def kept() -> bool:
+        show_face(ros, publishers)
+        ros.spin(0.1)  # until both have come: the next ones would take their place
+        return any(folder.rglob("*.jpg"))
+
+    if consented:
+        assert ros.until(kept)
+        (path,) = (folder / "talk").iterdir()
+        assert path.name.endswith("-happy.jpg")
+    else:
+        for _ in range(20):
+            assert not kept()
+        assert node._store.chosen_face == "f1" and publishers[0].get_subscription_count() == 0
+        assert not folder.exists()
+
+
 # --- real processes and a real browser
 
 
