@@ -20,6 +20,7 @@ from page_world import TOKEN, Page, a_state, happy, store_conversation
 from emotion_perception.dashboard import server as server_module
 from emotion_perception.dashboard.archive import Archive
 from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.dashboard.pictures import PictureConfig, Pictures
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
 from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
 from emotion_perception.dashboard.uploads import Analyst
@@ -301,6 +302,43 @@ def test_a_conversation_opens_with_its_arc_and_its_reports(page, screenshots):
     links = page.run("return [...document.querySelectorAll('#conversation a')].map((a) => a.getAttribute('href'))")
     assert links == [f"/api/reports/conversation/c0.{ending}" for ending in ("pdf", "html", "csv")]
     take(page, screenshots / "conversation_light.png")
+
+
+@pytest.mark.timeout(600)
+def test_reports_with_pictures_are_offered_only_with_consent_and_off_by_default(
+    browser, page, serve, robot, tmp_path, screenshots
+):
+    page.open("conversations")
+    page.says("#conversation-list", "desk 1")
+    assert page.text("#conversation-exports").startswith("Week") and "Pictures" not in page.text("#conversations")
+    pictures = Pictures(PictureConfig(tmp_path, consented=True))
+    for i in range(10):
+        face = FaceObservation("f1", Box(170.0, 60.0, 100.0, 130.0), 0.9, 0.8, happy())
+        pictures.offer(robot.picture, time.time_ns() + i * S // 2, face, "c0", "happy")
+    client = serve(Parts(robot.parts.store, archive=robot.parts.archive, pictures=pictures))
+    page = Page(browser, client.server.url)
+    page.open("conversations")
+    page.says("#conversation-exports", "Pictures in HTML and PDF")
+    asks = "return [...document.querySelectorAll('#conversation-exports a')].map((a) => a.search)"
+    assert page.run(asks) == ["", "", ""] and not page.find("#with-pictures").is_selected()
+    page.find("#with-pictures").click()
+    page.until(lambda: page.run(asks) == ["?pictures=1", "?pictures=1", ""], "never in the CSV")
+    page.look(390, 844)
+    assert page.run("return document.documentElement.scrollWidth") <= 390
+    page.look(1360, 900)
+    take(page, screenshots / "pictures_light.png")
+    page.find(".day .name").click()
+    page.says("#conversation", "Time by emotion")
+    link = page.run("return document.querySelector('#conversation a[href*=html]').href")
+    browser.get(link)
+    sizes = page.run("return [...document.images].map((image) => image.naturalHeight)")
+    assert sizes == [160], "the sandboxed report shows it"
+    take(page, screenshots / "report_pictures_light.png")
+    page.open("conversations")
+    page.says("#conversation-exports", "Delete all pictures")
+    page.find("#conversation-exports button").click()
+    page.find("#pictures-yes").click()
+    page.until(lambda: pictures.of("c0") == [], "the pictures stay")
 
 
 @pytest.mark.timeout(600)
