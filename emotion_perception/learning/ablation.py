@@ -26,7 +26,7 @@ def _without_first_stage(config: VisualTraining) -> ExpressionNetConfig:
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "with teacher": {"teacher_weight": 0.3},
-    "without the stage that sees all 48 pixels": {"net": _without_first_stage},
+    "without the first stage": {"net": _without_first_stage},
     "without augmentation (mirrored only)": {"augment": False},
     "every face turned, scaled and shifted": {"warp": 1.0},
     "without mixup": {"mixup_share": 0.0},
