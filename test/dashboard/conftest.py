@@ -13,6 +13,7 @@ from emotion_perception.dashboard.server import DashboardServer, Parts, ServerCo
 from emotion_perception.dashboard.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # for page_world, which the tests share
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for clips
 from page_world import Client, chromium, screenshot_folder
 
 

@@ -228,6 +228,18 @@ def test_the_browsers_own_camera_can_be_tried(page):
 
 
 @pytest.mark.timeout(600)
+def test_the_browsers_own_microphone_can_be_tried(page):
+    page.open("try")
+    page.until(lambda: page.find("#use-microphone").is_enabled(), "the page is not ready")
+    page.find("#use-microphone").click()
+    page.until(lambda: "Record" in page.text("#capture-go"), "no microphone")
+    page.find("#capture-go").click()
+    page.says("#try-result", "s of sound", 110)  # Chromium's test microphone beeps
+    assert page.run("return document.querySelectorAll('#try-result .chart svg').length") == 1, "no arc"
+    assert page.run("return document.querySelector('#capture').hidden"), "the microphone is let go"
+
+
+@pytest.mark.timeout(600)
 def test_a_face_is_corrected_by_keyboard_alone_and_reviewed(page, robot, screenshots):
     from selenium.webdriver.common.keys import Keys
 

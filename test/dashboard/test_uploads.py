@@ -14,6 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import soundfile
+from clips import write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from emotion_perception.dashboard.server import Parts
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst, UploadError, picture_size, sniff
 
+SPEECH = Path(__file__).parents[3] / "shared/data/ravdess_speech/Actor_21/03-01-05-02-01-01-21.flac"
 WAITING = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
 
 
@@ -151,6 +154,32 @@ def test_a_picture_gives_faces_with_their_heat_map(serve, portrait, tmp_path, mo
     assert np.ptp(heat[:, heat.shape[0] :].astype(int)) > 50
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100]
     assert written == [], "nothing of it is written to a disk"
+
+
+def test_a_clip_gives_its_arc_its_emotion_and_the_heat_map_of_its_clearest_face(serve, tmp_path):
+    from skimage.data import astronaut
+
+    frame = np.ascontiguousarray(astronaut()[:384, :512, ::-1])
+    path = write_clip(tmp_path / "clip.mp4", [frame] * 20, np.zeros(32_000, np.int16), fps=10)
+    told = serve(parts()).post("/api/try", path.read_bytes()).json
+    assert told["kind"] == "recording" and told["video"] and told["audio"] and not told["cut"]
+    assert 1.5 < told["seconds"] < 2.6 and len(told["moments"]) >= 3 and told["coverage"] > 0.5
+    assert sum(told["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
+    heat = cv2.imdecode(np.frombuffer(base64.b64decode(told["explanation"]["picture"]), np.uint8), 1)
+    assert heat.shape == (192, 384, 3)
+
+
+def test_a_sound_gives_its_emotion_and_a_silent_one_says_that_nobody_is_heard(serve):
+    client = serve(parts())
+    silent = io.BytesIO()
+    soundfile.write(silent, np.zeros(32_000, np.float32), 16_000, format="WAV")
+    told = client.post("/api/try", silent.getvalue()).json
+    assert told["audio"] and not told["video"] and told["coverage"] == 0 and "emotion" not in told
+    if not SPEECH.is_file():
+        pytest.skip("RAVDESS is not in ../shared/data")
+    told = client.post("/api/try", SPEECH.read_bytes()).json
+    assert told["kind"] == "recording" and told["coverage"] > 0.2 and "explanation" not in told
+    assert sum(told["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
 
 
 def test_what_cannot_be_decoded_is_told_without_a_path(serve):
