@@ -49,6 +49,7 @@ class FeedbackTraining:
     feedback_share: float = 0.25  # of a batch; each correction is seen some 3,200 / N times, each time augmented anew
     learning_rate: float = 0.001  # the peak
     smoothing: float = 0.1  # of the corrected labels: people err, too
+    way: float = 1.0  # gone from the old weights towards the trained ones; less forgets less (Wortsman et al. 2022)
     least: int = 5  # corrections to learn from; fewer would be learnt by heart
     tolerance: float = 0.005  # of accuracy, and 2x of the mean recall, on the test split: what chance alone may cost
     seed: int = 7
@@ -350,6 +351,7 @@ def _fit(net: Any, learner: Learner, feedback: Feedback) -> None:
     """The training: three quarters rehearsal, a quarter corrections, all augmented."""
     config = learner.config
     generator = torch.Generator().manual_seed(config.seed)
+    old = {name: value.clone() for name, value in net.state_dict().items()}
     net.requires_grad_(True)
     learner.begin(net, feedback)
     optimizer = learner.optimizer(net)
@@ -363,6 +365,9 @@ def _fit(net: Any, learner: Learner, feedback: Feedback) -> None:
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
     net.requires_grad_(False).eval()
+    for name, value in net.state_dict().items():
+        if value.dtype.is_floating_point:
+            value.copy_(old[name].lerp(value, config.way))
 
 
 def measure(net: Any, learner: Learner, feedback: Feedback) -> dict[str, Any]:

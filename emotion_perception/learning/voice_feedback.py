@@ -36,8 +36,10 @@ CHANGED = 0.1  # share of answers that differ between two models as good as each
 class VoiceFeedbackTraining(FeedbackTraining):
     """Hyper-parameters. The tolerance is that of the test speakers at hand, see :attr:`VoiceLearner.tolerance`."""
 
+    batch: int = 32
     learning_rate: float = 3e-4  # AdamW peak; a seventh of the training from scratch
     weight_decay: float = 0.05
+    way: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
     tolerance: float = 0.0  # 0: by the size of the test set
     base: AcousticTraining = field(default_factory=AcousticTraining)  # how the base data are drawn and augmented
 

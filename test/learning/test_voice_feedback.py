@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ TINY = AcousticTraining(
     net=VoiceNetConfig(stem=16, widths=(16, 16), strides=(2, 2), temporal=16, attention=16, dropout=0.1),
     overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
-QUICK = VoiceFeedbackTraining(steps=60, batch=16, learning_rate=0.01, tolerance=0.1, base=TINY)
+QUICK = VoiceFeedbackTraining(steps=60, batch=16, learning_rate=0.01, way=1.0, tolerance=0.1, base=TINY)
 LOW, HIGH, STRANGE = (1, 4), (9, 14), (20, 26)  # harmonics: what is neutral, what is angry, what nobody trained with
 
 
@@ -111,6 +112,21 @@ def test_corrected_sounds_become_right_and_the_rest_stays(corpora, cache, base, 
     assert heard.hear(buzz(STRANGE, np.random.default_rng(99))).emotion.name == "calm", "the robot says so, too"
 
 
+def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corpora, cache, base, tmp_path):
+    accept(tmp_path, STRANGE, "calm")
+    found = {}
+    for way in (0.0, 0.5, 1.0):
+        made = learner(corpora, cache, replace(QUICK, steps=3, way=way))
+        made.prepare()
+        net = made.load(base)
+        torch.manual_seed(0)  # of the dropout
+        feedback._fit(net, made, feedback.load_feedback(tmp_path, made))
+        found[way] = net.state_dict()["emotion.weight"]
+    torch.testing.assert_close(found[0.0], VoiceLearner(corpora, cache).load(base).state_dict()["emotion.weight"])
+    torch.testing.assert_close(found[0.5], (found[0.0] + found[1.0]) / 2)
+    assert not torch.allclose(found[0.0], found[1.0])
+
+
 def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cache, base, tmp_path):
     measured = {"factors": [1.0] * 8, "quality": [0.0], "weight": [0.7], "unknown": 0.6}
     source, told = tmp_path / "measured.safetensors", VoiceLearner(corpora, cache)
@@ -138,7 +154,7 @@ def test_a_model_that_got_worse_by_wrong_corrections_is_refused(corpora, cache, 
     accept(tmp_path, HIGH, "sad")
     versions = ModelVersions(tmp_path / "voice_models")
     reckless = VoiceFeedbackTraining(
-        steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, tolerance=0.1, base=TINY
+        steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, way=1.0, tolerance=0.1, base=TINY
     )
     report = feedback.train_from_feedback(tmp_path, learner(corpora, cache, reckless), versions, base)
     assert not report["replaced"] and "on the test split fell to" in report["reason"]
