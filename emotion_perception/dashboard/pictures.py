@@ -173,7 +173,8 @@ class Pictures:
                     deleted += 1
                     _remove_if_empty(path.parent)
                 else:
-                    self._size += path.stat().st_size
+                    with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+                        self._size += path.stat().st_size
             return deleted
 
     def delete_all(self) -> int:
