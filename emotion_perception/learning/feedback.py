@@ -37,6 +37,7 @@ from emotion_perception.learning.common import one_cycle, publish_weights, seed_
 from emotion_perception.media import MediaError
 
 CURRENT = "current.safetensors"
+LEARNT_AT_LEAST = 0.1  # of the corrections that were wrong before
 _VERSION = re.compile(r"v(\d{4})\.safetensors")
 
 
@@ -308,6 +309,7 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     changed = learner.card(net)
     after = measure(net, learner, feedback)
     reason = got_worse(before, after, [card["scores"] for card in versions.cards()], learner.tolerance)
+    reason = reason or learnt_nothing(before, after)
     counts = {
         "corrections": learn,
         "held_out": int(feedback.held_out.sum()),
@@ -405,6 +407,21 @@ def got_worse(before: dict[str, Any], after: dict[str, Any], versions: list[dict
     if old is not None and new is not None and new < old:
         return f"of the corrections it learnt from {100 * new:.0f} % are right, before {100 * old:.0f} %"
     return ""
+
+
+def learnt_nothing(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Why a model that is no worse is not worth the change; empty where it is, or where nothing was wrong.
+
+    Corrections that contradict each other, or what the base data say of the same faces and voices, are not learnt: that
+    is how many wrong ones show.
+    """
+    old, new = before["corrections_right"], after["corrections_right"]
+    if old is None or old == 1 or new - old >= LEARNT_AT_LEAST * (1 - old):
+        return ""
+    return (
+        f"it learnt next to nothing: of the corrections it learnt from {100 * new:.0f} % are right, before "
+        f"{100 * old:.0f} %; look at the accepted ones again, they may contradict each other or be wrong"
+    )
 
 
 def _now() -> str:

@@ -151,6 +151,15 @@ def test_what_counts_as_worse(change, reason):
     assert told.startswith(reason) and bool(told) == bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [(0.11, 0.14, True), (0.5, 0.5, True), (0.0, 0.2, False), (0.6, 0.8, False), (1.0, 1.0, False)],
+)
+def test_a_model_that_learnt_next_to_nothing_is_not_worth_the_change(old, new, refused):
+    told = feedback.learnt_nothing(SCORES | {"corrections_right": old}, SCORES | {"corrections_right": new})
+    assert bool(told) == refused and ("learnt next to nothing" in told) == refused
+
+
 def test_small_losses_do_not_add_up_over_versions():
     first, now = SCORES | {"accuracy": 0.82}, SCORES
     assert "the best version has 82.0 %" in got_worse(now, SCORES | {"accuracy": 0.799}, [first, now], 0.005)
