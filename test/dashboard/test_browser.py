@@ -335,17 +335,23 @@ def test_reports_with_pictures_are_offered_only_with_consent_and_off_by_default(
     assert page.run(asks) == ["", "", ""] and not page.find("#with-pictures").is_selected()
     page.find("#with-pictures").click()
     page.until(lambda: page.run(asks) == ["?pictures=1", "?pictures=1", ""], "never in the CSV")
-    page.look(390, 844)
-    assert page.run("return document.documentElement.scrollWidth") <= 390
+    for look, (width, height, dark) in LOOKS.items():
+        page.look(width, height, dark)
+        assert page.run("return document.documentElement.scrollWidth") <= width
+        take(page, screenshots / f"pictures_{look}.png")
     page.look(1360, 900)
-    take(page, screenshots / "pictures_light.png")
     page.find(".day .name").click()
     page.says("#conversation", "Time by emotion")
     link = page.run("return document.querySelector('#conversation a[href*=html]').href")
     browser.get(link)
     sizes = page.run("return [...document.images].map((image) => image.naturalHeight)")
     assert sizes == [160], "the sandboxed report shows it"
-    take(page, screenshots / "report_pictures_light.png")
+    for look, (width, height, dark) in LOOKS.items():
+        page.look(width, height, dark)
+        assert page.run("return document.documentElement.scrollWidth") <= width, "a report fits a phone, too"
+        page.look(width, page.run("return document.documentElement.scrollHeight"), dark)
+        take(page, screenshots / f"report_pictures_{look}.png")
+    page.look(1360, 900)
     page.open("conversations")
     page.says("#conversation-exports", "Delete all pictures")
     page.find("#conversation-exports button").click()
