@@ -397,7 +397,8 @@ svg{display:block;width:100%;height:auto}text{fill:var(--soft);font:12px system-
 .v{stroke:var(--v);fill:none;stroke-width:2}.a{stroke:var(--a);fill:none;stroke-width:1.5;stroke-dasharray:6 4}
 .p{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;width:7rem}.p img{width:100%;border-radius:.5rem}
 figcaption{color:var(--soft);font-size:.875rem}
-.z{stroke:var(--line);fill:none}.b{fill:var(--v);opacity:.15}@media print{body{max-width:none}}
+.z{stroke:var(--line);fill:none}.b{fill:var(--v);opacity:.15}@media(max-width:40rem){text{font-size:22px}}
+@media print{body{max-width:none}}
 """
 
 
