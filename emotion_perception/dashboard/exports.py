@@ -476,7 +476,7 @@ def _svg(curve: Curve) -> str:
         return 8 + height * (1 - value) / 2
 
     label = f"{curve.title}. {curve.legend}"
-    parts = [f'<svg viewBox="0 0 {width:.0f} 240" role="img"><title>{escape(label)}</title>']
+    parts = [f'<svg viewBox="0 -10 {width:.0f} 250" role="img"><title>{escape(label)}</title>']
     parts += [f'<path class="z" d="M{left} {y(v):.0f}H{width}"/>' for v in (-1, 0, 1)]
     parts += [
         f'<text x="{left - 6}" y="{y(v) + 4:.0f}" text-anchor="end">{text}</text>'
