@@ -86,12 +86,8 @@ class FaceLearner(Learner):
         whole, training = train_visual.VisualTraining(), self.training
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._draw = train_visual.draw_weights(training, whole.rare_power)
-        self._faces, self._votes = torch.from_numpy(training.faces), torch.from_numpy(training.distribution)
-        self._strength = torch.from_numpy(training.votes[:, :N_VISUAL] / 10)
-        original = torch.from_numpy(training.fer2013)
-        hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
-        self._hard = hard * (1 - whole.smoothing) + whole.smoothing / N_VISUAL
-        self._known = (original >= 0).float()
+        self._faces = torch.from_numpy(training.faces)
+        self._targets = train_visual.label_tensors(training, whole)
         self._ours = torch.from_numpy(np.stack([feedback.evidence[row] for row in feedback.learn]))
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
 
@@ -103,9 +99,8 @@ class FaceLearner(Learner):
         heads = net(x.contiguous(memory_format=torch.channels_last))
         a, b, c = (head.float()[:base_rows] for head in heads)
         new = [head.float()[base_rows:] for head in heads]
-        loss = train_visual.training_loss(
-            a, b, c, self._votes[rows], self._strength[rows], self._hard[rows], self._known[rows], whole
-        )
+        soft, strength, label, weight = (target[rows] for target in self._targets)
+        loss = train_visual.training_loss(a, b, c, soft, strength, label, weight, whole)
         truth = self._labels[mine]
         corrected = F.cross_entropy(new[0], truth, label_smoothing=config.smoothing)
         corrected = corrected + whole.fer2013_weight * F.cross_entropy(new[1], truth, label_smoothing=config.smoothing)

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from emotion_perception.acoustic.emotion_classifier import OVERLAP
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
@@ -208,12 +209,7 @@ def fit(
         load_voice(net, initial)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(net, config.average_decay)
-    decayed = [p for p in net.parameters() if p.dim() > 1]
-    plain = [p for p in net.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
+    optimizer = adamw(net, config.learning_rate, config.weight_decay)
     shares = {corpus: getattr(config, share) for corpus, share in SHARES.items()}
     targets, bank = Targets.of(training.splits, shares), training.bank
     noises = noise_spectrograms(config.seed)
@@ -288,6 +284,14 @@ def fit(
     return average.module, history
 
 
+def adamw(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """The optimizer; weight decay is for kernels and matrices alone."""
+    decayed = [p for p in net.parameters() if p.dim() > 1]
+    plain = [p for p in net.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate)
+
+
 def load_voice(net: VoiceNet, weights: Path) -> None:
     """Put published weights into ``net``; what is published beside them, the detector of overlapped speech, is not.
 
@@ -295,7 +299,7 @@ def load_voice(net: VoiceNet, weights: Path) -> None:
         ModelError: the file is missing, corrupt, or of another architecture; names it.
     """
     tensors, _ = read_weights(weights)
-    found = {name: torch.from_numpy(value) for name, value in tensors.items() if not name.startswith("overlap.")}
+    found = {name: torch.from_numpy(value) for name, value in tensors.items() if not name.startswith(OVERLAP)}
     counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
     try:
         net.load_state_dict(counters | found)

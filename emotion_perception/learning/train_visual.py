@@ -129,14 +129,7 @@ def train(
         tqdm.write(f"{config.backbone.name} begins with random weights: no file of trained ones is given", sys.stderr)
 
     faces = torch.from_numpy(training.faces)
-    votes = torch.from_numpy(training.distribution)
-    if not config.soft_votes:
-        votes = F.one_hot(torch.from_numpy(training.majority).clamp(min=0), votes.shape[1]).float()
-    intensity = torch.from_numpy(training.votes[:, :N_VISUAL] / 10)
-    original = torch.from_numpy(training.fer2013)
-    hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
-    hard = hard * (1 - config.smoothing) + config.smoothing / N_VISUAL
-    known = (original >= 0).float()
+    votes, intensity, hard, known = label_tensors(training, config)
     if masters:
         crowd, label = taught(masters, training.faces)
         votes = torch.lerp(votes, crowd, config.teacher_weight)
@@ -290,6 +283,21 @@ def taught(masters: Sequence[FaceNet], faces: np.ndarray) -> tuple[Tensor, Tenso
     heads = zip(*said, strict=True)
     crowd, label = (torch.stack([torch.from_numpy(x).softmax(1) for x in head]).mean(0) for head in heads)
     return crowd, label
+
+
+def label_tensors(split: FerPlusSplit, config: VisualTraining) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What the heads learn of each face, as :func:`training_loss` takes it.
+
+    FER+ distribution ``(N, 8)``, strengths ``(N, 7)``, FER2013 label ``(N, 7)``, and ``(N,)`` 1 where it is known.
+    """
+    votes = torch.from_numpy(split.distribution)
+    if not config.soft_votes:
+        votes = F.one_hot(torch.from_numpy(split.majority).clamp(min=0), votes.shape[1]).float()
+    intensity = torch.from_numpy(split.votes[:, :N_VISUAL] / 10)
+    original = torch.from_numpy(split.fer2013)
+    hard = F.one_hot(original.clamp(min=0), N_VISUAL).float()
+    hard = hard * (1 - config.smoothing) + config.smoothing / N_VISUAL
+    return votes, intensity, hard, (original >= 0).float()
 
 
 def draw_weights(split: FerPlusSplit, power: float) -> Tensor:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from emotion_perception.acoustic.emotion_classifier import OVERLAP
 from emotion_perception.acoustic.features import N_MELS
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
@@ -23,12 +24,12 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import read_card
 from emotion_perception.learning import train_acoustic
+from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.feedback import Feedback, FeedbackTraining, Learner
 from emotion_perception.learning.speech_augmentation import colour, mask_spectrogram, noise_spectrograms
 from emotion_perception.learning.speech_features import FeatureBank, clip_features
 from emotion_perception.learning.train_acoustic import SHARES, AcousticTraining, Speech, Targets
 
-OVERLAP = "overlap."  # prefix of the detector of overlapped speech, which is no part of the network
 CHANGED = 0.1  # share of answers that differ between two models as good as each other
 
 
@@ -98,11 +99,9 @@ class VoiceLearner(Learner):
     def load(self, weights: Path) -> VoiceNet:
         """The network, without what is published beside it."""
         card = read_card(weights)
-        told: dict[str, Any] = card.get("training", {}).get("net", {})
-        told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
         try:
-            net = VoiceNet(VoiceNetConfig(**told))
-        except TypeError as error:
+            net = VoiceNet(from_mapping(VoiceNetConfig, card.get("training", {}).get("net", {})))
+        except ValueError as error:
             raise ModelError(f"not weights of a voice model: {weights} ({error})") from None
         train_acoustic.load_voice(net, weights)
         return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -113,13 +112,7 @@ class VoiceLearner(Learner):
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """As in training."""
-        return torch.optim.AdamW(
-            [
-                {"params": [p for p in net.parameters() if p.dim() > 1], "weight_decay": self.config.weight_decay},
-                {"params": [p for p in net.parameters() if p.dim() <= 1], "weight_decay": 0.0},
-            ],
-            lr=self.config.learning_rate,
-        )
+        return train_acoustic.adamw(net, self.config.learning_rate, self.config.weight_decay)
 
     def begin(self, net: Any, feedback: Feedback) -> None:
         """One bank of base data and corrections, so that babble is made of all."""

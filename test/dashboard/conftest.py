@@ -14,7 +14,12 @@ from emotion_perception.dashboard.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent))  # for page_world, which the tests share
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for clips
-from page_world import Client, chromium, screenshot_folder
+from page_world import Client, Clock, chromium, screenshot_folder
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

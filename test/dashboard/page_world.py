@@ -27,6 +27,16 @@ from emotion_perception.types import Box, EmotionEstimate, EmotionState, Emotion
 TOKEN = "correct-horse-battery-staple"
 
 
+class Clock:
+    """Seconds since the epoch, which a test moves."""
+
+    def __init__(self, now: float = 1_795_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
 def happy(share: float = 0.8, label: int = HAPPY) -> EmotionEstimate:
     """A distribution with one emotion on top."""
     p = np.full(len(EMOTIONS), (1 - share) / (len(EMOTIONS) - 1), np.float32)

@@ -28,18 +28,6 @@ S = 1_000_000_000
 DAY = 86400.0
 
 
-class Clock:
-    now = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def recent() -> RecentEvidence:
     """Ten seconds of one face and one voice."""

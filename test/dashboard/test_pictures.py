@@ -27,18 +27,6 @@ DAY = 86400.0
 CAMERA = np.random.default_rng(0).integers(0, 255, (480, 640, 3), np.uint8)
 
 
-class Clock:
-    now = 1_795_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture
 def pictures(tmp_path, clock) -> Pictures:
     return Pictures(PictureConfig(tmp_path / "pictures", consented=True), clock=clock)

@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from page_world import a_face, a_state, happy
+from page_world import Clock, a_face, a_state, happy
 
 from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
@@ -17,17 +17,9 @@ from emotion_perception.fusion.group import GroupEmotion
 S = 1_000_000_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(100.0)
 
 
 def told(store: Store, section: str, whole: bool = False) -> dict:
