@@ -1,6 +1,6 @@
 """Classify a stretch of speech at run time: the networks' published weights as an OpenVINO graph, without torch.
 
-The graph is built here from the safetensors file, batch norms folded into the convolutions. Tests hold it equal to
+The graph is built here from the safetensors file. Tests hold it equal to
 :class:`emotion_perception.acoustic.voice_net.VoiceNet` and ``OverlapNet``, which are what was trained.
 """
 
@@ -15,7 +15,16 @@ import openvino as ov
 import openvino.opset13 as ops
 
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
-from emotion_perception.acoustic.features import N_MELS, SAMPLE_RATE, log_mel, normalise
+from emotion_perception.acoustic.features import (
+    HOP,
+    LONGEST,
+    N_MELS,
+    SAMPLE_RATE,
+    WINDOW,
+    encoder_input,
+    log_mel,
+    normalise,
+)
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import ONE_THREAD, read_weights
@@ -23,75 +32,55 @@ from emotion_perception.types import EmotionEstimate
 
 N = len(EMOTIONS)
 OVERLAP = "overlap."  # prefix of the second network's tensors
-EPSILON = 1e-5  # torch's batch norm
+EPSILON = 1e-5  # torch's norms
+LONGEST_SAMPLES = (LONGEST - 1) * HOP + WINDOW
 SHORTEST = 1600  # samples: a tenth of a second has no emotion in it, but it must not break anything
-# fp32: bfloat16, the default where the CPU has it, moves probabilities by a percent.
-COMPILE = ONE_THREAD | {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class _Graph:
-    """Builds a SpeechTrunk from its weights; each method takes and returns a graph node.
+    """Builds a network from its published weights; the methods take and return graph nodes.
 
     Args:
-        weights: of the network alone.
-        stem_stride, strides: the fields of its VoiceNetConfig.
+        weights: of that network alone.
     """
 
-    def __init__(
-        self,
-        weights: dict[str, np.ndarray],
-        stem_stride: tuple[int, ...] = (2, 2),
-        strides: tuple[int, ...] = (1, 2, 2),
-    ) -> None:
-        self.weights, self.stem_stride, self.strides = weights, stem_stride, strides
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        self.weights = weights
 
-    def conv(self, x: ov.Node, conv: str, norm: str, stride: tuple[int, ...], dilation: int = 1) -> ov.Node:
-        """Convolution and the batch norm behind it as one convolution and an addition; 1-D or 2-D by its kernel."""
-        gain, bias = self._affine(norm)
-        kernel = self.weights[f"{conv}.weight"]
+    def convolution(self, x: ov.Node, name: str, stride: tuple[int, ...], norm: str = "", dilation: int = 1) -> ov.Node:
+        """Over time, or over time and mel, by its kernel; with its own bias, or a batch norm behind it folded in."""
+        kernel = self.weights[f"{name}.weight"]
         spatial = kernel.ndim - 2
-        kernel = kernel * gain.reshape(-1, *[1] * (spatial + 1))
+        if norm:
+            gain, bias = self._affine(norm)
+            kernel = kernel * gain.reshape(-1, *[1] * (spatial + 1))
+        else:
+            bias = self.weights[f"{name}.bias"]
         pad = [dilation * (size // 2) for size in kernel.shape[2:]]
         y = ops.convolution(x, ops.constant(kernel), list(stride), pad, pad, [dilation] * spatial)
         return ops.add(y, ops.constant(bias.reshape(1, -1, *[1] * spatial)))
 
-    def biased(self, x: ov.Node, name: str) -> ov.Node:
-        """A 1x1 convolution over time with its own bias."""
-        y = ops.convolution(x, ops.constant(self.weights[f"{name}.weight"]), [1], [0], [0], [1])
-        return ops.add(y, ops.constant(self.weights[f"{name}.bias"][None, :, None]))
+    def linear(self, x: ov.Node, name: str) -> ov.Node:
+        """A linear layer, with a bias where it has one."""
+        y = ops.matmul(x, ops.constant(self.weights[f"{name}.weight"]), False, True)
+        return ops.add(y, ops.constant(self.weights[bias])) if (bias := f"{name}.bias") in self.weights else y
 
-    def block(self, x: ov.Node, name: str, stride_time: int) -> ov.Node:
-        """A ResidualBlock."""
-        stride = (stride_time, 2)
-        shortcut = self.conv(x, f"{name}.shortcut", f"{name}.shortcut_norm", stride)
-        y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.norm1", stride))
-        return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2", (1, 1)), shortcut))
+    def layer_norm(self, x: ov.Node, name: str) -> ov.Node:
+        """A layer norm over the last axis."""
+        y = ops.mvn(x, ops.constant([-1], ov.Type.i64), True, EPSILON, "inside_sqrt")
+        y = ops.multiply(y, ops.constant(self.weights[f"{name}.weight"]))
+        return ops.add(y, ops.constant(self.weights[f"{name}.bias"]))
 
-    def heard(self, mel: ov.Node) -> ov.Node:
-        """float32 ``(1, 3, F, 64)`` normalised log-mel -> ``(1, 2 * temporal)``."""
-        x = ops.relu(self.conv(mel, "stem", "stem_norm", self.stem_stride))
-        for index, stride in enumerate(self.strides):
-            x = self.block(x, f"stages.{index}", stride)
-        x = ops.transpose(x, ops.constant([0, 1, 3, 2], ov.Type.i64))  # (1, channels, mels, steps)
-        channels = self.weights["project.weight"].shape[1]
-        x = ops.reshape(x, ops.constant([1, channels, -1], ov.Type.i64), False)
-        x = ops.relu(self.conv(x, "project", "project_norm", (1,)))
-        index = 0
-        while f"temporal.{index}.conv.weight" in self.weights:
-            branch = self.conv(x, f"temporal.{index}.conv", f"temporal.{index}.norm", (1,), dilation=2**index)
-            x, index = ops.relu(ops.add(x, branch)), index + 1
-        gain, bias = self._affine("pooled_norm")
-        return ops.add(ops.multiply(self._pool(x), ops.constant(gain[None])), ops.constant(bias[None]))
+    def batch_norm(self, x: ov.Node, name: str) -> ov.Node:
+        """A batch norm of ``(1, channels)``."""
+        gain, bias = self._affine(name)
+        return ops.add(ops.multiply(x, ops.constant(gain[None])), ops.constant(bias[None]))
 
-    def head(self, heard: ov.Node, name: str) -> ov.Node:
-        """A linear layer, ``(1, outputs)``."""
-        y = ops.matmul(heard, ops.constant(self.weights[f"{name}.weight"]), False, True)
-        return ops.add(y, ops.constant(self.weights[f"{name}.bias"][None]))
-
-    def _pool(self, x: ov.Node) -> ov.Node:
-        """Attentive statistics: weighted mean and deviation over time."""
+    def pool(self, x: ov.Node, name: str = "pool") -> ov.Node:
+        """AttentiveStatistics of ``(1, channels, T)``."""
         time = ops.constant([2], ov.Type.i64)
-        weight = ops.softmax(self.biased(ops.tanh(self.biased(x, "attention_in")), "attention_out"), 2)
+        score = self.convolution(ops.tanh(self.convolution(x, f"{name}.into", (1,))), f"{name}.out", (1,))
+        weight = ops.softmax(score, 2)
         mean = ops.reduce_sum(ops.multiply(weight, x), time, False)
         power = ops.reduce_sum(ops.multiply(weight, ops.multiply(x, x)), time, False)
         variance = ops.maximum(ops.subtract(power, ops.multiply(mean, mean)), ops.constant(np.float32(1e-5)))
@@ -103,22 +92,70 @@ class _Graph:
         return gain, w[f"{norm}.bias"] - w[f"{norm}.running_mean"] * gain
 
 
+def _emotion_logits(g: _Graph, mel: ov.Node, heads: int) -> list[ov.Node]:
+    """VoiceNet: ``(1, 80, F)`` as its encoder sees it -> emotion and intensity logits, each ``(1, 8)``."""
+    x = ops.gelu(g.convolution(mel, "encoder.conv1", (1,)), "erf")
+    x = _turned(ops.gelu(g.convolution(x, "encoder.conv2", (2,)), "erf"), 0, 2, 1)  # (1, T, channels)
+    positions = g.weights["encoder.positions"]
+    steps = ops.gather(ops.shape_of(x), ops.constant([1], ov.Type.i64), ops.constant(0, ov.Type.i64))
+    end = ops.constant([len(positions)], ov.Type.i64)
+    one, axis = ops.constant([1], ov.Type.i64), ops.constant([0], ov.Type.i64)
+    x = ops.add(x, ops.slice(ops.constant(positions), ops.subtract(end, steps), end, one, axis))
+    channels = positions.shape[1]
+    split = ops.constant([0, 0, heads, channels // heads], ov.Type.i64)
+    joined = ops.constant([0, 0, channels], ov.Type.i64)
+    heard, index = [], 0
+    while f"encoder.layers.{index}.query.weight" in g.weights:
+        name = f"encoder.layers.{index}"
+        y = g.layer_norm(x, f"{name}.attention_norm")
+        q, k, v = (
+            _turned(ops.reshape(g.linear(y, f"{name}.{part}"), split, True), 0, 2, 1, 3)
+            for part in ("query", "key", "value")
+        )
+        y = _turned(ops.scaled_dot_product_attention(q, k, v), 0, 2, 1, 3)
+        x = ops.add(x, g.linear(ops.reshape(y, joined, True), f"{name}.joined"))
+        y = ops.gelu(g.linear(g.layer_norm(x, f"{name}.linear_norm"), f"{name}.wide"), "erf")
+        x = ops.add(x, g.linear(y, f"{name}.narrow"))
+        heard.append(g.layer_norm(x, f"norms.{index}"))
+        index += 1
+    x = ops.gelu(g.linear(ops.concat(heard, 2), "project"), "erf")
+    x = g.layer_norm(g.pool(_turned(x, 0, 2, 1)), "pooled_norm")
+    return [g.linear(x, "emotion"), g.linear(x, "intensity")]
+
+
+def _several_logit(g: _Graph, mel: ov.Node, net: dict[str, Any]) -> ov.Node:
+    """OverlapNet: ``(1, 3, F, 80)`` normalised log-mel -> ``(1, 1)``; ``net`` are the fields of its configuration."""
+    x = ops.relu(g.convolution(mel, "stem", tuple(net["stem_stride"]), "stem_norm"))
+    for index, over_time in enumerate(net["strides"]):
+        name, stride = f"stages.{index}", (over_time, 2)
+        shortcut = g.convolution(x, f"{name}.shortcut", stride, f"{name}.shortcut_norm")
+        y = ops.relu(g.convolution(x, f"{name}.conv1", stride, f"{name}.norm1"))
+        x = ops.relu(ops.add(g.convolution(y, f"{name}.conv2", (1, 1), f"{name}.norm2"), shortcut))
+    channels = g.weights["project.weight"].shape[1]
+    x = ops.reshape(_turned(x, 0, 1, 3, 2), ops.constant([1, channels, -1], ov.Type.i64), False)
+    x = ops.relu(g.convolution(x, "project", (1,), "project_norm"))
+    index = 0
+    while f"temporal.{index}.conv.weight" in g.weights:
+        name = f"temporal.{index}"
+        branch = g.convolution(x, f"{name}.conv", (1,), f"{name}.norm", dilation=2**index)
+        x, index = ops.relu(ops.add(x, branch)), index + 1
+    return g.linear(g.batch_norm(g.pool(x), "pooled_norm"), "several")
+
+
+def _turned(x: ov.Node, *axes: int) -> ov.Node:
+    return ops.transpose(x, ops.constant(list(axes), ov.Type.i64))
+
+
 def _model(tensors: dict[str, np.ndarray], card: dict[str, Any]) -> ov.Model:
-    """Normalised log-mel -> ``(1, 16)`` logits, emotion and intensity; one more of several speakers where trained."""
-
-    def graph(weights: dict[str, np.ndarray], net: dict[str, Any]) -> _Graph:
-        return _Graph(weights, **{k: tuple(net[k]) for k in ("stem_stride", "strides") if k in net})
-
+    """What :meth:`VoiceClassifier.logits` computes from a spectrogram, as the two networks see it."""
     several = {name.removeprefix(OVERLAP): value for name, value in tensors.items() if name.startswith(OVERLAP)}
     emotion = {name: value for name, value in tensors.items() if not name.startswith(OVERLAP)}
-    mel = ops.parameter([1, 3, -1, N_MELS], ov.Type.f32)
-    voice = graph(emotion, card.get("training", {}).get("net", {}))
-    heard = voice.heard(mel)
-    logits = [voice.head(heard, "emotion"), voice.head(heard, "intensity")]
+    inputs = [ops.parameter([1, N_MELS, -1], ov.Type.f32)]
+    logits = _emotion_logits(_Graph(emotion), inputs[0], int(card["training"]["net"]["heads"]))
     if several:
-        overlap = graph(several, card["overlap"]["net"])
-        logits.append(overlap.head(overlap.heard(mel), "several"))
-    return ov.Model([ops.concat(logits, 1)], [mel], "voice-emotion")
+        inputs.append(ops.parameter([1, 3, -1, N_MELS], ov.Type.f32))
+        logits.append(_several_logit(_Graph(several), inputs[1], card["overlap"]["net"]))
+    return ov.Model([ops.concat(logits, 1)], inputs, "voice-emotion")
 
 
 @dataclass(frozen=True)
@@ -136,6 +173,7 @@ class VoiceClassifier:
 
     Args:
         weights: safetensors file that ``emotion-train acoustic`` wrote.
+        exact: compute in fp32 also where the CPU has bfloat16, which is faster and moves probabilities a little.
 
     Attributes:
         card: what the training wrote about the model.
@@ -147,7 +185,7 @@ class VoiceClassifier:
         ModelError: the weights are missing, corrupt, or of another network; names the path.
     """
 
-    def __init__(self, weights: Path) -> None:
+    def __init__(self, weights: Path, exact: bool = False) -> None:
         self.path = Path(weights)
         tensors, self.card = read_weights(self.path)
         try:
@@ -159,7 +197,10 @@ class VoiceClassifier:
             self.population = np.array(self.card.get("population", np.zeros(N)), np.float32)
             self._threshold = float(self.card.get("overlap", {}).get("threshold", 1.0))
             model = _model(tensors, self.card)
-            self._request: Any = ov.Core().compile_model(model, "CPU", COMPILE).create_infer_request()
+            precision = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
+            compiled = ov.Core().compile_model(model, "CPU", ONE_THREAD | precision)
+            self._request: Any = compiled.create_infer_request()
+            self._hears_several = len(model.inputs) > 1
             self.classify(np.zeros(16_000, np.float32))
         except Exception as error:  # OpenVINO, numpy and the card each fail in their own way
             raise ModelError(f"not a voice-emotion model: {self.path} ({type(error).__name__}: {error})") from error
@@ -167,6 +208,8 @@ class VoiceClassifier:
 
     def logits(self, samples: np.ndarray) -> np.ndarray:
         """``(16,)`` emotion and intensity logits of ``(T,)`` float 16 kHz; one more of several speakers where trained.
+
+        Of more than eight seconds the last are heard.
 
         Raises:
             ValueError: not a vector, empty, or not finite.
@@ -176,8 +219,9 @@ class VoiceClassifier:
             raise ValueError("samples must be finite")
         if x.ndim == 1 and 0 < len(x) < SHORTEST:
             x = np.pad(x, (0, SHORTEST - len(x)))
-        features = normalise(log_mel(x))[None]
-        return np.array(self._request.infer([features])[0])[0]
+        mel = log_mel(x[-LONGEST_SAMPLES:])
+        seen = [encoder_input(mel).T[None]] + ([normalise(mel)[None]] if self._hears_several else [])
+        return np.array(self._request.infer(seen)[0])[0]
 
     def hear(self, samples: np.ndarray, baseline: SpeakerBaseline | None = None) -> Heard:
         """What ``(T,)`` float samples, -1..1, 16 kHz, cut to speech, tell; loudness does not matter.

@@ -22,7 +22,7 @@ LEARNT_FROM = 0.25  # s of non-speech needed before the noise is known
 SILENCE = 1e-10  # power of digital silence; a 16-bit sample's rounding alone has 8e-11
 SNR_LIMITS_DB = (-20.0, 60.0)
 # dB by which the mel bands of noise go up and down between tenths of a second, from which it is not steady. White, pink
-# and fan noise: 0.7 to 1.1; babble of four voices 2.7 to 7.6; music 1.8 to 23.
+# and fan noise: 1.0 to 1.2; babble of three to six voices 4.8 to 6.1; music 9.3 to 13.2.
 STEADY_DB = 2.0
 N_FFT = 512  # of the gate: 32 ms
 EDGE = 1600  # samples at the end of a stretch whose gate what follows can change: 50 ms of smoothing and a window

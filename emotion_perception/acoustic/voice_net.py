@@ -1,6 +1,7 @@
-"""The networks of the voice: a residual CNN on a log-mel spectrogram, then attentive statistics pooling over time.
+"""The networks of the voice, on a log-mel spectrogram, each with attentive statistics pooling over time.
 
-One hears the emotion, a much smaller one of the same build whether several people speak at once.
+The emotion is heard by the first layers of a speech recogniser's encoder, which knows speech from many thousand voices;
+a small residual CNN hears whether several people speak at once.
 
 Imports torch, so only training does; the robot runs the same graph in
 :mod:`emotion_perception.acoustic.emotion_classifier`.
@@ -14,27 +15,42 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emotion_perception.acoustic.features import BAND_DB, DELTA_DB, N_MELS, RANGE_DB
+from emotion_perception.acoustic.features import (
+    BAND_DB,
+    DELTA_DB,
+    ENCODER_RANGE,
+    LONGEST,
+    N_MELS,
+    RANGE_DB,
+    SPEECH_LEVEL,
+)
 from emotion_perception.emotions import EMOTIONS
 
 
 @dataclass(frozen=True)
 class VoiceNetConfig:
+    """Architecture: the first ``layers`` of Whisper's tiny encoder (Radford et al. 2023), and a head."""
+
+    channels: int = 384
+    heads: int = 6
+    layers: int = 3
+    head: int = 192  # channels that are pooled, of the outputs of all layers together
+    attention: int = 64
+    dropout: float = 0.3
+
+
+@dataclass(frozen=True)
+class OverlapNetConfig:
     """Architecture. ``widths`` are the channels after each residual stage, which halves the mel axis."""
 
-    stem: int = 24
-    widths: tuple[int, ...] = (32, 64, 128)
-    stem_stride: tuple[int, int] = (2, 2)  # over time and over the mel axis
-    strides: tuple[int, ...] = (1, 2, 2)  # over time, of each stage
-    temporal: int = 192  # channels of the temporal convolutions, 80 ms a step
-    attention: int = 64
-    dropout: float = 0.4
+    stem: int = 16  # in sixteens: of twelve, oneDNN's backward pass writes out of bounds (torch 2.9.1, AVX-512)
+    widths: tuple[int, ...] = (32, 32)
+    stem_stride: tuple[int, int] = (4, 2)  # over time and over the mel axis
+    strides: tuple[int, ...] = (1, 2)  # over time, of each stage
+    temporal: int = 48  # channels of the temporal convolutions, 80 ms a step
+    attention: int = 16
+    dropout: float = 0.2
 
-
-# Channels in sixteens: of a stem of twelve, oneDNN's backward pass writes out of bounds (torch 2.9.1, AVX-512).
-OVERLAP_NET = VoiceNetConfig(
-    stem=16, widths=(32, 32), stem_stride=(4, 2), strides=(1, 2), temporal=48, attention=16, dropout=0.2
-)
 
 SEX = ("off", "task", "condition")  # how the speaker's sex takes part in training
 
@@ -69,17 +85,140 @@ class TemporalBlock(nn.Module):
         return F.relu(x + self.norm(self.conv(x)))
 
 
-class SpeechTrunk(nn.Module):
-    """``(N, F, 64)`` log-mel in dB -> what was heard, ``(N, 2 * temporal)``.
+class AttentiveStatistics(nn.Module):
+    """Weighted mean and deviation over time of ``(N, channels, T)``, ``(N, 2 * channels)`` (Okabe et al. 2018)."""
+
+    def __init__(self, channels: int, attention: int) -> None:
+        super().__init__()
+        self.into = nn.Conv1d(channels, attention, 1)
+        self.out = nn.Conv1d(attention, channels, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        score = self.out(torch.tanh(self.into(x))).float()
+        weight = score.masked_fill(~mask[:, None], -1e4).softmax(-1)
+        mean = (weight * x).sum(-1)
+        variance = (weight * x.square()).sum(-1) - mean.square()
+        return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and two linear layers, each after a layer norm (Vaswani et al. 2017; Xiong et al. 2020)."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels, bias=False)
+        self.value = nn.Linear(channels, channels)
+        self.joined = nn.Linear(channels, channels)
+        self.linear_norm = nn.LayerNorm(channels)
+        self.wide = nn.Linear(channels, 4 * channels)
+        self.narrow = nn.Linear(4 * channels, channels)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``(N, T, channels)``; ``mask`` ``(N, 1, 1, T)`` bool, the steps that may be listened to."""
+        y = self.attention_norm(x)
+        q, k, v = (
+            part(y).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.joined(y.transpose(1, 2).flatten(2))
+        return x + self.narrow(F.gelu(self.wide(self.linear_norm(x))))
+
+
+class SpeechEncoder(nn.Module):
+    """``(N, F, 80)`` log-mel in dB -> the outputs of all layers, each ``(N, T, channels)``, a step every 20 ms."""
+
+    def __init__(self, channels: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(N_MELS, channels, 3, 1, 1)
+        self.conv2 = nn.Conv1d(channels, channels, 3, 2, 1)
+        self.positions = nn.Parameter(torch.randn(LONGEST // 2, channels) / 50)
+        self.layers = nn.ModuleList([EncoderLayer(channels, heads) for _ in range(layers)])
+
+    def forward(self, mel: Tensor, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Also ``(N, T)`` bool, the valid steps.
+
+        Raises:
+            ValueError: more frames than there are positions for.
+        """
+        if mel.shape[1] > LONGEST:
+            raise ValueError(f"{mel.shape[1]} frames, the network hears at most {LONGEST}")
+        mask = torch.arange(mel.shape[1]) < frames[:, None]
+        x = encoder_input(mel, mask) * mask[..., None]
+        x = F.gelu(self.conv2(F.gelu(self.conv1(x.transpose(1, 2))))).transpose(1, 2)
+        mask = mask[:, ::2]
+        # The last step of each row has the last position: that is how the weights that training begins with learnt it.
+        places = len(self.positions) - mask.sum(1, keepdim=True) + torch.arange(mask.shape[1])
+        x = x + self.positions[places.clamp(max=len(self.positions) - 1)]
+        heard = []
+        for layer in self.layers:
+            x = layer(x, mask[:, None, None])
+            heard.append(x)
+        return heard, mask
+
+
+class VoiceNet(nn.Module):
+    """``(N, F, 80)`` log-mel in dB, F up to 800 -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
+
+    Args:
+        sex: how the speaker's sex takes part in training, to study whether it helps (docs/acoustic_model.md): ``off``;
+            ``task``, it is to be told as well; ``condition``, it is given. No published network has these layers.
+
+    Raises:
+        ValueError: ``sex`` is something else.
+    """
+
+    def __init__(self, config: VoiceNetConfig | None = None, sex: str = "off") -> None:
+        super().__init__()
+        self.config = config = config or VoiceNetConfig()
+        if sex not in SEX:
+            raise ValueError(f"sex must be one of {', '.join(SEX)}, got {sex!r}")
+        self.encoder = SpeechEncoder(config.channels, config.heads, config.layers)
+        self.norms = nn.ModuleList([nn.LayerNorm(config.channels) for _ in range(config.layers)])
+        self.project = nn.Linear(config.layers * config.channels, config.head)
+        self.pool = AttentiveStatistics(config.head, config.attention)
+        heard = 2 * config.head
+        self.pooled_norm = nn.LayerNorm(heard)
+        self.dropout = nn.Dropout(config.dropout)
+        self.emotion = nn.Linear(heard, len(EMOTIONS))
+        self.intensity = nn.Linear(heard, len(EMOTIONS))
+        self.sex = nn.Linear(heard, 1) if sex == "task" else None
+        self.given_sex = nn.Linear(1, config.head, bias=False) if sex == "condition" else None
+
+    def forward(
+        self, mel: Tensor, frames: Tensor | None = None, sex: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Emotion and intensity logits, and ``(N,)`` logits of a woman's voice where the network is to tell.
+
+        Args:
+            mel: ``(N, F, 80)`` float32, dB.
+            frames: ``(N,)`` int, valid frames of each row; None where all are.
+            sex: ``(N,)`` float: 1 a woman, -1 a man, 0 not known; where the network is given it.
+
+        Raises:
+            ValueError: more than 800 frames.
+        """
+        heard, mask = self.encoder(mel, _all_frames(mel) if frames is None else frames)
+        x = self.project(torch.cat([norm(part) for norm, part in zip(self.norms, heard, strict=True)], dim=2))
+        if self.given_sex is not None and sex is not None:
+            x = x + self.given_sex(sex[:, None])[:, None]
+        x = self.dropout(self.pooled_norm(self.pool(F.gelu(x).transpose(1, 2).float(), mask)))
+        return self.emotion(x), self.intensity(x), None if self.sex is None else self.sex(x)[:, 0]
+
+
+class OverlapNet(nn.Module):
+    """``(N, F, 80)`` log-mel in dB -> ``(N,)`` logits that several people speak at once.
 
     The level is taken out inside the network: it sees (1) the spectrogram standardised as a whole, which keeps the
     spectral tilt, (2) each mel band less its own mean, which takes out the microphone, (3) the slope of the bands over
     time.
     """
 
-    def __init__(self, config: VoiceNetConfig) -> None:
+    def __init__(self, config: OverlapNetConfig | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config or OverlapNetConfig()
         self.stem = nn.Conv2d(3, config.stem, 5, config.stem_stride, 2, bias=False)
         self.stem_norm = nn.BatchNorm2d(config.stem)
         stages = []
@@ -91,22 +230,14 @@ class SpeechTrunk(nn.Module):
         self.project = nn.Conv1d(channels * mels, config.temporal, 1, bias=False)
         self.project_norm = nn.BatchNorm1d(config.temporal)
         self.temporal = nn.ModuleList([TemporalBlock(config.temporal, d) for d in (1, 2)])
-        self.attention_in = nn.Conv1d(config.temporal, config.attention, 1)
-        self.attention_out = nn.Conv1d(config.attention, config.temporal, 1)
+        self.pool = AttentiveStatistics(config.temporal, config.attention)
         self.pooled_norm = nn.BatchNorm1d(2 * config.temporal)
         self.dropout = nn.Dropout(config.dropout)
+        self.several = nn.Linear(2 * config.temporal, 1)
 
-    def hear(self, mel: Tensor, frames: Tensor | None = None, given: Tensor | None = None) -> Tensor:
-        """``(N, 2 * temporal)``.
-
-        Args:
-            mel: ``(N, F, 64)`` float32, dB.
-            frames: ``(N,)`` int, valid frames of each row; None where all are.
-            given: ``(N, temporal)`` something known beforehand, added before the temporal convolutions.
-        """
-        if frames is None:
-            frames = torch.full((len(mel),), mel.shape[1])
-        mask = torch.arange(mel.shape[1]) < frames[:, None]  # (N, F)
+    def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """``mel`` and ``frames`` as for :class:`VoiceNet`, of any length."""
+        mask = torch.arange(mel.shape[1]) < (_all_frames(mel) if frames is None else frames)[:, None]  # (N, F)
         x = (normalise(mel, mask) * mask[:, None, :, None]).contiguous(memory_format=torch.channels_last)
         x = F.relu(self.stem_norm(self.stem(x)))
         mask = mask[:, :: self.config.stem_stride[0]]
@@ -114,74 +245,32 @@ class SpeechTrunk(nn.Module):
             x = stage(x * mask[:, None, :, None])
             mask = mask[:, ::stride]
         x = x.permute(0, 1, 3, 2).flatten(1, 2)  # (N, channels * mels, steps)
-        x = self.project_norm(self.project(x))
-        x = F.relu(x if given is None else x + given[..., None])
+        x = F.relu(self.project_norm(self.project(x)))
         for block in self.temporal:
             x = block(x * mask[:, None])
-        return self.dropout(self.pooled_norm(self._pool(x.float(), mask)))
-
-    def _pool(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Attentive statistics pooling (Okabe et al. 2018): weighted mean and deviation, ``(N, 2 channels)``."""
-        score = self.attention_out(torch.tanh(self.attention_in(x))).float()
-        weight = score.masked_fill(~mask[:, None], -1e4).softmax(-1)
-        mean = (weight * x).sum(-1)
-        variance = (weight * x.square()).sum(-1) - mean.square()
-        return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
+        return self.several(self.dropout(self.pooled_norm(self.pool(x.float(), mask))))[:, 0]
 
 
-class VoiceNet(SpeechTrunk):
-    """``(N, F, 64)`` log-mel in dB -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
-
-    Args:
-        sex: how the speaker's sex takes part in training, to study whether it helps (docs/acoustic_model.md): ``off``;
-            ``task``, it is to be told as well; ``condition``, it is given. No published network has these layers.
-
-    Raises:
-        ValueError: ``sex`` is something else.
-    """
-
-    def __init__(self, config: VoiceNetConfig | None = None, sex: str = "off") -> None:
-        super().__init__(config or VoiceNetConfig())
-        if sex not in SEX:
-            raise ValueError(f"sex must be one of {', '.join(SEX)}, got {sex!r}")
-        heard = 2 * self.config.temporal
-        self.emotion = nn.Linear(heard, len(EMOTIONS))
-        self.intensity = nn.Linear(heard, len(EMOTIONS))
-        self.sex = nn.Linear(heard, 1) if sex == "task" else None
-        self.given_sex = nn.Linear(1, self.config.temporal, bias=False) if sex == "condition" else None
-
-    def forward(
-        self, mel: Tensor, frames: Tensor | None = None, sex: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Emotion and intensity logits, and ``(N,)`` logits of a woman's voice where the network is to tell.
-
-        Args:
-            mel, frames: as in :meth:`SpeechTrunk.hear`.
-            sex: ``(N,)`` float: 1 a woman, -1 a man, 0 not known; where the network is given it.
-        """
-        given = None if self.given_sex is None or sex is None else self.given_sex(sex[:, None])
-        heard = self.hear(mel, frames, given)
-        return self.emotion(heard), self.intensity(heard), None if self.sex is None else self.sex(heard)[:, 0]
+def _all_frames(mel: Tensor) -> Tensor:
+    return torch.full((len(mel),), mel.shape[1])
 
 
-class OverlapNet(SpeechTrunk):
-    """``(N, F, 64)`` log-mel in dB -> ``(N,)`` logits that several people speak at once."""
-
-    def __init__(self, config: VoiceNetConfig = OVERLAP_NET) -> None:
-        super().__init__(config)
-        self.several = nn.Linear(2 * config.temporal, 1)
-
-    def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        return self.several(self.hear(mel, frames))[:, 0]
+def encoder_input(mel: Tensor, mask: Tensor) -> Tensor:
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> ``(N, F, 80)`` without level, on Whisper's scale."""
+    valid = mask[..., None]
+    power = (10 ** (mel / 10) * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * N_MELS)
+    x = mel / 10 - power.log10() + SPEECH_LEVEL
+    peak = x.masked_fill(~valid, -1e4).amax((1, 2), keepdim=True)
+    return (x.maximum(peak - ENCODER_RANGE) + 4) / 4
 
 
 def normalise(mel: Tensor, mask: Tensor) -> Tensor:
-    """``(N, F, 64)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 64)``."""
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 80)``."""
     valid = mask[..., None].float()
     count = valid.sum(1, keepdim=True).clamp(min=1)  # (N, 1, 1)
     peak = mel.masked_fill(~mask[..., None], -1e4).amax((1, 2), keepdim=True)
     mel = mel.maximum(peak - RANGE_DB)
-    bands = (mel * valid).sum(1, keepdim=True) / count  # (N, 1, 64)
+    bands = (mel * valid).sum(1, keepdim=True) / count  # (N, 1, 80)
     centre = bands.mean(2, keepdim=True)
     deviation = ((mel - centre).square() * valid).sum((1, 2), keepdim=True) / (count * N_MELS)
     whole = (mel - centre) / (deviation.sqrt() + 1.0)

@@ -63,6 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--config", type=Path, help="hyper-parameters of --protocol (default: training/acoustic_protocols.yaml)"
     )
     parser.add_argument("--epochs", type=int, help="override their number of epochs")
+    parser.add_argument(
+        "--initial", type=Path, help="weights that each training of --protocol begins with (scripts/speech_encoder.py)"
+    )
     parser.add_argument("--folds", type=int, help="only the first of the folds of --protocol")
     parser.add_argument(
         "--noise-table",
@@ -138,13 +141,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.learning.config import load_config
+    from emotion_perception.learning.speech_features import FEATURES
     from emotion_perception.learning.speech_protocols import run_protocol
     from emotion_perception.learning.train_acoustic import AcousticTraining
     from emotion_perception.resources import config_path
 
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}
     config = load_config(args.config or config_path("training/acoustic_protocols.yaml"), AcousticTraining, overrides)
-    return run_protocol(args.protocol, args.data, args.out, config, args.folds)
+    return run_protocol(args.protocol, args.data, args.out, config, args.folds, args.initial, FEATURES)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
     parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
     parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
-    parser.add_argument("--initial", type=Path, help="published weights to begin from")
+    parser.add_argument(
+        "--initial",
+        type=Path,
+        help="published weights to begin from; acoustic: or those of an encoder (scripts/speech_encoder.py)",
+    )
     parser.add_argument(
         "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
     )
@@ -151,15 +155,17 @@ def main(argv: list[str] | None = None) -> int:
             )
         else:
             from emotion_perception.learning import train_acoustic
+            from emotion_perception.learning.speech_features import FEATURES
 
             overrides |= {"sex": args.sex} if args.sex else {}
             acoustic = load_config(path, train_acoustic.AcousticTraining, overrides)
             if args.ablation:
                 from emotion_perception.learning import speech_ablation
 
-                print(json.dumps(speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds)))
+                rows = speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds, args.initial, FEATURES)
+                print(json.dumps(rows))
                 return 0
-            card = train_acoustic.train(args.data, out, acoustic, checkpoint, args.calibration, args.initial)
+            card = train_acoustic.train(args.data, out, acoustic, checkpoint, args.calibration, args.initial, FEATURES)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
@@ -179,10 +185,10 @@ def _feedback(args: argparse.Namespace) -> int:
 
         learner = FaceLearner(args.data)
     else:
+        from emotion_perception.learning.speech_features import FEATURES
         from emotion_perception.learning.voice_feedback import VoiceLearner
 
-        # Where emotion-train acoustic keeps the same features.
-        learner = VoiceLearner(args.data, args.checkpoint.parent if args.checkpoint else Path("runs/acoustic"))
+        learner = VoiceLearner(args.data, FEATURES)
     versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
         report = train_from_feedback(args.feedback, learner, versions, args.initial or find_model(learner.published))

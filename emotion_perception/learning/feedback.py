@@ -125,7 +125,7 @@ class Learner(ABC):
 
     @abstractmethod
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
-        """Of the fine-tuning."""
+        """Of the fine-tuning, at the peak of its learning rate."""
 
     @abstractmethod
     def begin(self, net: Any, feedback: Feedback) -> None:
@@ -357,9 +357,10 @@ def _fit(net: Any, learner: Learner, feedback: Feedback) -> None:
     net.requires_grad_(True)
     learner.begin(net, feedback)
     optimizer = learner.optimizer(net)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     for step in tqdm(range(config.steps), desc="learning from feedback", unit="batch", leave=False):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * one_cycle(step, config.steps)
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * one_cycle(step, config.steps)
         mine = torch.multinomial(feedback.draw, config.ours, replacement=True, generator=generator)
         loss = learner.batch_loss(net, config.batch - config.ours, mine)
         optimizer.zero_grad(set_to_none=True)

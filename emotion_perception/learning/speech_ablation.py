@@ -34,17 +34,25 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def ablate(data: Path, out: Path, config: AcousticTraining, seeds: int = 3) -> list[dict[str, Any]]:
+def ablate(
+    data: Path,
+    out: Path,
+    config: AcousticTraining,
+    seeds: int = 3,
+    initial: Path | None = None,
+    features: Path | None = None,
+) -> list[dict[str, Any]]:
     """Train every variant from every seed; ``out/ablation.json`` is written anew after each.
 
-    What is there already is not trained again, so a killed run goes on where it stopped.
+    What is there already is not trained again, so a killed run goes on where it stopped. ``initial`` and ``features``
+    are those of :func:`~emotion_perception.learning.train_acoustic.train`.
 
     Returns:
         One row per variant: accuracy on the RAVDESS actors that do not train (validation and test together), with a
         95 % interval over actors and seeds; its gain over the recipe on the same clips, likewise. Where the sex was
         given in training there is a second row: it is given when tested, too.
     """
-    speech = Speech.read(data, config, out)
+    speech = Speech.read(data, config, features or out)
     training = speech.held_for("train")
     held = speech.where(
         [
@@ -60,7 +68,7 @@ def ablate(data: Path, out: Path, config: AcousticTraining, seeds: int = 3) -> l
             path = out / f"{name.replace(' ', '_').replace(',', '')}_{seed}.npz"
             if not path.exists():
                 changed = replace(config, **change, seed=config.seed + seed)
-                net, _ = fit(training, changed, path.with_suffix(".checkpoint"))
+                net, _ = fit(training, changed, path.with_suffix(".checkpoint"), initial=initial)
                 found = {"heard": predict(net, held.bank)[0].argmax(1) == split.labels}
                 if changed.sex == "condition":
                     sex = torch.from_numpy(2 * split.female - 1)

@@ -135,7 +135,7 @@ def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) ->
 
 @lru_cache(maxsize=1)  # fold after fold of a cross-validation hears the same
 def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.ndarray:
-    """``(4 * pieces, F, 64)`` float32 log-mel, dB, of the noises that are not made of voices."""
+    """``(4 * pieces, F, 80)`` float32 log-mel, dB, of the noises that are not made of voices."""
     rng = np.random.default_rng((seed, 1))
     n = int(seconds * SAMPLE_RATE)
     kinds = [kind for kind in NOISES if kind != "babble"]
@@ -145,16 +145,16 @@ def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.
 def add_noise_to_spectrogram(
     mel: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, before: int = 0, after: int = 0
 ) -> np.ndarray:
-    """Add noises of equal strength to ``(F, 64)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
+    """Add noises of equal strength to ``(F, 80)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
 
     Powers add, as those of sounds that know nothing of each other do on average.
 
     Args:
-        noises: ``(any F, 64)`` log-mel, dB; each is repeated until it is long enough.
+        noises: ``(any F, 80)`` log-mel, dB; each is repeated until it is long enough.
         before, after: frames of noise alone around the speech, as voice activity leaves them where the noise is voices.
 
     Returns:
-        ``(before + F + after, 64)``.
+        ``(before + F + after, 80)``.
     """
     speech = np.pad(np.exp(LN_DB * mel), ((before, after), (0, 0)))
     noise = np.zeros_like(speech)

@@ -22,7 +22,8 @@ from emotion_perception.files import replacing
 from emotion_perception.learning.speech_augmentation import perturb
 from emotion_perception.learning.speech_corpora import SpeechSplit
 
-VERSION = 2  # of the features on disk: raise it when what is computed here changes
+FEATURES = Path("runs/features")  # where the command-line tools keep them
+VERSION = 3  # of the features on disk: raise it when what is computed here changes
 
 
 def read_speech(path: Path) -> np.ndarray:
@@ -40,7 +41,7 @@ def read_speech(path: Path) -> np.ndarray:
 class FeatureBank:
     """Log-mel spectrograms of clips, each in one or more copies; copy 0 is the clip itself."""
 
-    mel: np.ndarray  # (sum of frames, 64) float16, dB
+    mel: np.ndarray  # (sum of frames, 80) float16, dB
     offsets: np.ndarray  # (clips, copies, 2) int64, first and past-the-last row of mel
 
     @property
@@ -71,7 +72,7 @@ class FeatureBank:
         return FeatureBank(self.mel, offsets)
 
     def clip(self, index: int, copy: int = 0) -> np.ndarray:
-        """``(F, 64)`` float16 log-mel of one copy of a clip."""
+        """``(F, 80)`` float16 log-mel of one copy of a clip."""
         start, stop = self.offsets[index, copy]
         return self.mel[start:stop]
 
@@ -79,7 +80,7 @@ class FeatureBank:
 def clip_features(
     path: Path, detector: VoiceActivityDetector, copies: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """``(F, 64)`` float16 log-mel of a sound file, cut to its speech, and of ``copies - 1`` perturbed copies of it.
+    """``(F, 80)`` float16 log-mel of a sound file, cut to its speech, and of ``copies - 1`` perturbed copies of it.
 
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
@@ -89,7 +90,7 @@ def clip_features(
 
 
 def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
-    """Features of all clips of ``split`` in their order, read from ``cache`` (npz) where it holds exactly these.
+    """Features of all clips of ``split`` in their order, read from the folder ``cache`` where it holds exactly these.
 
     Args:
         copies: 1 for the clips alone, more for perturbed copies after it.
@@ -97,10 +98,10 @@ def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | No
     """
     described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in split.paths]])
     key = hashlib.sha256(described.encode()).hexdigest()
-    if cache is not None and cache.exists():
-        with np.load(cache) as stored:
-            if str(stored["key"]) == key:
-                return FeatureBank(stored["mel"], stored["offsets"])
+    kept = cache / f"{split.corpus}_{key[:12]}.features.npz" if cache is not None else None
+    if kept is not None and kept.exists():
+        with np.load(kept) as stored:
+            return FeatureBank(stored["mel"], stored["offsets"])
     detector = VoiceActivityDetector()
     rng = np.random.default_rng(seed)
     parts, offsets, end = [], np.zeros((len(split), copies, 2), np.int64), 0
@@ -110,8 +111,8 @@ def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | No
             end += len(part)
             parts.append(part)
     bank = FeatureBank(np.concatenate(parts), offsets)
-    if cache is not None:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(cache) as partial, partial.open("wb") as file:  # a handle, as the ending may be any
-            np.savez(file, mel=bank.mel, offsets=bank.offsets, key=np.array(key))
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as partial, partial.open("wb") as file:  # a handle, as the ending may be any
+            np.savez(file, mel=bank.mel, offsets=bank.offsets)
     return bank

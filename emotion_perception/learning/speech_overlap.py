@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
-from emotion_perception.acoustic.voice_net import OVERLAP_NET, OverlapNet
+from emotion_perception.acoustic.voice_net import OverlapNet
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -64,7 +64,7 @@ class OverlapTraining:
 class Mixtures:
     """Spectrograms of one voice or several."""
 
-    mel: tuple[np.ndarray, ...]  # (F, 64) float16 log-mel, dB, each
+    mel: tuple[np.ndarray, ...]  # (F, 80) float16 log-mel, dB, each
     speakers: np.ndarray  # (N,) int, how many speak
 
     @property
@@ -146,7 +146,7 @@ def train_overlap(
         if checkpoint is not None:
             save_checkpoint(checkpoint, state)
     net.load_state_dict(state["net"])
-    return net.eval(), {"net": asdict(OVERLAP_NET), **state["card"]}
+    return net.eval(), {"net": asdict(net.config), **state["card"]}
 
 
 def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> OverlapNet:

@@ -97,7 +97,13 @@ FOLDS: dict[str, Callable[[Sequence[SpeechSplit], int], list[Fold]]] = {
 
 
 def run_protocol(
-    protocol: str, data: Path, out: Path, config: AcousticTraining, folds: int | None = None
+    protocol: str,
+    data: Path,
+    out: Path,
+    config: AcousticTraining,
+    folds: int | None = None,
+    initial: Path | None = None,
+    features: Path | None = None,
 ) -> dict[str, Any]:
     """Train and test fold after fold; ``out`` gets each fold's verdicts, ``protocol.json`` and a report per corpus.
 
@@ -107,6 +113,8 @@ def run_protocol(
     Args:
         data: folder of the corpora.
         folds: only the first of them.
+        initial: the weights that every training begins with, which must have heard none of the corpora.
+        features: folder that keeps the clips' features between runs; None keeps them in ``out``.
 
     Returns:
         Scores with 95 % confidence intervals, of every fold and of all pooled, by corpus.
@@ -117,7 +125,7 @@ def run_protocol(
     """
     if protocol == "cross-corpus":
         config = replace(config, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0)
-    speech = Speech.read(data, config, out)
+    speech = Speech.read(data, config, features or out)
     if protocol == "cross-corpus" and len(speech.splits) < 2:
         raise ValueError(f"cross-corpus needs two corpora, {data} holds {speech.splits[0].corpus} alone")
     _claim(out / "training.json", protocol, config)
@@ -127,7 +135,7 @@ def run_protocol(
         path = out / f"{fold.name}.npz"
         if not path.exists():
             checkpoint = out / f"{fold.name}.checkpoint"
-            net, _ = fit(speech.where(fold.train), config, checkpoint)
+            net, _ = fit(speech.where(fold.train), config, checkpoint, initial=initial)
             Verdicts.of(net, speech.where(fold.test)).save(path)
             checkpoint.unlink(missing_ok=True)
         done[fold.name] = Verdicts.load(path)

@@ -2,8 +2,9 @@
 
 One vocabulary for the three: a label that a corpus lacks competes with a handicap in its clips' softmax, so that nEMO's
 silence about disgust teaches little about disgust, and yet its anger is not taken for disgust. The intensity head
-learns from RAVDESS alone. The published weights are the moving average; how sure they are is fitted on speakers that
-they, or the networks of a cross-validation, never heard.
+learns from RAVDESS alone. Training begins with an encoder that has learnt speech elsewhere, and changes it slowly. The
+published weights are the moving average; how sure they are is fitted on speakers that they, or the networks of a
+cross-validation, never heard.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emotion_perception.acoustic.emotion_classifier import OVERLAP
+from emotion_perception.acoustic.features import LONGEST
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
@@ -48,6 +50,7 @@ from emotion_perception.learning.speech_features import FeatureBank, speech_feat
 from emotion_perception.learning.speech_overlap import OverlapTraining, train_overlap
 
 SHARES = {"ravdess_speech": "ravdess_share", "emodb": "emodb_share", "nemo": "nemo_share"}  # corpus to its setting
+SPEECH_ENCODER = "speech-encoder"  # the card's model of weights that are an encoder's alone
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0 is all of it
 
 
@@ -57,8 +60,9 @@ class AcousticTraining:
 
     epochs: int = 80
     batch: int = 64
-    learning_rate: float = 2e-3  # AdamW peak
-    weight_decay: float = 0.05  # 5,000 clips are few for 0.7 million weights
+    learning_rate: float = 1e-3  # AdamW peak of the head
+    encoder_rate: float = 0.1  # of that, the encoder's, 0 leaves it: 5,000 clips are few for 6 million weights
+    weight_decay: float = 0.05
     average_decay: float = 0.995  # the average forgets in 200 steps, three epochs
     copies: int = 4  # of each clip: itself, and three at another speed, often in a room
     ravdess_share: float = 0.5  # of the clips drawn; the only corpus with all eight labels
@@ -132,10 +136,7 @@ class Speech:
         if "ravdess_speech" not in corpora:
             raise FileNotFoundError(f"no ravdess_speech in {data}; it is the only corpus with all eight labels")
         splits = tuple(load_speech(data / name, "all") for name in corpora)
-        banks = [
-            speech_features(split, config.copies, config.seed, cache / f"{split.corpus}.features.npz")
-            for split in splits
-        ]
+        banks = [speech_features(split, config.copies, config.seed, cache) for split in splits]
         return cls(splits, FeatureBank.join(banks))
 
     def where(self, chosen: Sequence[np.ndarray]) -> Speech:
@@ -155,21 +156,23 @@ def train(
     checkpoint: Path,
     folds: Path | None = None,
     initial: Path | None = None,
+    features: Path | None = None,
 ) -> dict:
     """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
 
     Args:
         data: folder that holds ``ravdess_speech`` and any of ``emodb``, ``nemo``.
-        initial: published weights to begin from. Without an epoch they are published again as they are, calibrated anew
-            and with another detector of overlapped speech.
+        initial: published weights, or an encoder's, to begin from. Published weights without an epoch are published
+            again as they are, calibrated anew and with another detector of overlapped speech.
         folds: what ``emotion-eval acoustic --protocol leave-speakers-out`` wrote. How sure to be is then fitted on all
             its speakers but the test speakers; else on the validation speakers alone.
+        features: folder that keeps the clips' features between trainings; None keeps them beside the checkpoint.
 
     Raises:
         FileNotFoundError: no RAVDESS in ``data``.
         ModelError: ``initial`` is missing, corrupt, or of another architecture.
     """
-    speech = Speech.read(data, config, checkpoint.parent)
+    speech = Speech.read(data, config, features or checkpoint.parent)
     validation = speech.held_for("validation")
     net, _ = fit(speech.held_for("train"), config, checkpoint, validation, initial)
     overlap, overlap_card = train_overlap(speech.splits, checkpoint.with_suffix(".overlap"), config.overlap)
@@ -207,9 +210,10 @@ def fit(
     net = VoiceNet(config.net, config.sex)
     if initial is not None:
         load_voice(net, initial)
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.encoder.requires_grad_(config.encoder_rate > 0)
     average = MovingAverage(net, config.average_decay)
-    optimizer = adamw(net, config.learning_rate, config.weight_decay)
+    optimizer = adamw(net, config.learning_rate, config.encoder_rate, config.weight_decay)
+    peaks = [group["lr"] for group in optimizer.param_groups]
     shares = {corpus: getattr(config, share) for corpus, share in SHARES.items()}
     targets, bank = Targets.of(training.splits, shares), training.bank
     noises = noise_spectrograms(config.seed)
@@ -232,8 +236,8 @@ def fit(
         order = torch.multinomial(targets.draw, steps * config.batch, replacement=True, generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
             factor = one_cycle(epoch * steps + step, total)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * factor
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * factor
             rows = order[step * config.batch : (step + 1) * config.batch]
             mel, frames = draw_batch(bank, rows.numpy(), noises, config, rng)
             mel = colour(mel, config.microphone_db, generator)
@@ -284,25 +288,34 @@ def fit(
     return average.module, history
 
 
-def adamw(net: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+def adamw(net: VoiceNet, learning_rate: float, encoder_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """The optimizer; weight decay is for kernels and matrices alone."""
-    decayed = [p for p in net.parameters() if p.dim() > 1]
-    plain = [p for p in net.parameters() if p.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=learning_rate)
+    groups = []
+    for encoder in (False, True) if encoder_rate else (False,):
+        rate = learning_rate * (encoder_rate if encoder else 1)
+        parameters = [p for name, p in net.named_parameters() if name.startswith("encoder.") == encoder]
+        for decay in (weight_decay, 0.0):
+            chosen = [p for p in parameters if (p.dim() > 1) == bool(decay)]
+            groups.append({"params": chosen, "weight_decay": decay, "lr": rate})
+    return torch.optim.AdamW(groups)
 
 
 def load_voice(net: VoiceNet, weights: Path) -> None:
-    """Put published weights into ``net``; what is published beside them, the detector of overlapped speech, is not.
+    """Put published weights into ``net``, or an encoder's into its encoder (``scripts/speech_encoder.py``).
+
+    What is published beside a network, the detector of overlapped speech, is left; so are an encoder's further layers.
 
     Raises:
         ModelError: the file is missing, corrupt, or of another architecture; names it.
     """
-    tensors, _ = read_weights(weights)
+    tensors, card = read_weights(weights)
+    module: nn.Module = net.encoder if card.get("model") == SPEECH_ENCODER else net
+    wanted = module.state_dict()
     found = {name: torch.from_numpy(value) for name, value in tensors.items() if not name.startswith(OVERLAP)}
-    counters = {name: value for name, value in net.state_dict().items() if name.endswith("num_batches_tracked")}
+    if module is net.encoder:
+        found = {name: value for name, value in found.items() if name in wanted or not name.startswith("layers.")}
     try:
-        net.load_state_dict(counters | found)
+        module.load_state_dict(found)
     except RuntimeError as error:
         raise ModelError(f"not weights of this network: {weights} ({error})") from error
 
@@ -315,10 +328,10 @@ def draw_batch(
     Babble is made of the clips in ``bank``, so of no voice that does not train.
 
     Args:
-        noises: ``(M, F, 64)`` log-mel of the noises that are not voices.
+        noises: ``(M, F, 80)`` log-mel of the noises that are not voices.
 
     Returns:
-        ``(N, F, 64)`` float32 dB, zero behind each clip's end, and ``(N,)`` its valid frames.
+        ``(N, F, 80)`` float32 dB, zero behind each clip's end, and ``(N,)`` its valid frames.
     """
     length = int(rng.uniform(config.shortest_cut, config.longest_cut) * 100)
     mel = np.zeros((len(rows), length, bank.mel.shape[1]), np.float32)
@@ -374,16 +387,19 @@ def intensity_loss(logits: Tensor, labels: Tensor, intensity: Tensor, share: Ten
 def predict(
     net: VoiceNet, bank: FeatureBank, sex: Tensor | None = None, batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Emotion and intensity logits ``(N, 8)`` of the clips (copy 0) of ``bank``, whole; ``sex`` ``(N,)`` if given."""
+    """Emotion and intensity logits ``(N, 8)`` of the clips (copy 0) of ``bank``; ``sex`` ``(N,)`` if given.
+
+    Of more than eight seconds the last are heard.
+    """
     net.eval()
-    lengths = bank.offsets[:, 0, 1] - bank.offsets[:, 0, 0]
+    lengths = np.minimum(bank.offsets[:, 0, 1] - bank.offsets[:, 0, 0], LONGEST)
     order = np.argsort(lengths)  # clips of like length together: little padding
     emotion, strength = (np.zeros((len(lengths), len(EMOTIONS)), np.float32) for _ in range(2))
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         mel = np.zeros((len(rows), int(lengths[rows].max()), bank.mel.shape[1]), np.float32)
         for i, row in enumerate(rows):
-            mel[i, : lengths[row]] = bank.clip(int(row))
+            mel[i, : lengths[row]] = bank.clip(int(row))[-LONGEST:]
         a, b, _ = net(torch.from_numpy(mel), torch.from_numpy(lengths[rows]), None if sex is None else sex[rows])
         emotion[rows], strength[rows] = a.float().numpy(), b.float().numpy()
     return emotion, strength

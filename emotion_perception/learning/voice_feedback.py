@@ -12,7 +12,6 @@ import numpy as np
 import soundfile
 import torch
 from safetensors.torch import load_file
-from torch import nn
 from torch.nn import functional as F
 
 from emotion_perception.acoustic.emotion_classifier import OVERLAP
@@ -76,7 +75,7 @@ class VoiceLearner(Learner):
         return math.sqrt(CHANGED * sum(1 / size for size in sizes)) / len(sizes)
 
     def read(self, path: Path) -> list[np.ndarray]:
-        """The sound's log-mel ``(F, 64)`` as the robot hears it, and perturbed copies."""
+        """The sound's log-mel ``(F, 80)`` as the robot hears it, and perturbed copies."""
         self._detector = self._detector or VoiceActivityDetector()
         try:
             found = clip_features(path.with_suffix(".wav"), self._detector, self.config.base.copies, self._rng)
@@ -104,7 +103,7 @@ class VoiceLearner(Learner):
         except ValueError as error:
             raise ModelError(f"not weights of a voice model: {weights} ({error})") from None
         train_acoustic.load_voice(net, weights)
-        return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        return net.eval()
 
     def beside(self, weights: Path) -> dict[str, torch.Tensor]:
         """The detector of overlapped speech, bit by bit."""
@@ -112,14 +111,13 @@ class VoiceLearner(Learner):
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """As in training."""
-        return train_acoustic.adamw(net, self.config.learning_rate, self.config.weight_decay)
+        return train_acoustic.adamw(
+            net, self.config.learning_rate, self.config.base.encoder_rate, self.config.weight_decay
+        )
 
     def begin(self, net: Any, feedback: Feedback) -> None:
         """One bank of base data and corrections, so that babble is made of all."""
         net.train()
-        for part in net.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.eval()  # their statistics are those of the base data, and stay
         ours = _bank([feedback.evidence[row] for row in feedback.learn])
         self._bank = FeatureBank.join([self.training.bank, ours])
         shares = {corpus: getattr(self.config.base, share) for corpus, share in SHARES.items()}

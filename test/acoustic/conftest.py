@@ -43,11 +43,22 @@ def speech() -> np.ndarray:
     return np.concatenate([quiet, read_speech(path), quiet[:RATE]])
 
 
+def card_of(net, scale: float = 0.7, short_s: float = 0.0, threshold: float = 0.5) -> dict:
+    """What training would write about a network."""
+    return {
+        "model": "voice-emotion",
+        "labels": list(EMOTIONS),
+        "calibration": {"scale": scale, "short_s": short_s},
+        "training": {"net": asdict(net.config)},
+        "overlap": {"threshold": threshold, "net": asdict(net.overlap.config)},
+    }
+
+
 @pytest.fixture(scope="session")
 def random_net(tmp_path_factory: pytest.TempPathFactory):
     """An untrained network and its published weights: (torch module with the detector of overlap, path)."""
     torch = pytest.importorskip("torch")
-    from emotion_perception.acoustic.voice_net import OVERLAP_NET, OverlapNet, VoiceNet
+    from emotion_perception.acoustic.voice_net import OverlapNet, VoiceNet
     from emotion_perception.learning.common import publish_weights
 
     torch.manual_seed(0)
@@ -58,10 +69,8 @@ def random_net(tmp_path_factory: pytest.TempPathFactory):
             torch.nn.init.uniform_(parameter, 0.2, 0.8)
     with torch.no_grad():
         for _ in range(10):
-            mel = torch.randn(8, 100, 64) * 15 - 20
+            mel = torch.randn(8, 100, 80) * 15 - 20
             net(mel), net.overlap(mel)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    overlap = {"threshold": 0.5, "net": asdict(OVERLAP_NET)}
-    card = {"model": "voice-emotion", "labels": list(EMOTIONS), "calibration": {"scale": 0.7}, "overlap": overlap}
-    publish_weights(path, net.half().float().eval(), card)
+    publish_weights(path, net.half().float().eval(), card_of(net))
     return net, path

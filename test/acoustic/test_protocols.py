@@ -30,7 +30,7 @@ TINY = AcousticTraining(
     batch=16,
     copies=1,
     longest_cut=1.0,
-    net=VoiceNetConfig(stem=4, widths=(8, 8), stem_stride=(4, 4), strides=(2, 1), temporal=8),
+    net=VoiceNetConfig(channels=16, heads=2, layers=1, head=16, attention=16),
 )
 ACTORS = ("01", "02", "05", "06", "19", "20", "21", "22")
 
@@ -140,7 +140,7 @@ def test_a_clip_has_no_say_in_how_sure_the_network_is_of_it() -> None:
 
 def test_noise_in_a_spectrogram_has_the_ratio_asked_for() -> None:
     rng = np.random.default_rng(0)
-    speech, noise = 10 * rng.normal(size=(100, 64)), 10 * rng.normal(size=(30, 64))
+    speech, noise = 10 * rng.normal(size=(100, 80)), 10 * rng.normal(size=(30, 80))
     noisy = add_noise_to_spectrogram(speech.astype(np.float32), [noise.astype(np.float16)], 6.0)
     power = 10 ** (speech / 10)
     assert 10 * np.log10(power.mean() / (10 ** (noisy / 10) - power).mean()) == pytest.approx(6.0, abs=0.05)
@@ -148,9 +148,9 @@ def test_noise_in_a_spectrogram_has_the_ratio_asked_for() -> None:
 
 def test_noise_goes_on_before_and_after_the_speech() -> None:
     rng = np.random.default_rng(0)
-    speech, noise = 10 * rng.normal(size=(100, 64)).astype(np.float32), np.zeros((30, 64), np.float32)
+    speech, noise = 10 * rng.normal(size=(100, 80)).astype(np.float32), np.zeros((30, 80), np.float32)
     noisy = add_noise_to_spectrogram(speech, [noise], 6.0, before=20, after=7)
-    assert noisy.shape == (127, 64)
+    assert noisy.shape == (127, 80)
     around = np.concatenate([noisy[:20], noisy[120:]])
     assert np.ptp(around) < 1e-3 and (noisy[20:120] > around.max()).mean() > 0.99
     loudness = 10 * np.log10((10 ** (speech / 10)).mean())

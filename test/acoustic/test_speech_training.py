@@ -9,25 +9,29 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from sounds import DATA, tone
+from sounds import DATA, PUBLISHED, tone
 
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.acoustic.features import log_mel
-from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
+from emotion_perception.acoustic.voice_net import SpeechEncoder, VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, NEUTRAL, SAD, SURPRISED
 from emotion_perception.errors import ModelError
 from emotion_perception.inference import read_weights
 from emotion_perception.learning import speech_augmentation as augmentation
+from emotion_perception.learning.common import publish_weights
 from emotion_perception.learning.speech_corpora import CORPORA, corpus_labels, load_speech
 from emotion_perception.learning.speech_features import FeatureBank
 from emotion_perception.learning.speech_overlap import OverlapTraining
 from emotion_perception.learning.train_acoustic import (
+    SPEECH_ENCODER,
     AcousticTraining,
     Speech,
     Targets,
+    adamw,
     calibrate,
     emotion_loss,
     intensity_loss,
+    load_voice,
     train,
 )
 
@@ -39,7 +43,7 @@ TINY = AcousticTraining(
     batch=8,
     copies=2,
     longest_cut=1.2,
-    net=VoiceNetConfig(stem=16, widths=(16, 16, 16), temporal=16),
+    net=VoiceNetConfig(channels=16, heads=2, layers=1, head=16, attention=16),
     overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
 
@@ -197,13 +201,36 @@ def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(
     for name, value in before.items():
         if not name.startswith("overlap."):
             np.testing.assert_array_equal(value, after[name])
-    wider = replace(TINY, epochs=0, net=VoiceNetConfig())
+    wider = replace(TINY, epochs=0, net=VoiceNetConfig(layers=1))
     with pytest.raises(ModelError, match=r"once\.safetensors"):
         train(corpora, again, wider, tmp_path / "wider.checkpoint", None, once)
 
 
+def test_training_begins_with_the_first_layers_of_an_encoder_and_changes_it_slowly(
+    corpora: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    encoder = SpeechEncoder(channels=16, heads=2, layers=2)
+    publish_weights(tmp_path / "encoder.safetensors", encoder, {"model": SPEECH_ENCODER})
+    kept = encoder.half().float().state_dict()
+    net = VoiceNet(TINY.net)
+    load_voice(net, tmp_path / "encoder.safetensors")
+    for name, value in net.encoder.state_dict().items():
+        torch.testing.assert_close(value, kept[name])
+    rates = {id(p): group["lr"] for group in adamw(net, 0.01, 0.1, 0.05).param_groups for p in group["params"]}
+    assert {rates[id(p)] for p in net.encoder.parameters()} == {0.001}
+    assert rates[id(net.project.weight)] == 0.01
+    frozen = replace(TINY, encoder_rate=0.0)
+    train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "c", None, tmp_path / "encoder.safetensors")
+    after = read_weights(tmp_path / "w.safetensors")[0]
+    for name, value in net.encoder.state_dict().items():
+        np.testing.assert_array_equal(after[f"encoder.{name}"], value.numpy())
+    with pytest.raises(ModelError, match=r"encoder\.safetensors"):
+        load_voice(VoiceNet(replace(TINY.net, channels=32)), tmp_path / "encoder.safetensors")
+
+
 def test_telling_the_sex_is_a_second_task_only_where_asked_for() -> None:
-    mel = torch.randn(2, 100, 64)
+    mel = torch.randn(2, 100, 80)
     assert VoiceNet()(mel)[2] is None
     assert VoiceNet(sex="task")(mel)[2].shape == (2,)
     given = VoiceNet(sex="condition").eval()
@@ -219,8 +246,8 @@ def test_training_without_ravdess_says_so(corpora: Path, tmp_path: Path) -> None
         train(corpora / "emodb", tmp_path / "w.safetensors", TINY, tmp_path / "c")
 
 
-def test_the_published_network_is_small() -> None:
-    assert sum(p.numel() for p in VoiceNet().parameters()) < 2_000_000
+def test_the_published_network_is_under_16_mb() -> None:
+    assert PUBLISHED.stat().st_size < 16e6
 
 
 def test_playing_faster_shortens_and_raises_the_pitch() -> None:
@@ -252,16 +279,16 @@ def test_a_room_prolongs_a_click() -> None:
 
 def test_a_cut_has_the_length_asked_for_where_the_clip_has() -> None:
     rng = np.random.default_rng(0)
-    ramp = np.repeat(np.arange(300, dtype=np.float32)[:, None], 64, axis=1)
+    ramp = np.repeat(np.arange(300, dtype=np.float32)[:, None], 80, axis=1)
     part = augmentation.cut(ramp, 100, 1.1, rng)
-    assert part.shape == (100, 64)
+    assert part.shape == (100, 80)
     assert np.diff(part[:, 0]) == pytest.approx(1.1, abs=0.02)
     assert len(augmentation.cut(ramp, 1000, 0.9, rng)) == pytest.approx(333, abs=1)
 
 
 def test_masking_leaves_most_of_a_spectrogram_as_it_is() -> None:
     generator = torch.Generator().manual_seed(0)
-    mel = torch.randn(16, 120, 64)
+    mel = torch.randn(16, 120, 80)
     masked = augmentation.mask_spectrogram(mel, torch.full((16,), 120), 10, 0.2, generator)
     changed = (masked != mel).float().mean((1, 2))
     assert (changed < 0.7).all()

@@ -32,13 +32,14 @@ TINY = AcousticTraining(
     batch=16,
     copies=1,
     learning_rate=0.01,
+    encoder_rate=1.0,
     average_decay=0.9,
     longest_cut=1.0,
     noise_share=0.0,
     mixup_share=0.0,
     masked_bands=2,
     masked_share=0.05,
-    net=VoiceNetConfig(stem=16, widths=(16, 16), strides=(2, 2), temporal=16, attention=16, dropout=0.1),
+    net=VoiceNetConfig(channels=32, heads=2, layers=1, head=32, attention=16, dropout=0.1),
     overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
 QUICK = VoiceFeedbackTraining(steps=60, batch=16, learning_rate=0.01, way=1.0, tolerance=0.1, base=TINY)

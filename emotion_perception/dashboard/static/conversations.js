@@ -71,15 +71,12 @@ export function conversations() {
   }
 
   let newestList = { conversations: [] };
+  let shown = ""; // all that the list is made of: what has not changed is not drawn again under somebody's finger
 
-  /** What may be done about pictures: show them in reports, delete them. */
-  function pictureControls() {
-    if (!settings.pictures) return [];
-    const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; list(newestList); byId("with-pictures").focus(); } });
-    box.checked = withPictures;
-    return [el("label", { class: "row" }, box, "Pictures in HTML and PDF"),
-      el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, "Delete all pictures…")];
-  }
+  // What may be done about pictures: show them in reports, delete them.
+  const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; list(newestList); box.focus(); } });
+  const pictureControls = [el("label", { class: "row" }, box, "Pictures in HTML and PDF"),
+    el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, "Delete all pictures…")];
   byId("pictures-no").addEventListener("click", () => byId("sure-delete-pictures").close());
   byId("pictures-yes").addEventListener("click", async () => {
     byId("sure-delete-pictures").close();
@@ -88,13 +85,16 @@ export function conversations() {
 
   function list(told) {
     newestList = told;
+    const drawn = JSON.stringify([told, settings.stored, settings.pictures, withPictures]);
+    if (drawn === shown) return undefined;
+    shown = drawn;
     const items = told.conversations;
     const target = byId("conversation-list");
     if (!settings.stored) return replace(target, empty("Conversations are not stored", "Set the same folder as interaction_node's directory and dashboard_node's conversations_directory; then each visit is listed here with its report. Only numbers are stored, never a sound, and pictures only with store_pictures."));
     if (!items.length) return replace(target, empty("No conversation is stored yet", "One is listed here a moment after it has ended."));
     const days = Map.groupBy ? Map.groupBy(items, (item) => localDay(item.start)) : items.reduce((map, item) => map.set(localDay(item.start), [...(map.get(localDay(item.start)) ?? []), item]), new Map());
     const newest = localDay(items[0].start);
-    replace(byId("conversation-exports"), el("span", { class: "soft" }, `Week ${week(newest)}`), exportsOf("week", week(newest), "the week"), ...pictureControls());
+    replace(byId("conversation-exports"), el("span", { class: "soft" }, `Week ${week(newest)}`), exportsOf("week", week(newest), "the week"), ...(settings.pictures ? pictureControls : []));
     replace(target, ...[...days].map(([day, those]) => {
       const scored = those.filter((item) => item.score !== null);
       const mean = scored.reduce((sum, item) => sum + item.score, 0) / Math.max(1, scored.length);
