@@ -76,7 +76,8 @@ def encoder_weights(path: Path) -> dict[str, np.ndarray]:
     wanted = SpeechEncoder(CHANNELS, CHANNELS // 64, LAYERS).state_dict()
     if missing := sorted(set(wanted) - set(found)):
         raise ValueError(f"{path} is not smart-turn v3: it has no {', '.join(missing)}")
-    return {name: np.ascontiguousarray(found[name], np.float32).reshape(wanted[name].shape) for name in wanted}
+    found["positions"] = found["positions"][-len(wanted["positions"]) :]  # of eight seconds; speech ended with the last
+    return {name: found[name].astype(np.float32).reshape(wanted[name].shape) for name in wanted}
 
 
 def _is_weight(node: onnx.NodeProto, stored: dict[str, np.ndarray]) -> bool:

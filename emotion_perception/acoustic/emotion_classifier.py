@@ -209,7 +209,7 @@ class VoiceClassifier:
     def logits(self, samples: np.ndarray) -> np.ndarray:
         """``(16,)`` emotion and intensity logits of ``(T,)`` float 16 kHz; one more of several speakers where trained.
 
-        Of more than eight seconds the last are heard.
+        Of more than four seconds the last are heard.
 
         Raises:
             ValueError: not a vector, empty, or not finite.

@@ -14,7 +14,7 @@ HOP = 160  # samples, 10 ms
 N_MELS = 80
 LINEAR_HZ = 1_000.0  # the mel scale is linear below and logarithmic above
 MEL_HZ, MEL_LOG = 200 / 3, np.log(6.4) / 27  # Hz a mel below; logarithm of the frequency's ratio a mel above
-LONGEST = 800  # frames, 8 s: what the voice network can hear at once
+LONGEST = 400  # frames, 4 s: what the voice network hears at once
 RANGE_DB = 70.0  # anything further below the loudest cell is noise floor, which differs by microphone
 BAND_DB = 12.0  # typical deviation of one mel band over an utterance: brings the band-normalised channels near 1
 DELTA_DB = 4.0  # the same for the slope over four frames
@@ -80,8 +80,7 @@ def encoder_input(mel: np.ndarray) -> np.ndarray:
 
 
 def normalise(mel: np.ndarray) -> np.ndarray:
-    """``(F, 80)`` log-mel in dB -> ``(3, F, 80)`` float32 without level: what the detector of
-    overlapped speech sees.
+    """``(F, 80)`` log-mel in dB -> ``(3, F, 80)`` float32 without level: what hears several speakers sees.
 
     The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out
     the microphone; and the slope of the bands over time. :func:`emotion_perception.acoustic.voice_net.normalise` is its

@@ -160,7 +160,7 @@ class SpeechEncoder(nn.Module):
 
 
 class VoiceNet(nn.Module):
-    """``(N, F, 80)`` log-mel in dB, F up to 800 -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
+    """``(N, F, 80)`` log-mel in dB, F up to 400 -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
 
     Args:
         sex: how the speaker's sex takes part in training, to study whether it helps (docs/acoustic_model.md): ``off``;
@@ -198,7 +198,7 @@ class VoiceNet(nn.Module):
             sex: ``(N,)`` float: 1 a woman, -1 a man, 0 not known; where the network is given it.
 
         Raises:
-            ValueError: more than 800 frames.
+            ValueError: more than 400 frames.
         """
         heard, mask = self.encoder(mel, _all_frames(mel) if frames is None else frames)
         x = self.project(torch.cat([norm(part) for norm, part in zip(self.norms, heard, strict=True)], dim=2))

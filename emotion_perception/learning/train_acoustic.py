@@ -389,7 +389,7 @@ def predict(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Emotion and intensity logits ``(N, 8)`` of the clips (copy 0) of ``bank``; ``sex`` ``(N,)`` if given.
 
-    Of more than eight seconds the last are heard.
+    Of more than four seconds the last are heard.
     """
     net.eval()
     lengths = np.minimum(bank.offsets[:, 0, 1] - bank.offsets[:, 0, 0], LONGEST)

@@ -57,7 +57,7 @@ def test_bfloat16_hardly_moves_an_answer(random_net) -> None:
         assert np.abs(difference).max() < 0.03
 
 
-def test_of_more_than_eight_seconds_the_last_are_heard(random_net) -> None:
+def test_of_more_than_four_seconds_the_last_are_heard(random_net) -> None:
     classifier = VoiceClassifier(random_net[1], exact=True)
     sound = tone(12.0) * np.linspace(0.1, 1, 192_000, dtype=np.float32)
     np.testing.assert_array_equal(classifier.logits(sound), classifier.logits(sound[-LONGEST_SAMPLES:]))
