@@ -48,7 +48,9 @@ FACE_PRIOR, VOICE_PRIOR = 0.5, 0.0
 FACE_QUALITIES = (0.05, 0.25, 0.5, 0.8)
 VOICE_SNRS_DB = (-8.0, -3.0, 2.0, 8.0, 15.0)
 NOISY_COPIES = 4  # of each validation clip
-RIDGE = 1e-3  # nats; holds a weight that the data say little about near 1
+# Nats; holds a weight that the data say little about near 1. From 0.001 to 1 the log loss on the other validation actor
+# is 0.390 to 0.391: two actors cannot tell how much a voice weighs at one SNR and not at the next.
+RIDGE = 0.03
 PAIRS = 20_000
 
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -91,8 +91,7 @@ def test_another_corpus_tests_what_never_heard_it(corpora: Path) -> None:
 def test_a_protocol_trains_tests_and_goes_on_where_it_stopped(corpora: Path, tmp_path: Path, capsys) -> None:
     config = tmp_path / "tiny.yaml"
     config.write_text(
-        "batch: 16\ncopies: 1\nlongest_cut: 1.0\n"
-        "net: {stem: 4, widths: [8, 8], stem_stride: [4, 4], strides: [2, 1], temporal: 8}\n"
+        "batch: 16\ncopies: 1\nlongest_cut: 1.0\nnet: {channels: 16, heads: 2, layers: 1, head: 16, attention: 16}\n"
     )
     command = ["acoustic", "--protocol", "leave-speakers-out", "--data", str(corpora), "--out", str(tmp_path / "out")]
     command += ["--config", str(config), "--epochs", "1"]
