@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sounds import DATA, PUBLISHED, RATE, LoudnessDetector
+from sounds import DATA, PUBLISHED, RATE, LoudnessDetector, card_of
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
-from emotion_perception.emotions import EMOTIONS
 
 
 @pytest.fixture
@@ -41,17 +39,6 @@ def speech() -> np.ndarray:
 
     quiet = 1e-4 * np.random.default_rng(3).standard_normal(2 * RATE).astype(np.float32)
     return np.concatenate([quiet, read_speech(path), quiet[:RATE]])
-
-
-def card_of(net, scale: float = 0.7, short_s: float = 0.0, threshold: float = 0.5) -> dict:
-    """What training would write about a network."""
-    return {
-        "model": "voice-emotion",
-        "labels": list(EMOTIONS),
-        "calibration": {"scale": scale, "short_s": short_s},
-        "training": {"net": asdict(net.config)},
-        "overlap": {"threshold": threshold, "net": asdict(net.overlap.config)},
-    }
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,14 @@
-"""Sounds that the acoustic tests share."""
+"""Sounds, and the card of a network, that the acoustic tests share."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticPerception
+from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import VoiceObservation
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,3 +46,14 @@ def play(
     for i in range(0, len(samples), chunk):
         found += perception.push(samples[i : i + chunk], rate, start_ns + i * 1_000_000_000 // rate)
     return found + perception.flush()
+
+
+def card_of(net, scale: float = 0.7, short_s: float = 0.0, threshold: float = 0.5) -> dict:
+    """What training would write about a network."""
+    return {
+        "model": "voice-emotion",
+        "labels": list(EMOTIONS),
+        "calibration": {"scale": scale, "short_s": short_s},
+        "training": {"net": asdict(net.config)},
+        "overlap": {"threshold": threshold, "net": asdict(net.overlap.config)},
+    }

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import card_of
-from sounds import PUBLISHED, tone
+from sounds import PUBLISHED, card_of, tone
 
 from emotion_perception.acoustic.emotion_classifier import LONGEST_SAMPLES, VoiceClassifier
 from emotion_perception.acoustic.features import log_mel
