@@ -72,8 +72,9 @@ class AcousticConfig:
     )  # fmt: skip
     decision_interval: float = _setting(0.5, "Speech between two decisions about one utterance.", "s", 0.1, 5.0)
     decision_window: float = _setting(
-        4.0, "Decisions during an utterance look back this far; the one at its end looks at all of it.", "s", 1.0, 30.0
-    )
+        4.0, "Decisions during an utterance look back this far; the voice model hears four seconds at most.",
+        "s", 1.0, 30.0,
+    )  # fmt: skip
     noise_reduction: bool = _setting(True, "Clean speech in steady noise by spectral gating before it is judged.")
     noise_reduction_below_db: float = _setting(
         7.0, "Speech with a better signal-to-noise ratio is left as it is: cleaning has its own artefacts.",
@@ -243,7 +244,8 @@ class AcousticPerception:
     def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
         """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. It ends the stream.
 
-        More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged.
+        More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged; the model
+        hears the last four seconds of a part.
 
         Raises:
             ValueError: shape, type or rate make no sense, or there is no sample.

@@ -21,7 +21,8 @@ examples:
   emotion-eval acoustic --data ../shared/data/ravdess_speech --split test --out runs/ravdess
   emotion-eval visual --data my_photos --out runs/mine
   emotion-eval fusion --data ../shared/data --out runs/fusion
-  emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --out runs/speakers
+  emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --initial runs/speech_encoder.safetensors \\
+      --out runs/speakers
   emotion-eval acoustic --data ../shared/data/ravdess_speech --noise-table --out runs/noise
 
 --protocol trains again and again, each time without some of the clips of DIR (the folder of the corpora), and tests on

@@ -10,7 +10,7 @@ from pathlib import Path
 
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
-  emotion-train acoustic --data ../shared/data --out models/voice.safetensors
+  emotion-train acoustic --data ../shared/data --initial models/voice.safetensors --out voice.safetensors
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors

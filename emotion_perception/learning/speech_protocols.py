@@ -113,7 +113,7 @@ def run_protocol(
     Args:
         data: folder of the corpora.
         folds: only the first of them.
-        initial: the weights that every training begins with, which must have heard none of the corpora.
+        initial: the weights that every training begins with, which must not know what the corpora's clips express.
         features: folder that keeps the clips' features between runs; None keeps them in ``out``.
 
     Returns:

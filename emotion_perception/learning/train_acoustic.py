@@ -205,7 +205,13 @@ def fit(
     """Train one network; the moving average and the scores of each epoch.
 
     ``validation`` is only watched: nothing is chosen by it, so that a fold of a cross-validation may be passed.
+
+    Raises:
+        ValueError: an encoder that nobody trained was to stay as it is.
+        ModelError: ``initial`` is missing, corrupt, or of another architecture.
     """
+    if initial is None and not config.encoder_rate:
+        raise ValueError("encoder_rate 0 leaves the encoder as it is: give weights to begin with (--initial)")
     seed_everything(config.seed)
     net = VoiceNet(config.net, config.sex)
     if initial is not None:

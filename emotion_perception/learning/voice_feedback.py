@@ -37,7 +37,7 @@ class VoiceFeedbackTraining(FeedbackTraining):
     """Hyper-parameters. The tolerance is that of the test speakers at hand, see :attr:`VoiceLearner.tolerance`."""
 
     batch: int = 32
-    learning_rate: float = 3e-4  # AdamW peak; a seventh of the training from scratch
+    learning_rate: float = 3e-4  # AdamW peak of the head
     weight_decay: float = 0.05
     way: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
     tolerance: float = 0.0  # 0: by the size of the test set

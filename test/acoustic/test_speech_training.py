@@ -225,6 +225,8 @@ def test_training_begins_with_the_first_layers_of_an_encoder_and_changes_it_slow
     after = read_weights(tmp_path / "w.safetensors")[0]
     for name, value in net.encoder.state_dict().items():
         np.testing.assert_array_equal(after[f"encoder.{name}"], value.numpy())
+    with pytest.raises(ValueError, match="encoder_rate"):
+        train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "another")
     with pytest.raises(ModelError, match=r"encoder\.safetensors"):
         load_voice(VoiceNet(replace(TINY.net, channels=32)), tmp_path / "encoder.safetensors")
 
