@@ -76,10 +76,10 @@ class _Graph:
         gain, bias = self._affine(name)
         return ops.add(ops.multiply(x, ops.constant(gain[None])), ops.constant(bias[None]))
 
-    def pool(self, x: ov.Node, name: str = "pool") -> ov.Node:
+    def pool(self, x: ov.Node) -> ov.Node:
         """AttentiveStatistics of ``(1, channels, T)``."""
         time = ops.constant([2], ov.Type.i64)
-        score = self.convolution(ops.tanh(self.convolution(x, f"{name}.into", (1,))), f"{name}.out", (1,))
+        score = self.convolution(ops.tanh(self.convolution(x, "pool.into", (1,))), "pool.out", (1,))
         weight = ops.softmax(score, 2)
         mean = ops.reduce_sum(ops.multiply(weight, x), time, False)
         power = ops.reduce_sum(ops.multiply(weight, ops.multiply(x, x)), time, False)

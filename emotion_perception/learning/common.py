@@ -76,9 +76,17 @@ def load_published(module: nn.Module, path: Path) -> None:
         ModelError: the file is missing, corrupt, or of another architecture; names it.
     """
     tensors, _ = read_weights(path)
-    state = module.state_dict()
+    put_weights(module, module.state_dict() | {name: torch.from_numpy(value) for name, value in tensors.items()}, path)
+
+
+def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Put tensors that were read from ``path`` into a network, all of them and no others.
+
+    Raises:
+        ModelError: they are another architecture's; names the file.
+    """
     try:
-        module.load_state_dict(state | {name: torch.from_numpy(value) for name, value in tensors.items()})
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"not weights of this network: {path} ({error})") from error
 

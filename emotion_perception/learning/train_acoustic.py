@@ -26,7 +26,6 @@ from emotion_perception.acoustic.emotion_classifier import OVERLAP
 from emotion_perception.acoustic.features import LONGEST
 from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
 from emotion_perception.inference import read_card, read_weights
 from emotion_perception.learning import metrics
@@ -35,6 +34,7 @@ from emotion_perception.learning.common import (
     load_checkpoint,
     one_cycle,
     publish_weights,
+    put_weights,
     save_checkpoint,
     seed_everything,
 )
@@ -320,10 +320,7 @@ def load_voice(net: VoiceNet, weights: Path) -> None:
     found = {name: torch.from_numpy(value) for name, value in tensors.items() if not name.startswith(OVERLAP)}
     if module is net.encoder:
         found = {name: value for name, value in found.items() if name in wanted or not name.startswith("layers.")}
-    try:
-        module.load_state_dict(found)
-    except RuntimeError as error:
-        raise ModelError(f"not weights of this network: {weights} ({error})") from error
+    put_weights(module, found, weights)
 
 
 def draw_batch(
