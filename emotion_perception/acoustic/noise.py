@@ -25,6 +25,7 @@ SNR_LIMITS_DB = (-20.0, 60.0)
 # and fan noise: 1.0 to 1.2; babble of three to six voices 4.8 to 6.1; music 9.3 to 13.2.
 STEADY_DB = 2.0
 N_FFT = 512  # of the gate: 32 ms
+HOP = N_FFT // 2  # half the work of noisereduce's quarter, for 0.2 dB of SNR
 EDGE = 1600  # samples at the end of a stretch whose gate what follows can change: 50 ms of smoothing and a window
 MASK_SMOOTH_HZ = 64  # one step of noisereduce's own frequency scale, which is no smoothing
 
@@ -117,6 +118,7 @@ class NoiseReducer:
             stationary=True,
             prop_decrease=self.strength,
             n_fft=N_FFT,
+            hop_length=HOP,
             padding=N_FFT,
             freq_mask_smooth_hz=MASK_SMOOTH_HZ,
         )

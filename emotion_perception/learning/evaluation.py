@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from emotion_perception.inference import read_weights
 from emotion_perception.learning.corruptions import corrupt
 from emotion_perception.learning.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
+from emotion_perception.learning.metrics import label_ceiling
 from emotion_perception.learning.speech_corpora import CORPORA, load_speech
 from emotion_perception.media import MediaError, read_audio, read_image
 from emotion_perception.resources import find_model
@@ -29,7 +31,7 @@ class Cases:
     probabilities: np.ndarray  # (N, 8)
     labels: np.ndarray  # (N,) index in the vocabulary
     confidence: np.ndarray  # (N,) as the model states it
-    counts: dict[str, int]  # how the cases were read
+    counts: dict[str, Any]  # how the cases were read, and what their labels allow
     pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
 
 
@@ -84,7 +86,11 @@ def visual(
         counts["whole_picture_small"] = len(crops)
         title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
         title += f", {corruption}" if corruption else ""
-        return replace(_cases(title, estimates, archive.labels, counts), pictures=list(crops))
+        cases = _cases(title, estimates, archive.labels, counts)
+        if archive.votes is not None:
+            accuracy, macro_f1 = label_ceiling(archive.votes)
+            cases.counts.update(ceiling_accuracy=accuracy, ceiling_macro_f1=macro_f1)
+        return replace(cases, pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
     kept: list[int] = []
     for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):

@@ -28,6 +28,7 @@ class LabelledFaces:
 
     faces: np.ndarray  # (N, 48, 48) uint8
     labels: np.ndarray  # (N,) int64, index in the vocabulary
+    votes: np.ndarray | None = None  # (N, 7), of the crowd for each visual emotion, where it is the majority that counts
 
 
 def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:
@@ -66,4 +67,5 @@ def load_ferplus_faces(path: Path, split: str, labels: str) -> LabelledFaces:
     data = load_ferplus(path, split)
     truth = data.fer2013 if labels == "fer2013" else data.majority
     rows = (truth >= 0) & (truth < len(VISUAL_INDICES))
-    return LabelledFaces(data.faces[rows], np.array(VISUAL_INDICES)[truth[rows]])
+    votes = data.votes[rows, : len(VISUAL_INDICES)] if labels == "ferplus" else None
+    return LabelledFaces(data.faces[rows], np.array(VISUAL_INDICES)[truth[rows]], votes)

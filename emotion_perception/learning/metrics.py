@@ -193,6 +193,24 @@ def intervals(
     )
 
 
+def label_ceiling(votes: np.ndarray, panels: int = 50, seed: int = 0) -> tuple[float, float]:
+    """Accuracy and macro F1 that even one who knows what share of people names each class cannot expect to exceed.
+
+    Such a reader names the class of the largest share; the label is what a panel, drawn anew from these shares and as
+    large as the one that voted, gives most votes to. ``votes`` ``(N, K)``, one or more a case. The shares that were
+    seen stand for the true ones, which are less extreme: the true ceiling lies a little lower.
+    """
+    rng = np.random.default_rng(seed)
+    size, named = votes.sum(1).astype(int), votes.argmax(1)
+    shares = votes / votes.sum(1, keepdims=True, dtype=np.float64)
+    classes = votes.shape[1]
+    tables = np.stack(
+        [confusion_matrix(named, rng.multinomial(size, shares).argmax(1), classes) for _ in range(panels)]
+    )
+    accuracy = np.trace(tables, axis1=1, axis2=2).sum() / tables.sum()
+    return float(accuracy), float(_recall_and_f1(tables)[1].mean())
+
+
 def _recall_and_f1(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unweighted average recall and macro F1 ``(R,)`` of confusion matrices ``(R, K, K)``, over the labels in each."""
     hits, support, predicted = np.diagonal(tables, axis1=1, axis2=2), tables.sum(2), tables.sum(1)

@@ -158,6 +158,8 @@ def test_published_face_model_keeps_its_accuracy(tmp_path, capsys):
     assert evaluate.main(["visual", *arguments, "--split", "PrivateTest", "--labels", "ferplus"]) == 0
     found = lines(capsys)[-1]
     assert found["accuracy"] >= 0.75 and found["ece"] <= 0.06
+    # What the votes allow anybody: 0.910 and 0.849.
+    assert found["accuracy"] < found["ceiling_accuracy"] < 0.92 and 0.84 < found["ceiling_macro_f1"] < 0.86
 
 
 @pytest.mark.skipif(not (SHARED / "ravdess_speech").exists(), reason="RAVDESS is not on this machine")

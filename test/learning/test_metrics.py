@@ -155,3 +155,13 @@ def test_abstaining_from_what_is_unsure_gains_accuracy():
 def test_nothing_to_score_is_said():
     with pytest.raises(ValueError, match="nothing to score"):
         metrics.score(np.empty((0, 8)), np.empty(0, dtype=int))
+
+
+def test_the_ceiling_of_labels_is_what_one_who_knows_the_shares_reaches():
+    assert metrics.label_ceiling(np.eye(3)[[0, 1, 2, 2]] * 10) == (1.0, 1.0)
+    votes = np.repeat([[0.6, 0.4], [0.4, 0.6]], 5000, axis=0) * 10
+    # Of a panel of ten drawn from six to four, 63.3 % have more than five for the larger share, and 20.1 % just five,
+    # which go to the class that comes first: right for the one half of the cases.
+    assert metrics.label_ceiling(votes)[0] == pytest.approx(0.633 + 0.201 / 2, abs=0.003)
+    assert metrics.label_ceiling(votes) == metrics.label_ceiling(votes)
+    assert metrics.label_ceiling(votes / 10, seed=1)[0] == pytest.approx(0.6, abs=0.003)  # one vote each
