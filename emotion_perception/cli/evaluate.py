@@ -61,7 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="train the voice model without some clips and test on those: a fifth of RAVDESS, speakers, or a corpus",
     )
     parser.add_argument(
-        "--config", type=Path, help="hyper-parameters of --protocol (default: training/acoustic_protocols.yaml)"
+        "--config",
+        type=Path,
+        nargs="+",
+        help="hyper-parameters of --protocol (default: training/acoustic_protocols.yaml); several are stages, each of "
+        "which begins with what the one before it learnt",
     )
     parser.add_argument("--epochs", type=int, help="override their number of epochs")
     parser.add_argument(
@@ -148,8 +152,9 @@ def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.resources import config_path
 
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}
-    config = load_config(args.config or config_path("training/acoustic_protocols.yaml"), AcousticTraining, overrides)
-    return run_protocol(args.protocol, args.data, args.out, config, args.folds, args.initial, FEATURES)
+    files = args.config or [config_path("training/acoustic_protocols.yaml")]
+    stages = [load_config(file, AcousticTraining, overrides) for file in files]
+    return run_protocol(args.protocol, args.data, args.out, stages, args.folds, args.initial, FEATURES)
 
 
 if __name__ == "__main__":

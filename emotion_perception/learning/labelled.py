@@ -28,7 +28,7 @@ class LabelledFaces:
 
     faces: np.ndarray  # (N, 48, 48) uint8
     labels: np.ndarray  # (N,) int64, index in the vocabulary
-    votes: np.ndarray | None = None  # (N, 7), of the crowd for each visual emotion, where it is the majority that counts
+    votes: np.ndarray | None = None  # (N, 7), the crowd's for each visual emotion, where its majority is the label
 
 
 def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:

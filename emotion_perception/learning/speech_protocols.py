@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from emotion_perception.acoustic.voice_net import VoiceNet
 from emotion_perception.learning import metrics
 from emotion_perception.learning.report import finite, write_report, write_text
 from emotion_perception.learning.speech_corpora import SpeechSplit
@@ -100,7 +101,7 @@ def run_protocol(
     protocol: str,
     data: Path,
     out: Path,
-    config: AcousticTraining,
+    stages: Sequence[AcousticTraining],
     folds: int | None = None,
     initial: Path | None = None,
     features: Path | None = None,
@@ -108,10 +109,11 @@ def run_protocol(
     """Train and test fold after fold; ``out`` gets each fold's verdicts, ``protocol.json`` and a report per corpus.
 
     A fold whose verdicts are there is not trained again, and a fold that was interrupted goes on at its last epoch.
-    Corpora that have no share in the configuration take no part, but for cross-corpus, where all have the same.
+    Corpora that have no share in the first configuration take no part, but for cross-corpus, where all have the same.
 
     Args:
         data: folder of the corpora.
+        stages: the trainings of a fold, one or more, each of which begins with what the one before it learnt.
         folds: only the first of them.
         initial: the weights that every training begins with, which must not know what the corpora's clips express.
         features: folder that keeps the clips' features between runs; None keeps them in ``out``.
@@ -124,23 +126,27 @@ def run_protocol(
         ValueError: ``out`` holds folds of another configuration, or a single corpus was to test itself.
     """
     if protocol == "cross-corpus":
-        config = replace(config, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0)
-    speech = Speech.read(data, config, features or out)
+        stages = [replace(stage, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0) for stage in stages]
+    speech = Speech.read(data, stages[0], features or out)
     if protocol == "cross-corpus" and len(speech.splits) < 2:
         raise ValueError(f"cross-corpus needs two corpora, {data} holds {speech.splits[0].corpus} alone")
-    _claim(out / "training.json", protocol, config)
+    _claim(out / "training.json", protocol, stages)
     done: dict[str, Verdicts] = {}
-    planned = FOLDS[protocol](speech.splits, config.seed)[:folds]
+    planned = FOLDS[protocol](speech.splits, stages[0].seed)[:folds]
     for fold in tqdm(planned, desc=protocol, unit="fold"):
         path = out / f"{fold.name}.npz"
         if not path.exists():
-            checkpoint = out / f"{fold.name}.checkpoint"
-            net, _ = fit(speech.where(fold.train), config, checkpoint, initial=initial)
+            checkpoints = [out / f"{fold.name}_{k + 1}.checkpoint" for k in range(len(stages))]
+            learnt: Path | VoiceNet | None = initial
+            for stage, checkpoint in zip(stages, checkpoints, strict=True):
+                learnt = net = fit(speech.where(fold.train), stage, checkpoint, initial=learnt)[0]
             Verdicts.of(net, speech.where(fold.test)).save(path)
-            checkpoint.unlink(missing_ok=True)
+            for checkpoint in checkpoints:
+                checkpoint.unlink(missing_ok=True)
         done[fold.name] = Verdicts.load(path)
         tqdm.write(json.dumps({fold.name: finite(_accuracies(done[fold.name]))}), file=sys.stderr)
-    summary = {"protocol": protocol, "epochs": config.epochs, **score_folds(done, protocol == "random", out)}
+    epochs = sum(stage.epochs for stage in stages)
+    summary = {"protocol": protocol, "epochs": epochs, **score_folds(done, protocol == "random", out)}
     write_text(out / "protocol.json", json.dumps(summary, indent=1))
     return summary
 
@@ -251,9 +257,9 @@ def _corpora(verdicts: Verdicts) -> Iterator[tuple[str, np.ndarray]]:
         yield str(corpus), verdicts.corpora == corpus
 
 
-def _claim(path: Path, protocol: str, config: AcousticTraining) -> None:
+def _claim(path: Path, protocol: str, stages: Sequence[AcousticTraining]) -> None:
     """Folds of two configurations are not to be pooled."""
-    described = json.dumps({"protocol": protocol, **asdict(config)}, indent=1, sort_keys=True)
+    described = json.dumps({"protocol": protocol, "stages": [asdict(s) for s in stages]}, indent=1, sort_keys=True)
     if path.exists() and path.read_text() != described:
         raise ValueError(f"{path.parent} holds folds of another protocol or configuration; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)

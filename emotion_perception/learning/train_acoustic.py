@@ -200,11 +200,12 @@ def fit(
     config: AcousticTraining,
     checkpoint: Path | None,
     validation: Speech | None = None,
-    initial: Path | None = None,
+    initial: Path | VoiceNet | None = None,
 ) -> tuple[VoiceNet, list[dict]]:
     """Train one network; the moving average and the scores of each epoch.
 
     ``validation`` is only watched: nothing is chosen by it, so that a fold of a cross-validation may be passed.
+    ``initial``: published weights, an encoder's, or a network, to begin from.
 
     Raises:
         ValueError: an encoder that nobody trained was to stay as it is.
@@ -214,7 +215,9 @@ def fit(
         raise ValueError("encoder_rate 0 leaves the encoder as it is: give weights to begin with (--initial)")
     seed_everything(config.seed)
     net = VoiceNet(config.net, config.sex)
-    if initial is not None:
+    if isinstance(initial, VoiceNet):
+        net.load_state_dict(initial.state_dict())
+    elif initial is not None:
         load_voice(net, initial)
     net.encoder.requires_grad_(config.encoder_rate > 0)
     average = MovingAverage(net, config.average_decay)

@@ -109,10 +109,22 @@ def test_a_protocol_trains_tests_and_goes_on_where_it_stopped(corpora: Path, tmp
     assert (tmp_path / "out" / "ravdess_speech" / "report.json").exists()
     assert not {"ravdess_speech/21", "ravdess_speech/22"} & set(read_folds(tmp_path / "out").speakers)
     with pytest.raises(ValueError, match="another protocol or configuration"):
-        protocols.run_protocol("leave-speakers-out", corpora, tmp_path / "out", replace(TINY, seed=8))
+        protocols.run_protocol("leave-speakers-out", corpora, tmp_path / "out", [replace(TINY, seed=8)])
     rows = measure_adaptation(tmp_path / "out", tmp_path / "adaptation")
     assert {row["strength"] for row in rows} == {0.0, 0.5, 1.0}
     assert all(row["gain"] == 0 for row in rows if row["strength"] == 0)
+
+
+def test_a_stage_begins_with_what_the_one_before_it_learnt(corpora: Path, tmp_path: Path) -> None:
+    learns, keeps = replace(TINY, epochs=1), replace(TINY, epochs=0)
+    found = []
+    for stages in ([learns], [learns, keeps], [keeps]):
+        out = tmp_path / str(len(found))
+        protocols.run_protocol("random", corpora, out, stages)
+        found.append(Verdicts.load(out / "random.npz").logits)
+        assert not list(out.glob("*.checkpoint"))
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
 
 
 def test_alike_clips_of_one_voice_widen_the_interval() -> None:
