@@ -27,6 +27,10 @@ STEADY_DB = 2.0
 N_FFT = 512  # of the gate: 32 ms
 HOP = N_FFT // 2  # half the work of noisereduce's quarter, for 0.2 dB of SNR
 EDGE = 1600  # samples at the end of a stretch whose gate what follows can change: 50 ms of smoothing and a window
+BEHIND_DB = 30.0  # how far a voice's quietest is from its loudest where nothing is behind it: 40 and more
+ENDS_DB = 9.0  # under the loud parts of a voice that has something behind it, what comes before and after it begins
+ENDS_KEPT = 0.1  # s of that
+LEAST_HEARD = 0.5  # s; less says little of an emotion
 MASK_SMOOTH_HZ = 64  # one step of noisereduce's own frequency scale, which is no smoothing
 
 
@@ -90,6 +94,27 @@ class NoiseProfile:
         ratio = max(power - noise, 0.0) / noise
         low, high = SNR_LIMITS_DB
         return float(np.clip(10 * np.log10(max(ratio, 1e-9)), low, high))
+
+
+def foreground(samples: np.ndarray) -> slice:
+    """Where in ``(T,)`` speech at 16 kHz the voice in front is; all of it where hardly anything is behind that voice.
+
+    Voice activity finds the voices in the background as well. They are quieter, and what is quieter at both ends is
+    left away: in babble at 10 dB, 1.6 of 3.6 s.
+    """
+    step = SAMPLE_RATE // 100
+    frames = len(samples) // step
+    if frames * step < LEAST_HEARD * SAMPLE_RATE:
+        return slice(0, len(samples))
+    power = np.square(samples[: frames * step].reshape(frames, step), dtype=np.float64).mean(axis=1)
+    level = 10 * np.log10(np.convolve(power, np.full(10, 0.1), "same") + SILENCE)  # over a tenth of a second
+    quiet, loud = np.percentile(level, (3, 95))
+    if loud - quiet > BEHIND_DB:
+        return slice(0, len(samples))
+    voice = np.flatnonzero(level >= loud - ENDS_DB)
+    kept = int(ENDS_KEPT * SAMPLE_RATE)
+    start, stop = max(0, int(voice[0]) * step - kept), min(len(samples), (int(voice[-1]) + 1) * step + kept)
+    return slice(start, stop) if stop - start >= LEAST_HEARD * SAMPLE_RATE else slice(0, len(samples))
 
 
 class NoiseReducer:

@@ -16,7 +16,7 @@ import numpy as np
 
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
-from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner, load_noisereduce
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner, foreground, load_noisereduce
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
@@ -279,7 +279,7 @@ class AcousticPerception:
 
     def judge(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
         """The decision about it; ``clean`` says whether to take out the noise, None decides as for a stream."""
-        x = speech.samples
+        x = speech.samples[foreground(speech.samples)]
         parts = np.array_split(x, -(-len(x) // int(self.config.max_utterance * SAMPLE_RATE)))
         if self._noisy(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
             parts = [self._reduce(part, speech.noise.samples) for part in parts]
@@ -321,11 +321,11 @@ class AcousticPerception:
             start = max(start, stretch.stop - round(self.config.decision_window * SAMPLE_RATE))
         level = [self._ring.read(a, b) for a, b in self._spoken if start <= a and b <= stretch.stop]
         snr = self.noise.snr_db(np.concatenate(level)) if level else float("nan")
+        heard = self._ring.read(start, stretch.stop)
+        front = foreground(heard)
         if self._noisy(self.noise, snr):
             heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)
-        else:
-            heard = self._ring.read(start, stretch.stop)
-        told = self.classifier.hear(heard, self._baseline)
+        told = self.classifier.hear(heard[front], self._baseline)
         if stretch.final:
             self._baseline.add(told.logits)
         return VoiceObservation(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sounds import tone
+from sounds import silence, tone
 
-from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner
+from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner, foreground
 from emotion_perception.acoustic.ring_buffer import RingBuffer
 
 
@@ -129,3 +129,28 @@ def test_a_stretch_before_or_far_behind_what_was_cleaned_begins_anew() -> None:
     cleaner = UtteranceCleaner(lambda samples, noise: samples)  # type: ignore[arg-type]
     for start, stop in ((40_000, 50_000), (10_000, 30_000), (90_000, 100_000)):
         np.testing.assert_array_equal(cleaner(ring, start, stop, white(1, 0.01, 0)), ring.read(start, stop))
+
+
+@pytest.mark.parametrize("db", [12, 20])
+def test_what_is_behind_a_voice_is_left_away_before_and_after_it(db: float) -> None:
+    voice = np.concatenate([silence(1.0), tone(1.5), silence(1.2)])
+    behind = white(len(voice) / 16_000, float(np.sqrt(np.mean(tone(1.5) ** 2) / 10 ** (db / 10))), 3)
+    kept = foreground(voice + behind)
+    assert kept.start / 16_000 == pytest.approx(0.9, abs=0.06)
+    assert kept.stop / 16_000 == pytest.approx(2.6, abs=0.06)
+
+
+def test_a_voice_with_nothing_behind_it_is_heard_whole() -> None:
+    soft_end = np.concatenate([tone(1.0), 0.1 * tone(0.6), silence(0.3)])
+    whole = slice(0, len(soft_end))
+    assert foreground(soft_end) == whole
+    assert foreground(soft_end + white(1.9, 1e-5, 1)) == whole
+
+
+def test_little_sound_is_not_made_less() -> None:
+    behind = white(1.0, 0.02, 2)
+    behind[8000:10000] += tone(0.125)
+    assert foreground(behind) == slice(0, 16_000)  # a word of an eighth of a second says nothing by itself
+    for length in (0, 1, 7999):
+        assert foreground(tone(1.0)[:length]) == slice(0, length)
+    assert foreground(silence(1.0)) == slice(0, 16_000)

@@ -195,6 +195,21 @@ def test_only_speech_in_steady_noise_is_cleaned(listener: AcousticPerception, ki
     assert bool(seen) == cleaned
 
 
+def test_of_speech_with_voices_behind_it_the_voice_in_front_is_judged(
+    listener: AcousticPerception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener.detector = LoudnessDetector()  # type: ignore[assignment]
+    lengths: list[int] = []
+    hear = listener.classifier.hear
+    monkeypatch.setattr(listener.classifier, "hear", lambda x, *rest: lengths.append(len(x)) or hear(x, *rest))  # type: ignore
+    behind = 0.06 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    voice = np.concatenate([silence(1), tone(1.0, level=1.0), silence(1)])
+    found = play(listener, voice + behind)
+    assert found[-1].final and found[-1].duration == pytest.approx(3, abs=0.1)
+    assert lengths[-1] / RATE == pytest.approx(1.2, abs=0.1)
+    assert listener.clip(voice + behind, RATE).duration == pytest.approx(1.2, abs=0.1)
+
+
 def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, speech: np.ndarray) -> None:
     clip = listener.clip(speech, RATE)
     final = play(listener, speech)[-1]
