@@ -97,10 +97,10 @@ class NoiseProfile:
 
 
 def foreground(samples: np.ndarray) -> slice:
-    """Where in ``(T,)`` speech at 16 kHz the voice in front is; all of it where hardly anything is behind that voice.
+    """Where in ``(T,)`` sound at 16 kHz the voice in front is; all of it where hardly anything is behind that voice.
 
-    Voice activity finds the voices in the background as well. They are quieter, and what is quieter at both ends is
-    left away: in babble at 10 dB, 1.6 of 3.6 s.
+    For sound in which voice activity finds no pause, because it hears the voices behind as well. They are quieter, and
+    what is quieter at both ends is left away: in babble at 10 dB, 1.6 of 3.6 s.
     """
     step = SAMPLE_RATE // 100
     frames = len(samples) // step

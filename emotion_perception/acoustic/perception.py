@@ -6,7 +6,7 @@ is no observation at all.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,14 @@ import numpy as np
 
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
-from emotion_perception.acoustic.noise import NoiseProfile, NoiseReducer, UtteranceCleaner, foreground, load_noisereduce
+from emotion_perception.acoustic.noise import (
+    LEARNT_FROM,
+    NoiseProfile,
+    NoiseReducer,
+    UtteranceCleaner,
+    foreground,
+    load_noisereduce,
+)
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
@@ -279,7 +286,7 @@ class AcousticPerception:
 
     def judge(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
         """The decision about it; ``clean`` says whether to take out the noise, None decides as for a stream."""
-        x = speech.samples[foreground(speech.samples)]
+        x = speech.samples if speech.noise.known else speech.samples[foreground(speech.samples)]
         parts = np.array_split(x, -(-len(x) // int(self.config.max_utterance * SAMPLE_RATE)))
         if self._noisy(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
             parts = [self._reduce(part, speech.noise.samples) for part in parts]
@@ -294,6 +301,7 @@ class AcousticPerception:
         self.detector.reset()
         self._cleaner.reset()
         self._heard = 0  # samples the detector has seen
+        self._pauses: deque[int] = deque(maxlen=int(2 * self.config.max_utterance * SAMPLE_RATE / CHUNK))  # their ends
         self._spoken: list[tuple[int, int]] = []  # chunks of speech of the utterance under way, for its level
 
     def _listen(self, stamp_of: Callable[[int], int] | None = None) -> list[VoiceObservation]:
@@ -306,8 +314,10 @@ class AcousticPerception:
             stretch = self.segmenter.update(probability)
             if probability >= self.config.speech_threshold:
                 self._spoken.append((self._heard - CHUNK, self._heard))
-            elif probability < NOISE_BELOW and not self.segmenter.speaking and stretch is None:
-                self.noise.add(chunk)
+            elif probability < NOISE_BELOW:
+                self._pauses.append(self._heard)
+                if not self.segmenter.speaking and stretch is None:
+                    self.noise.add(chunk)
             if stretch is not None:
                 observations.append(self._decide(stretch, stamp_of or self._input.stamps()))
             if not self.segmenter.speaking:
@@ -322,7 +332,11 @@ class AcousticPerception:
         level = [self._ring.read(a, b) for a, b in self._spoken if start <= a and b <= stretch.stop]
         snr = self.noise.snr_db(np.concatenate(level)) if level else float("nan")
         heard = self._ring.read(start, stretch.stop)
-        front = foreground(heard)
+        # Where there was a pause lately, voice activity tells speech from what is behind it; where there was none, it
+        # hears the voices behind as well.
+        lately = start - self.config.max_utterance * SAMPLE_RATE
+        paused = CHUNK * sum(end > lately for end in self._pauses) >= LEARNT_FROM * SAMPLE_RATE
+        front = slice(None) if paused else foreground(heard)
         if self._noisy(self.noise, snr):
             heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)
         told = self.classifier.hear(heard[front], self._baseline)

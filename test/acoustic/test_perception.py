@@ -199,15 +199,20 @@ def test_of_speech_with_voices_behind_it_the_voice_in_front_is_judged(
     listener: AcousticPerception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
-    lengths: list[int] = []
+    heard: list[int] = []
     hear = listener.classifier.hear
-    monkeypatch.setattr(listener.classifier, "hear", lambda x, *rest: lengths.append(len(x)) or hear(x, *rest))  # type: ignore
+    monkeypatch.setattr(listener.classifier, "hear", lambda x, *rest: heard.append(len(x)) or hear(x, *rest))  # type: ignore
     behind = 0.06 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
-    voice = np.concatenate([silence(1), tone(1.0, level=1.0), silence(1)])
-    found = play(listener, voice + behind)
+    spoken = np.concatenate([silence(1), tone(1.0, level=1.0), silence(1)]) + behind  # all of it heard as speech
+    found = play(listener, spoken)
     assert found[-1].final and found[-1].duration == pytest.approx(3, abs=0.1)
-    assert lengths[-1] / RATE == pytest.approx(1.2, abs=0.1)
-    assert listener.clip(voice + behind, RATE).duration == pytest.approx(1.2, abs=0.1)
+    assert heard[-1] / RATE == pytest.approx(1.2, abs=0.1)
+    assert listener.clip(spoken, RATE).duration == pytest.approx(1.2, abs=0.1)
+    # Where there was a pause, speech and what is behind it are told apart by it already.
+    paused = np.concatenate([0.01 * behind[:RATE], spoken])
+    assert play(listener, paused)[-1].duration == pytest.approx(3.1, abs=0.15)
+    assert heard[-1] / RATE > 2.8
+    assert listener.clip(paused, RATE).duration > 2.8
 
 
 def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, speech: np.ndarray) -> None:
