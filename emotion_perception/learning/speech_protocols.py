@@ -119,7 +119,7 @@ def run_protocol(
         features: folder that keeps the clips' features between runs; None keeps them in ``out``.
 
     Returns:
-        Scores with 95 % confidence intervals, of every fold and of all pooled, by corpus.
+        Scores with 95 % confidence intervals, of every fold and of all pooled by corpus, and of all clips together.
 
     Raises:
         FileNotFoundError: no RAVDESS in ``data``.
@@ -152,7 +152,7 @@ def run_protocol(
 
 
 def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = None) -> dict[str, Any]:
-    """Scores of each fold and of all together, by corpus, and the reports of the latter in ``out``.
+    """Scores of each fold by corpus, of all folds by corpus and of all clips; reports of all folds in ``out``.
 
     No clip has a say in how sure the network is about it: the temperature of each fold is fitted on the other folds;
     where there is but one, each half of its clips has that of the other half.
@@ -182,7 +182,11 @@ def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = No
             mine = joined.corpora == corpus
             title = f"voice model, {corpus}, clips held out"
             write_report(out / str(corpus), title, pooled[mine], joined.labels[mine])
-    return {"folds": each, "pooled": _by_corpus(joined, pooled, by_clip)}
+    return {
+        "folds": each,
+        "pooled": _by_corpus(joined, pooled, by_clip),
+        "all": _scores(pooled, joined.labels, joined.speakers, _groups(joined.speakers, by_clip)),
+    }
 
 
 def interval(
@@ -209,10 +213,14 @@ def _by_corpus(verdicts: Verdicts, probabilities: np.ndarray, by_clip: bool) -> 
             probabilities[mine],
             verdicts.labels[mine],
             verdicts.speakers[mine],
-            np.arange(mine.sum()) if by_clip else verdicts.speakers[mine],
+            _groups(verdicts.speakers[mine], by_clip),
         )
         for corpus, mine in _corpora(verdicts)
     }
+
+
+def _groups(speakers: np.ndarray, by_clip: bool) -> np.ndarray:
+    return np.arange(len(speakers)) if by_clip else speakers
 
 
 def _scores(probabilities: np.ndarray, labels: np.ndarray, speakers: np.ndarray, groups: np.ndarray) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def test_a_protocol_trains_tests_and_goes_on_where_it_stopped(corpora: Path, tmp
     assert len(both["folds"]) == 3
     pooled = both["pooled"]["ravdess_speech"]
     assert (pooled["n"], pooled["speakers"]) == (64, 8)
+    assert both["all"]["n"] == sum(scores["n"] for scores in both["pooled"].values()) > 64
     assert pooled["accuracy_95"][0] <= pooled["accuracy"] <= pooled["accuracy_95"][1]
     assert (tmp_path / "out" / "ravdess_speech" / "report.json").exists()
     assert not {"ravdess_speech/21", "ravdess_speech/22"} & set(read_folds(tmp_path / "out").speakers)
