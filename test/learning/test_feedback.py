@@ -19,7 +19,7 @@ from emotion_perception.visual.expression_net import ExpressionNetConfig
 
 SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
-QUICK = FaceFeedbackTraining(steps=60, batch=16, learning_rate=0.02, tolerance=0.05)
+QUICK = FaceFeedbackTraining(steps=200, batch=16, learning_rate=0.02, tolerance=0.05)
 
 
 def faces(rng: np.random.Generator, n: int, bright_rows: slice | None) -> np.ndarray:
