@@ -102,19 +102,20 @@ def foreground(samples: np.ndarray) -> slice:
     For sound in which voice activity finds no pause, because it hears the voices behind as well. They are quieter, and
     what is quieter at both ends is left away: in babble at 10 dB, 1.6 of 3.6 s.
     """
+    whole = slice(0, len(samples))
     step = SAMPLE_RATE // 100
     frames = len(samples) // step
     if frames * step < LEAST_HEARD * SAMPLE_RATE:
-        return slice(0, len(samples))
+        return whole
     power = np.square(samples[: frames * step].reshape(frames, step), dtype=np.float64).mean(axis=1)
     level = 10 * np.log10(np.convolve(power, np.full(10, 0.1), "same") + SILENCE)  # over a tenth of a second
     quiet, loud = np.percentile(level, (3, 95))
     if loud - quiet > BEHIND_DB:
-        return slice(0, len(samples))
+        return whole
     voice = np.flatnonzero(level >= loud - ENDS_DB)
     kept = int(ENDS_KEPT * SAMPLE_RATE)
     start, stop = max(0, int(voice[0]) * step - kept), min(len(samples), (int(voice[-1]) + 1) * step + kept)
-    return slice(start, stop) if stop - start >= LEAST_HEARD * SAMPLE_RATE else slice(0, len(samples))
+    return slice(start, stop) if stop - start >= LEAST_HEARD * SAMPLE_RATE else whole
 
 
 class NoiseReducer:

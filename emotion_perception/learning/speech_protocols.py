@@ -137,9 +137,10 @@ def run_protocol(
         path = out / f"{fold.name}.npz"
         if not path.exists():
             checkpoints = [out / f"{fold.name}_{k + 1}.checkpoint" for k in range(len(stages))]
+            training = speech.where(fold.train)
             learnt: Path | VoiceNet | None = initial
             for stage, checkpoint in zip(stages, checkpoints, strict=True):
-                learnt = net = fit(speech.where(fold.train), stage, checkpoint, initial=learnt)[0]
+                learnt = net = fit(training, stage, checkpoint, initial=learnt)[0]
             Verdicts.of(net, speech.where(fold.test)).save(path)
             for checkpoint in checkpoints:
                 checkpoint.unlink(missing_ok=True)
