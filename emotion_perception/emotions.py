@@ -6,6 +6,8 @@ RAVDESS (Livingstone & Russo 2018). No other module maps a data set's names onto
 
 from __future__ import annotations
 
+from operator import mul
+
 import numpy as np
 
 EMOTIONS: tuple[str, ...] = (
@@ -40,7 +42,7 @@ CIRCUMPLEX = np.array(
     dtype=np.float32,
 )
 
-_POINTS = CIRCUMPLEX.tolist()
+_VALENCES, _AROUSALS = CIRCUMPLEX.T.tolist()
 
 # Names used by data sets, other packages and people, lower-case, to the vocabulary.
 ALIASES: dict[str, int] = {
@@ -123,6 +125,4 @@ def valence_arousal(probabilities: np.ndarray, intensities: np.ndarray | None = 
     if intensities is not None:
         known = intensities.tolist()
         weight = [p if i != i else p * (0.5 + 0.5 * i) for p, i in zip(weight, known, strict=True)]
-    valence = sum(w * point[0] for w, point in zip(weight, _POINTS, strict=True))
-    arousal = sum(w * point[1] for w, point in zip(weight, _POINTS, strict=True))
-    return valence, arousal
+    return sum(map(mul, weight, _VALENCES)), sum(map(mul, weight, _AROUSALS))

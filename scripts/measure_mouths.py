@@ -103,7 +103,7 @@ def _again(mouth: np.ndarray, first: float, last: float, step: float) -> np.ndar
 def measured(mouth: np.ndarray, voice: VoiceObservation) -> tuple[float, float] | None:
     """ln(motion + still) and the correlation of opening and loudness, as the fusion takes them; None: too little."""
     here = mouth - [voice.stamp_ns / SECOND - voice.duration, 0, 0]
-    ((motion, together),) = speaker.mouth_measures([here], voice.duration, voice.level_db)
+    ((motion, together),) = speaker.mouth_measures(speaker.MouthPictures.of([here]), voice.duration, voice.level_db)
     return None if np.isnan(motion) else (float(np.log(motion + speaker.STILL)), together)
 
 

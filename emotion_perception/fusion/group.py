@@ -87,7 +87,7 @@ def _mean(emotions: Sequence[EmotionEstimate], p: np.ndarray, w: np.ndarray, val
     trust = w @ (np.array([emotion.confidence for emotion in emotions]) / p.max(axis=1))
     return EmotionEstimate(
         mean.astype(np.float32),
-        merge_intensities(np.array([emotion.intensities for emotion in emotions], dtype=np.float64), w),
+        merge_intensities([emotion.intensities for emotion in emotions], w.tolist()),
         float(np.clip(mean.max() * trust, 0.0, 1.0)),
         valence,
         float(w @ np.array([emotion.arousal for emotion in emotions])),

@@ -44,17 +44,19 @@ def ramp(value: float, low: float, high: float) -> float:
     return 1.0 if value >= high else (value - low) / (high - low)
 
 
-def merge_intensities(intensities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weighted mean of ``(N, 8)`` intensities over the sources that know them; NaN ``(8,)`` where none does."""
-    unknown = np.isnan(intensities)
-    if unknown.all():
-        return np.full(intensities.shape[1], np.nan, np.float32)
-    total = weights @ ~unknown
-    summed = weights @ np.where(unknown, 0.0, intensities)
-    merged = np.full(intensities.shape[1], np.nan, np.float32)
-    known = total > 0
-    merged[known] = np.minimum(np.maximum(summed[known] / total[known], 0.0), 1.0)  # np.clip takes three times as long
-    return merged
+def merge_intensities(intensities: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    """Weighted mean, ``(8,)``, of N ``(8,)`` intensities over the sources that know them; NaN where none does."""
+    # A handful of numbers: here and below, Python's own arithmetic is several times as quick on them as numpy's.
+    if len(intensities) == 1 and weights[0] > 0:
+        return intensities[0]
+    rows = [row.tolist() for row in intensities]
+    merged = []
+    for column in zip(*rows, strict=True):
+        known = [(weight, value) for weight, value in zip(weights, column, strict=True) if value == value]
+        total = sum(weight for weight, _ in known)
+        mean = sum(weight * value for weight, value in known) / total if total > 0 else math.nan
+        merged.append(min(max(mean, 0.0), 1.0) if mean == mean else mean)
+    return np.array(merged, np.float32)
 
 
 def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
@@ -76,69 +78,35 @@ def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_c
     """
     if not len(estimates) == len(weights) == len(tells_calm):
         raise ValueError(f"{len(estimates)} estimates, {len(weights)} weights, {len(tells_calm)} flags; must be equal")
-    if len(estimates) == 1 and 0 < weights[0] < math.inf and (tells_calm[0] or estimates[0].probabilities[CALM] == 0):
-        return estimates[0] if weights[0] == 1.0 else _tempered(estimates[0], weights[0])
-    return pool_rows([estimate_row(estimate) for estimate in estimates], weights, tells_calm)
-
-
-def _tempered(estimate: EmotionEstimate, weight: float) -> EmotionEstimate:
-    """:func:`pool_rows` of one source, in Python's own arithmetic, which is quicker for a handful of numbers."""
-    p = estimate.probabilities.tolist()
-    total = sum(p)
-    keep, both = (1 - _CLASSES * FLOOR) / total, p[NEUTRAL] + p[CALM]
-    mass = [(value * keep + FLOOR) ** weight for value in (both, *p[CALM + 1 :])]
-    scale = 1.0 / sum(mass)
-    calm = 0.0
-    if p[CALM] > 0:  # in its own ratio
-        calm = mass[0] * (p[CALM] / total + FLOOR) / (both / total + 2 * FLOOR)
-    told = [value * scale for value in (mass[0] - calm, calm, *mass[1:])]
-    confidence = min(1.0, max(0.0, max(told) * estimate.confidence * total / max(p)))
-    pooled = np.array(told, np.float32)
-    valence, arousal = valence_arousal(pooled, estimate.intensities)
-    return EmotionEstimate(pooled, estimate.intensities, confidence, valence, arousal)
-
-
-def estimate_row(estimate: EmotionEstimate) -> np.ndarray:
-    """An estimate as ``(17,)`` float64 for :func:`pool_rows`: 8 probabilities, 8 intensities, confidence."""
-    return np.concatenate((estimate.probabilities, estimate.intensities, (estimate.confidence,)), dtype=np.float64)
-
-
-def pool_rows(rows: Sequence[np.ndarray], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
-    """:func:`pool` for estimates already made into rows, which is quicker where each is pooled many times."""
-    # A handful of numbers: Python's own arithmetic is quicker on them than numpy's.
     if not all(0 <= weight < math.inf for weight in weights):
         raise ValueError(f"weights must be finite and >= 0, got {list(weights)}")
-    total = float(sum(weights))
+    total = sum(weights)
     if total <= 0:
         return EmotionEstimate.unknown()
-    w = np.array(weights, dtype=np.float64)
-    table = np.array(rows)  # (N, 17)
-    p = table[:, : len(EMOTIONS)]
-    p /= p.sum(axis=1, keepdims=True)
-    merged = p[:, CALM:].copy()  # (N, 7): neutral-or-calm, happy, ... surprised
-    merged[:, 0] += p[:, NEUTRAL]
-    log_mass = w @ np.log(merged * (1 - _CLASSES * FLOOR) + FLOOR)
-    mass = np.exp(log_mass - log_mass.max())
-    mass /= mass.sum()
-
-    pooled = np.empty(len(EMOTIONS))
-    pooled[CALM:] = mass
-    pooled[CALM] = mass[0] * _calm_share(p, w, np.array(tells_calm, dtype=bool)) if any(tells_calm) else 0.0
-    pooled[NEUTRAL] = mass[0] - pooled[CALM]
-
-    own = table[:, -1] / p.max(axis=1)
-    confidence = min(1.0, max(0.0, float(pooled.max() * (w @ own)) / total))
-    intensities = merge_intensities(table[:, len(EMOTIONS) : -1], w)
-    valence, arousal = valence_arousal(pooled, intensities)
-    return EmotionEstimate(pooled.astype(np.float32), intensities, confidence, valence, arousal)
-
-
-def _calm_share(p: np.ndarray, w: np.ndarray, tells: np.ndarray) -> float:
-    """The part of neutral-or-calm that is calm, 0..1; ``p (N, 8)``, ``w (N,)``, ``tells (N,)`` bool."""
-    trust = float(w[tells].sum())
-    if trust <= 0:
-        return 0.0
-    # Shares of the weight, not the weights: pooling the same ratio twice must give that ratio.
-    log_odds = (w[tells] / trust) @ np.log((p[tells, CALM] + FLOOR) / (p[tells, NEUTRAL] + FLOOR))
-    share = 1.0 / (1.0 + float(np.exp(-log_odds)))
-    return share if w[~tells].sum() <= 0 else share * min(1.0, trust)
+    if len(estimates) == 1 and weights[0] == 1.0 and (tells_calm[0] or estimates[0].probabilities[CALM] == 0):
+        return estimates[0]
+    log_mass = [0.0] * _CLASSES  # neutral-or-calm, happy, ... surprised
+    trust = told = untold = calm_odds = 0.0
+    for estimate, weight, tells in zip(estimates, weights, tells_calm, strict=True):
+        p = estimate.probabilities.tolist()
+        whole = sum(p)
+        keep = (1 - _CLASSES * FLOOR) / whole
+        merged = (p[NEUTRAL] + p[CALM], *p[CALM + 1 :])
+        log_mass = [log + weight * math.log(q * keep + FLOOR) for log, q in zip(log_mass, merged, strict=True)]
+        trust += weight * estimate.confidence * whole / max(p)
+        if tells:
+            told += weight
+            calm_odds += weight * math.log((p[CALM] / whole + FLOOR) / (p[NEUTRAL] / whole + FLOOR))
+        else:
+            untold += weight
+    most = max(log_mass)
+    mass = [math.exp(log - most) for log in log_mass]
+    scale = 1.0 / sum(mass)
+    calm = 0.0
+    if told > 0:
+        # Shares of the weight, not the weights: pooling the same ratio twice must give that ratio.
+        calm = mass[0] / (1.0 + math.exp(-calm_odds / told)) * (min(1.0, told) if untold > 0 else 1.0)
+    shares = [q * scale for q in (mass[0] - calm, calm, *mass[1:])]
+    pooled, confidence = np.array(shares, np.float32), min(1.0, max(shares) * trust / total)
+    intensities = merge_intensities([estimate.intensities for estimate in estimates], weights)
+    return EmotionEstimate(pooled, intensities, confidence, *valence_arousal(pooled, intensities))

@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,14 +25,13 @@ NOBODY = 0.1  # odds of a speaker out of sight where direction or mouths tell; a
 MOTION, TOGETHER, BASE = 3.0, 3.0, 3.6
 STILL = 0.02  # motion that a picture of a still mouth may have
 MOST_TOLD = 3.0  # nats, the most that a mouth says for or against
-LAGS = np.arange(-3, 4) * 0.04  # s that the picture may be later than the sound, in which both go together best
+LAGS = 3  # parts of the loudness, of 40 ms, that the picture may be earlier or later than the sound
 LOUDNESS_RANGE = 35.0  # dB under the loudest that count
 LEAST_LEVELS, LEAST_PICTURES = 8, 4  # of a stretch of speech that is compared
 LEAST_COVERED = 0.6  # of it, by pictures of the mouth
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A face that may be the speaker's."""
 
     face_id: str
@@ -81,14 +82,29 @@ def who_speaks(
     return [odd / total for odd in odds]
 
 
-def mouths_speak(mouths: Sequence[np.ndarray], duration: float, level_db: np.ndarray) -> list[float]:
+@dataclass(frozen=True)
+class MouthPictures:
+    """Pictures of F mouths during a stretch of speech and a little before and after it, those of one after another's,
+    each mouth's in their order."""
+
+    time: np.ndarray  # (N,) s since the beginning of the stretch
+    opening: np.ndarray  # (N,)
+    motion: np.ndarray  # (N,), NaN where it is not known
+    ends: np.ndarray  # (F + 1,) int, where each mouth's begin and, last, N
+
+    @classmethod
+    def of(cls, mouths: Sequence[np.ndarray]) -> MouthPictures:
+        """Those of tables ``(N, 3)``, one a mouth: time, opening, motion."""
+        time, opening, motion = np.concatenate([np.zeros((0, 3)), *mouths]).T
+        return cls(time, opening, motion, np.array([0, *(len(mouth) for mouth in mouths)]).cumsum())
+
+
+def mouths_speak(mouths: MouthPictures, duration: float, level_db: np.ndarray) -> list[float]:
     """For each face the log-likelihood ratio, nats, that its mouth is the one that speaks; NaN where that is not known.
 
     Args:
-        mouths: of each face ``(N, 3)``: time from the beginning of the stretch of speech, s, rising; opening; motion
-            (NaN where it is not known). Pictures a little before and after the stretch are of use.
-        duration: of the stretch, s.
-        level_db: ``(K,)`` how loud the voice was, in equal parts of the stretch.
+        duration: of the stretch of speech, s.
+        level_db: ``(K,)`` how loud the voice was, in equal parts of the stretch, of about 40 ms each.
     """
     told = []
     for motion, together in mouth_measures(mouths, duration, level_db):
@@ -97,41 +113,54 @@ def mouths_speak(mouths: Sequence[np.ndarray], duration: float, level_db: np.nda
     return told
 
 
-def mouth_measures(mouths: Sequence[np.ndarray], duration: float, level_db: np.ndarray) -> list[tuple[float, float]]:
+def mouth_measures(mouths: MouthPictures, duration: float, level_db: np.ndarray) -> list[tuple[float, float]]:
     """Of each mouth its mean motion while the voice was heard, and the correlation of its opening with the loudness, at
     the lag where that is largest; both NaN where too little was seen or heard. Arguments as :func:`mouths_speak`."""
-    motions = [_mean_motion(mouth, duration) for mouth in mouths]
-    if len(level_db) < LEAST_LEVELS:
-        motions = [math.nan] * len(mouths)
-    known = [face for face, motion in enumerate(motions) if not math.isnan(motion)]
-    together = [math.nan] * len(mouths)
-    if known:
-        found = _go_together([mouths[face] for face in known], duration, level_db)
-        for face, r in zip(known, found.tolist(), strict=True):
-            together[face] = r
-    return list(zip(motions, together, strict=True))
+    unknown = (math.nan, math.nan)
+    faces = len(mouths.ends) - 1
+    if len(level_db) < LEAST_LEVELS or not duration > 0:
+        return [unknown] * faces
+    motions = _mean_motions(mouths, duration)
+    if all(math.isnan(motion) for motion in motions):
+        return [unknown] * faces
+    together = _go_together(mouths, duration, level_db).tolist()
+    return [unknown if math.isnan(told[0]) else told for told in zip(motions, together, strict=True)]
 
 
-def _mean_motion(mouth: np.ndarray, duration: float) -> float:
-    """Over a stretch, of a mouth ``(N, 3)``; NaN where not enough of it was seen."""
-    if not (len(mouth) and duration > 0):
-        return math.nan
-    first, last = mouth[:, 0].searchsorted((0.0, duration)).tolist()
-    seen = mouth[first:last]
-    seen = seen[seen[:, 2] == seen[:, 2]]  # without NaN
-    if len(seen) < LEAST_PICTURES or seen[-1, 0] - seen[0, 0] < LEAST_COVERED * duration:
-        return math.nan
-    return float(seen[:, 2].sum()) / len(seen)
+def _mean_motions(mouths: MouthPictures, duration: float) -> list[float]:
+    """Over a stretch, of each mouth; NaN where not enough of it was seen."""
+    inside = (mouths.time >= 0) & (mouths.time < duration) & (mouths.motion == mouths.motion)  # known, so not NaN
+    rows = np.flatnonzero(inside)
+    time, sums = mouths.time[rows], np.append(0.0, mouths.motion[rows].cumsum())
+    motions = []
+    for first, stop in pairwise(rows.searchsorted(mouths.ends).tolist()):
+        seen = stop - first
+        enough = seen >= LEAST_PICTURES and time[stop - 1] - time[first] >= LEAST_COVERED * duration
+        motions.append(float(sums[stop] - sums[first]) / seen if enough else math.nan)
+    return motions
 
 
-def _go_together(mouths: Sequence[np.ndarray], duration: float, level_db: np.ndarray) -> np.ndarray:
-    """``(F,)`` correlation of each mouth's opening with the loudness, at the lag where it is largest."""
-    parts = len(level_db)
-    when = (np.arange(parts) + 0.5) * (duration / parts) + LAGS[:, np.newaxis]  # (lags, K)
-    opening = np.stack([np.interp(when, mouth[:, 0], mouth[:, 1]) for mouth in mouths])  # (F, lags, K)
+def _go_together(mouths: MouthPictures, duration: float, level_db: np.ndarray) -> np.ndarray:
+    """``(F,)`` correlation of each mouth's opening with the loudness, at the lag where it is largest. There must be a
+    picture; of a mouth without any, the number means nothing."""
+    parts, begins, ends = len(level_db), mouths.ends[:-1], mouths.ends[1:]
+    when = (np.arange(-LAGS, parts + LAGS) + 0.5) * (duration / parts)  # (K + 2 LAGS,)
+    first, last = mouths.time[np.minimum(begins, len(mouths.time) - 1)], mouths.time[ends - 1]
+    asked = np.minimum(np.maximum(when, first[:, np.newaxis]), last[:, np.newaxis])
+    # One interpolation for all mouths: each has a time of its own, in which no other's picture is a neighbour.
+    own = np.arange(len(begins)) * (float(mouths.time.max() - mouths.time.min()) + 1.0)
+    opening = np.interp(asked + own[:, np.newaxis], mouths.time + own.repeat(ends - begins), mouths.opening)
     loud = np.maximum(level_db, level_db.max() - LOUDNESS_RANGE).astype(np.float64)
     loud -= loud.mean()  # so the mean of the opening does not matter to the product
-    spread = np.sqrt((opening**2).sum(-1) - opening.sum(-1) ** 2 / parts + 1e-12) * math.sqrt(
-        float(loud @ loud) + 1e-12
-    )
-    return np.asarray((opening @ loud / spread).max(1))
+    compared = _at_each_lag(np.ones(parts))
+    spread = (opening**2) @ compared - (opening @ compared) ** 2 / parts
+    scale = np.sqrt(spread + 1e-12) * math.sqrt(float(loud @ loud) + 1e-12)
+    return np.asarray((opening @ _at_each_lag(loud) / scale).max(1))
+
+
+def _at_each_lag(values: np.ndarray) -> np.ndarray:
+    """``(K + 2 LAGS, 2 LAGS + 1)``: in each column the values ``(K,)`` one row lower, else 0."""
+    rows, lags = len(values) + 2 * LAGS, 2 * LAGS + 1
+    skewed = np.zeros((lags, rows + 1))
+    skewed[:, : len(values)] = values
+    return skewed.ravel()[: lags * rows].reshape(lags, rows).T

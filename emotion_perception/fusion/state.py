@@ -23,19 +23,28 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from emotion_perception.emotions import EMOTIONS
+from emotion_perception.emotions import EMOTIONS, valence_arousal
 from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.fusion.speaker import LAGS, Candidate, bearing, mean_direction, mouths_speak, who_speaks
-from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
+from emotion_perception.fusion.speaker import (
+    Candidate,
+    MouthPictures,
+    bearing,
+    mean_direction,
+    mouths_speak,
+    who_speaks,
+)
+from emotion_perception.fusion.temporal import Sight, TemporalConfig, first_belief, reported
 from emotion_perception.types import (
     EmotionEstimate,
     EmotionModality,
@@ -55,6 +64,7 @@ MAX_TURNS = 8  # of a voice that are still believed in
 MAX_DIRECTIONS = 1024  # of sound
 MAX_TEXTS = 16
 MAX_MOUTHS = 1024  # pictures of one mouth
+MOUTH_MARGIN_S = 0.12  # s before and after a turn of speech whose pictures are of use
 MOUTH_REACH_S = 12.0  # s that mouths are kept: the longest utterance, and what it takes to hear of it
 MAX_PERSONS = 1024  # face ids remembered with their person
 LONGEST_TURN = 10.0  # s, the most that one turn of speech stands for
@@ -149,40 +159,36 @@ class _Picture:
 
 
 class _FaceTrack:
-    """The pictures of one face, oldest first."""
+    """The pictures of one face, oldest first, of which there is one at least."""
 
-    def __init__(self, person_id: str) -> None:
-        self.person_id = person_id
-        self.pictures: list[_Picture] = []
-
-    @property
-    def newest(self) -> _Picture:
-        return self.pictures[-1]
-
-    @property
-    def face_id(self) -> str:
-        return self.newest.face.face_id
+    def __init__(self, person_id: str, picture: _Picture) -> None:
+        self.person_id, self.face_id = person_id, picture.face.face_id
+        self.pictures, self.newest = [picture], picture
 
     def add(self, picture: _Picture) -> None:
-        if not self.pictures or picture.stamp_ns > self.newest.stamp_ns:
+        if picture.stamp_ns > self.newest.stamp_ns:
             self.pictures.append(picture)
         else:  # the same face in the same picture again: the later report stands
             self.pictures = [held for held in self.pictures if held.stamp_ns != picture.stamp_ns]
             insort(self.pictures, picture)
         del self.pictures[:-MAX_PICTURES]
+        self.newest = self.pictures[-1]
 
-    def keep(self, oldest_ns: int, newest_ns: int) -> None:
-        if self.pictures and not (oldest_ns <= self.pictures[0].stamp_ns and self.newest.stamp_ns <= newest_ns):
-            self.pictures = [held for held in self.pictures if oldest_ns <= held.stamp_ns <= newest_ns]
+    def keep(self, oldest_ns: int, newest_ns: int) -> bool:
+        """Drop the pictures outside a span; whether any is left."""
+        if oldest_ns <= self.pictures[0].stamp_ns and self.newest.stamp_ns <= newest_ns:
+            return True
+        kept = [held for held in self.pictures if oldest_ns <= held.stamp_ns <= newest_ns]
+        if kept:
+            self.pictures, self.newest = kept, kept[-1]
+        return bool(kept)
 
 
 class _Mouth:
     """How one mouth moved, oldest first."""
 
     def __init__(self) -> None:
-        self.stamps: list[int] = []
-        self.openings: list[float] = []
-        self.motions: list[float] = []
+        self.stamps, self.openings, self.motions = array("q"), array("d"), array("d")
         self.changes = 0  # of what was there before, by late or repeated pictures
 
     def add(self, stamp_ns: int, opening: float, motion: float) -> None:
@@ -214,12 +220,39 @@ class _Mouth:
         first, last = bisect_left(self.stamps, start_ns - margin_ns), bisect_right(self.stamps, stop_ns + margin_ns)
         return first, (last if last < len(self.stamps) else bisect_right(self.stamps, stop_ns))
 
-    def table(self, first: int, last: int, start_ns: int) -> np.ndarray:
-        """``(N, 3)``: time since a start, s; opening; motion."""
-        found = np.empty((last - first, 3))
-        found[:, 0] = (np.array(self.stamps[first:last], np.int64) - start_ns) * 1e-9
-        found[:, 1], found[:, 2] = self.openings[first:last], self.motions[first:last]
-        return found
+
+@dataclass(frozen=True)
+class _Mouths:
+    """Those of the faces in view, as of now."""
+
+    seen: list[tuple[str, _Mouth]]  # face id and mouth
+    same: list[tuple[str, int, int]]  # is equal as long as only later pictures come
+    until_ns: int  # all were seen up to here
+
+    @classmethod
+    def of(cls, seen: list[tuple[str, _Mouth]]) -> _Mouths:
+        same = [(name, mouth.changes, mouth.stamps[0]) for name, mouth in seen]
+        return cls(seen, same, min((mouth.stamps[-1] for _, mouth in seen), default=0))
+
+    def pictures(self, spans: Sequence[tuple[int, int]], start_ns: int) -> MouthPictures:
+        """Of each mouth a span of rows, with the time since a start."""
+        stamps, openings, motions, ends = array("q"), array("d"), array("d"), [0]
+        for (_, mouth), (first, last) in zip(self.seen, spans, strict=True):
+            stamps.extend(mouth.stamps[first:last])
+            openings.extend(mouth.openings[first:last])
+            motions.extend(mouth.motions[first:last])
+            ends.append(len(stamps))
+        time = (np.array(stamps) - start_ns) * 1e-9
+        return MouthPictures(time, np.array(openings), np.array(motions), np.array(ends))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What mouths told of one turn of speech, and of which pictures."""
+
+    mouths: _Mouths
+    pictures: list[tuple[str, int, int]]  # of each face how many, and its mouth's changes
+    ratios: dict[str, float]  # by face id, as far as it is known
 
 
 @dataclass(frozen=True)
@@ -232,38 +265,54 @@ class _Speech:
     weight: float  # base * reliability, without staleness and whose it is
 
 
+@dataclass(frozen=True)
+class _Decision:
+    """One decision about a voice."""
+
+    voice: VoiceObservation
+    weight: float  # base * reliability
+    emotion: EmotionEstimate  # as evidence
+    temporal: TemporalConfig
+
+    @cached_property
+    def sight(self) -> Sight:
+        return Sight.of(self.emotion.probabilities, self.temporal)
+
+
 class _Voice:
-    """The decisions about one voice, oldest first, each with its weight; and what is believed by them."""
+    """The decisions about one voice, oldest first; and what is believed by them."""
 
     def __init__(self, reliability: Reliability, temporal: TemporalConfig) -> None:
-        self.decisions: list[tuple[VoiceObservation, float]] = []
+        self.decisions: list[_Decision] = []
         self._reliability, self._temporal = reliability, temporal
-        self._turns: list[tuple[VoiceObservation, float]] | None = None
+        self._turns: list[_Decision] | None = None
         self._believed: tuple[tuple[float, ...], _Speech] | None = None
 
     def add(self, voice: VoiceObservation, weight: float) -> None:
-        insort(self.decisions, (voice, weight), key=lambda held: (held[0].stamp_ns, held[0].final))
+        decision = _Decision(voice, weight, self._reliability.read(voice.emotion), self._temporal)
+        insort(self.decisions, decision, key=lambda held: (held.voice.stamp_ns, held.voice.final))
         del self.decisions[:-MAX_DECISIONS]
         self._turns = self._believed = None
 
     def keep_until(self, newest_ns: int) -> None:
-        if self.decisions and self.decisions[-1][0].stamp_ns > newest_ns:
-            self.decisions = [held for held in self.decisions if held[0].stamp_ns <= newest_ns]
+        if self.decisions and self.decisions[-1].voice.stamp_ns > newest_ns:
+            self.decisions = [held for held in self.decisions if held.voice.stamp_ns <= newest_ns]
             self._turns = self._believed = None
 
     @property
-    def turns(self) -> list[tuple[VoiceObservation, float]]:
+    def turns(self) -> list[_Decision]:
         """The last decision of each utterance; one drowned in noise does not hide the one before it."""
         if self._turns is not None:
             return self._turns
-        turns: list[tuple[VoiceObservation, float]] = []
-        for voice, weight in self.decisions:
-            if weight <= 0:
+        turns: list[_Decision] = []
+        for decision in self.decisions:
+            if decision.weight <= 0:
                 continue
+            voice = decision.voice
             start_ns = voice.stamp_ns - _ns(max(0.0, voice.duration - SAME_SPEECH))
-            while turns and turns[-1][0].stamp_ns >= start_ns:
+            while turns and turns[-1].voice.stamp_ns >= start_ns:
                 turns.pop()
-            turns.append((voice, weight))
+            turns.append(decision)
         self._turns = turns[-MAX_TURNS:]
         return self._turns
 
@@ -273,33 +322,34 @@ class _Voice:
         Args:
             shares: how likely each turn is of the same person, 0..1; the newest's is 1.
         """
-        key = tuple(shares)
+        key = tuple(round(share, 2) for share in shares)  # faces move by a pixel: nothing to reckon again for
         if self._believed is None or self._believed[0] != key:
             self._believed = key, self._follow(key)
         return self._believed[1]
 
     def _follow(self, shares: Sequence[float]) -> _Speech:
-        newest, weight = self.turns[-1]
-        emotion = self._reliability.read(newest.emotion)
+        newest = self.turns[-1]
+        stamp_ns, emotion = newest.voice.stamp_ns, newest.emotion
         if len(self.turns) == 1:
-            return _Speech(newest.stamp_ns, newest, emotion, weight)
+            return _Speech(stamp_ns, newest.voice, emotion, newest.weight)
         belief, trust, before_ns = None, 0.0, 0
-        for (voice, whole), share in zip(self.turns, shares, strict=True):
-            own = whole * share
-            p = self._reliability.read(voice.emotion).probabilities
+        for turn, share in zip(self.turns, shares, strict=True):
+            own = turn.weight * share
             if belief is None:
+                p = turn.emotion.probabilities
                 belief, trust = first_belief(share * p + (1 - share) / len(p), self._temporal), own
             else:
-                elapsed = _seconds(voice.stamp_ns - before_ns)
-                seen = min(elapsed, voice.duration * min(1.0, own))  # a doubtful turn moves it less
-                belief = next_belief(belief, p, elapsed, self._temporal, seen)
+                elapsed = _seconds(turn.voice.stamp_ns - before_ns)
+                seen = min(elapsed, turn.voice.duration * min(1.0, own))  # a doubtful turn moves it less
+                belief = turn.sight.moved(belief, elapsed, self._temporal, seen)
                 kept = math.exp(-seen / self._temporal.hold)
                 trust = kept * trust + (1 - kept) * own
-            before_ns = voice.stamp_ns
+            before_ns = turn.voice.stamp_ns
         assert belief is not None
-        filtered = EmotionEstimate.from_probabilities(reported(belief, self._temporal), emotion.intensities)
-        doubt = emotion.confidence / float(emotion.probabilities.max())
-        return _Speech(newest.stamp_ns, newest, replace(filtered, confidence=filtered.confidence * doubt), trust)
+        p = reported(belief, self._temporal).astype(np.float32)
+        sure = float(p.max()) * emotion.confidence / float(emotion.probabilities.max())
+        place = valence_arousal(p, emotion.intensities)
+        return _Speech(stamp_ns, newest.voice, EmotionEstimate(p, emotion.intensities, sure, *place), trust)
 
 
 class EmotionFusion:
@@ -331,7 +381,7 @@ class EmotionFusion:
         """Forget all evidence and persons; the counts stay."""
         self._tracks: dict[str, _FaceTrack] = {}
         self._mouths: dict[str, _Mouth] = {}
-        self._told_by_mouths: dict[tuple[int, float], tuple[Any, dict[str, float]]] = {}  # by turn, newest last
+        self._told_by_mouths: dict[tuple[int, float], _Told] = {}  # by turn, newest last
         self._voices: dict[str, _Voice] = {}
         self._texts: list[tuple[int, EmotionEstimate]] = []
         self._directions: list[tuple[int, float]] = []  # stamp, ns, and rad
@@ -371,10 +421,12 @@ class EmotionFusion:
             if weight <= 0:  # a blurred picture is no evidence, and does not end that of a sharp one just before
                 self.counts["poor"] += 1
                 continue
+            picture = _Picture(stamp_ns, face, self._visual.read(face.emotion), _size(face, image_size), weight)
             track = self._tracks.get(face.face_id)
             if track is None:
-                track = self._tracks[face.face_id] = _FaceTrack(self._person_of(face.face_id))
-            track.add(_Picture(stamp_ns, face, self._visual.read(face.emotion), _size(face, image_size), weight))
+                self._tracks[face.face_id] = _FaceTrack(self._person_of(face.face_id), picture)
+            else:
+                track.add(picture)
         reach = self.config.visual_max_age_s + self.config.future_limit_s  # older pictures cannot matter any more
         self._keep_faces(self._newest[EmotionModality.VISUAL] - _ns(reach))
 
@@ -400,7 +452,7 @@ class EmotionFusion:
             held = self._voices[voice.voice_id] = _Voice(self._acoustic, self._temporal)
         held.add(voice, self._voice_weight(voice))
         if len(self._voices) > MAX_VOICES:
-            del self._voices[min(self._voices, key=lambda name: self._voices[name].decisions[-1][0].stamp_ns)]
+            del self._voices[min(self._voices, key=lambda name: self._voices[name].decisions[-1].voice.stamp_ns)]
 
     def add_text(self, stamp_ns: int, words: EmotionEstimate) -> None:
         """What words speak for (:func:`emotion_perception.fusion.text.text_evidence`), as of the end of saying them."""
@@ -496,8 +548,7 @@ class EmotionFusion:
         """Drop pictures outside a span, faces left without any, and the longest unseen beyond MAX_TRACKS."""
         newest_ns = self._newest[EmotionModality.VISUAL] if newest_ns is None else newest_ns
         for face_id, track in list(self._tracks.items()):
-            track.keep(oldest_ns, newest_ns)
-            if not track.pictures:
+            if not track.keep(oldest_ns, newest_ns):
                 del self._tracks[face_id]
         if len(self._tracks) > MAX_TRACKS:
             by_age = sorted(self._tracks, key=lambda face_id: self._tracks[face_id].newest.stamp_ns)
@@ -530,7 +581,7 @@ class EmotionFusion:
                 voice.keep_until(limit)
             self._voices = {name: voice for name, voice in self._voices.items() if voice.decisions}
             self._directions = [held for held in self._directions if held[0] <= limit]
-            newest = [voice.decisions[-1][0].stamp_ns for voice in self._voices.values()]
+            newest = [voice.decisions[-1].voice.stamp_ns for voice in self._voices.values()]
             self._set_newest(EmotionModality.ACOUSTIC, newest)
         if self._newest.get(EmotionModality.TEXT, limit) > limit:
             self._texts = [held for held in self._texts if held[0] <= limit]
@@ -562,15 +613,18 @@ class EmotionFusion:
             Candidate(face.face_id, face.newest.size, face is main, self._bearing(face))
             for face in sorted(faces, key=lambda face: face.face_id)
         ]
+        mouths = _Mouths.of(
+            [(face.face_id, self._mouths[face.face_id]) for face in candidates if face.face_id in self._mouths]
+        )
         for voice in self._voices.values():
             if not voice.turns:  # no decision that can be heard at all
                 continue
-            newest = voice.turns[-1][0]
+            newest = voice.turns[-1].voice
             if _seconds(now_ns - newest.stamp_ns) >= self.config.acoustic_max_age_s:
                 continue
-            chances = self._chances(newest, candidates)
+            chances = self._chances(newest, candidates, mouths)
             owner = max(chances, key=chances.__getitem__)
-            shares = [self._chances(turn, candidates)[owner] for turn, _ in voice.turns[:-1]]
+            shares = [self._chances(turn.voice, candidates, mouths)[owner] for turn in voice.turns[:-1]]
             speech = voice.believed((*shares, 1.0))
             if self._acoustic_weight(speech, now_ns) <= 0:
                 continue
@@ -579,7 +633,7 @@ class EmotionFusion:
                 found[owner] = speech, chances[owner]
         return found
 
-    def _chances(self, voice: VoiceObservation, candidates: Sequence[Candidate]) -> dict[str, float]:
+    def _chances(self, voice: VoiceObservation, candidates: Sequence[Candidate], mouths: _Mouths) -> dict[str, float]:
         """How likely a turn of speech is each face's, and, under "", nobody's in view."""
         if not candidates:
             return {"": 1.0}
@@ -588,40 +642,45 @@ class EmotionFusion:
             if voice_id == voice.voice_id and face_id:
                 chances[face_id if face_id in chances else ""] = 1.0
                 return chances
-        mouths = self._mouths_told(voice, candidates)
+        spoken = self._mouths_told(voice, mouths)
         told = who_speaks(
             candidates,
             self._direction(voice),
             self.config.direction_spread,
-            [mouths.get(face.face_id, math.nan) for face in candidates] if mouths else (),
+            [spoken.get(face.face_id, math.nan) for face in candidates] if spoken else (),
         )
         chances.update(zip((face.face_id for face in candidates), told, strict=True))
         chances[""] = max(0.0, 1.0 - sum(told))
         return chances
 
-    def _mouths_told(self, voice: VoiceObservation, faces: Sequence[Candidate]) -> dict[str, float]:
+    def _mouths_told(self, voice: VoiceObservation, mouths: _Mouths) -> dict[str, float]:
         """By face id the log-likelihood ratio that its mouth speaks a turn; nothing where that is not known."""
         if self.config.mouth_weight <= 0 or not len(voice.level_db):
             return {}
-        start_ns, margin_ns = voice.stamp_ns - _ns(voice.duration), _ns(float(LAGS[-1]))
-        seen = [(face.face_id, self._mouths[face.face_id]) for face in faces if face.face_id in self._mouths]
-        spans = [mouth.around(start_ns, voice.stamp_ns, margin_ns) for _, mouth in seen]
+        start_ns, margin_ns = voice.stamp_ns - _ns(voice.duration), _ns(MOUTH_MARGIN_S)
         # The same pictures of the same mouths say the same again.
-        held = [(name, last - first, m.changes) for (name, m), (first, last) in zip(seen, spans, strict=True)]
         key = (voice.stamp_ns, voice.duration)
         before = self._told_by_mouths.get(key)
-        if before is None or before[0] != held:
-            tables = [mouth.table(*span, start_ns) for (_, mouth), span in zip(seen, spans, strict=True)]
-            told = mouths_speak(tables, voice.duration, voice.level_db)
-            known = {
+        complete = before is not None and min(mouths.until_ns, before.mouths.until_ns) > voice.stamp_ns + margin_ns
+        if before is not None and complete and mouths.same == before.mouths.same:  # what came since is of later
+            return before.ratios
+        spans = [mouth.around(start_ns, voice.stamp_ns, margin_ns) for _, mouth in mouths.seen]
+        pictures = [
+            (name, last - first, m.changes) for (name, m), (first, last) in zip(mouths.seen, spans, strict=True)
+        ]
+        if before is not None and before.pictures == pictures:
+            ratios = before.ratios
+        else:
+            told = mouths_speak(mouths.pictures(spans, start_ns), voice.duration, voice.level_db)
+            ratios = {
                 name: self.config.mouth_weight * ratio
-                for (name, _), ratio in zip(seen, told, strict=True)
+                for (name, _), ratio in zip(mouths.seen, told, strict=True)
                 if not math.isnan(ratio)
             }
-            before = self._told_by_mouths[key] = held, known
-            while len(self._told_by_mouths) > MAX_VOICES * MAX_DECISIONS:
-                del self._told_by_mouths[next(iter(self._told_by_mouths))]
-        return before[1]
+        self._told_by_mouths[key] = _Told(mouths, pictures, ratios)
+        while len(self._told_by_mouths) > MAX_VOICES * MAX_DECISIONS:
+            del self._told_by_mouths[next(iter(self._told_by_mouths))]
+        return ratios
 
     def _bearing(self, face: _FaceTrack) -> float:
         if self._camera is None:
@@ -642,7 +701,7 @@ class EmotionFusion:
         main = next((track for track in faces if track.face_id == self._main), largest)
         if largest.newest.size > self.config.switch_ratio * main.newest.size:
             # Time as the challenger is seen, not as it is held: someone who passed by has not stayed.
-            face_id, seen_ns = largest.newest.face.face_id, largest.newest.stamp_ns
+            face_id, seen_ns = largest.face_id, largest.newest.stamp_ns
             if self._challenger is None or self._challenger[0] != face_id or self._challenger[1] > seen_ns:
                 self._challenger = (face_id, seen_ns)
             if _seconds(seen_ns - self._challenger[1]) >= self.config.switch_after_s:
@@ -651,7 +710,7 @@ class EmotionFusion:
             self._challenger = None
         if main is largest:
             self._challenger = None
-        self._main = main.newest.face.face_id
+        self._main = main.face_id
         self._last_person = (self._person_seen(main), main.newest.stamp_ns)
         return main
 

@@ -35,6 +35,7 @@ sentence can change what is believed: there a gap fades the belief with a time s
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,14 +81,32 @@ def next_belief(
         elapsed: s since the frame before, >= 0.
         seen: s of ``elapsed`` that the frame stands for; left out, as much as it may.
     """
-    seen = min(elapsed if seen is None else seen, elapsed, config.longest)
-    keep = np.exp((seen - elapsed) / (config.memory or config.hold))
-    belief = keep * belief + (1 - keep) / len(belief)
-    values, vectors = np.linalg.eigh((1 - np.diag(1 / _slipped(p, config))) / len(p))
-    # The largest value is 0 up to rounding; all others decay.
-    moved = vectors @ (np.exp(np.minimum(values, 0) * seen / config.hold) * (vectors.T @ belief))
-    moved = np.maximum(moved, 0)
-    return moved / moved.sum()
+    return Sight.of(p, config).moved(belief, elapsed, config, seen)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What one frame does to any belief: the decay rates and eigenvectors of its M (above)."""
+
+    rates: np.ndarray  # (K,), <= 0, times `hold`
+    vectors: np.ndarray  # (K, K)
+
+    @classmethod
+    def of(cls, p: np.ndarray, config: TemporalConfig) -> Sight:
+        """That of a frame whose calibrated distribution is ``p (K,)``."""
+        values, vectors = np.linalg.eigh((1 - np.diag(1 / _slipped(p, config))) / len(p))
+        return cls(np.minimum(values, 0), vectors)  # the largest is 0 up to rounding
+
+    def moved(
+        self, belief: np.ndarray, elapsed: float, config: TemporalConfig, seen: float | None = None
+    ) -> np.ndarray:
+        """:func:`next_belief`, for one who needs it more than once for the same frame."""
+        seen = min(elapsed if seen is None else seen, elapsed, config.longest)
+        keep = math.exp((seen - elapsed) / (config.memory or config.hold))
+        belief = keep * belief + (1 - keep) / len(belief)
+        moved = self.vectors @ (np.exp(self.rates * (seen / config.hold)) * (belief @ self.vectors))
+        moved = np.maximum(moved, 0)
+        return np.asarray(moved / moved.sum())
 
 
 def reported(belief: np.ndarray, config: TemporalConfig) -> np.ndarray:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emotion_perception.fusion.speaker import Candidate, bearing, mean_direction, mouths_speak, who_speaks
+from emotion_perception.fusion.speaker import (
+    Candidate,
+    MouthPictures,
+    bearing,
+    mean_direction,
+    mouths_speak,
+    who_speaks,
+)
 
 SPREAD = 0.25
 UNKNOWN = math.nan
@@ -69,33 +76,33 @@ def mouth(moves: float, opens: float = 0.0, late: float = 0.0, fps: float = 30.0
 
 
 def test_a_mouth_that_moves_and_opens_with_the_voice_speaks():
-    speaks, moves, still = mouths_speak([mouth(0.25, 1), mouth(0.25), mouth(0.06)], 1.6, LOUD)
+    speaks, moves, still = mouths_speak(MouthPictures.of([mouth(0.25, 1), mouth(0.25), mouth(0.06)]), 1.6, LOUD)
     assert speaks > 1 > moves > still
     assert still < -1
 
 
 @pytest.mark.parametrize("late", [-0.08, 0.08])
 def test_a_picture_that_is_a_little_late_or_early_matters_little(late: float):
-    in_time, off = mouths_speak([mouth(0.25, 1), mouth(0.25, 1, late)], 1.6, LOUD)
+    in_time, off = mouths_speak(MouthPictures.of([mouth(0.25, 1), mouth(0.25, 1, late)]), 1.6, LOUD)
     assert off == pytest.approx(in_time, abs=0.3)
 
 
 def test_ten_pictures_a_second_tell_as_well():
-    quick, slow = mouths_speak([mouth(0.2, 1), mouth(0.2, 1, fps=10)], 1.6, LOUD)
+    quick, slow = mouths_speak(MouthPictures.of([mouth(0.2, 1), mouth(0.2, 1, fps=10)]), 1.6, LOUD)
     assert slow == pytest.approx(quick, abs=1)
 
 
 def test_where_too_little_was_seen_or_heard_mouths_tell_nothing():
     glimpse, blind = mouth(0.2, 1)[:12], mouth(UNKNOWN)
-    assert np.isnan(mouths_speak([glimpse, blind, np.zeros((0, 3))], 1.6, LOUD)).all()
-    assert np.isnan(mouths_speak([mouth(0.2, 1)], 0.2, LOUD[:5])).all()
-    assert np.isnan(mouths_speak([mouth(0.2, 1)], 0.0, LOUD)).all()
-    assert mouths_speak([], 1.6, LOUD) == []
+    assert np.isnan(mouths_speak(MouthPictures.of([glimpse, blind, np.zeros((0, 3))]), 1.6, LOUD)).all()
+    assert np.isnan(mouths_speak(MouthPictures.of([mouth(0.2, 1)]), 0.2, LOUD[:5])).all()
+    assert np.isnan(mouths_speak(MouthPictures.of([mouth(0.2, 1)]), 0.0, LOUD)).all()
+    assert mouths_speak(MouthPictures.of([]), 1.6, LOUD) == []
 
 
 def test_no_mouth_decides_alone():
-    assert max(mouths_speak([mouth(5.0, 1)], 1.6, LOUD)) <= 3
-    assert min(mouths_speak([mouth(0.0)], 1.6, LOUD)) >= -3
+    assert max(mouths_speak(MouthPictures.of([mouth(5.0, 1)]), 1.6, LOUD)) <= 3
+    assert min(mouths_speak(MouthPictures.of([mouth(0.0)]), 1.6, LOUD)) >= -3
 
 
 def test_the_far_face_speaks_where_its_mouth_moves_and_the_near_ones_does_not():
