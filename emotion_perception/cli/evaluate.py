@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
             )
         else:
             cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
-        extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts}
+        extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts, **cases.ceiling}
         summary = write_report(
             args.out, cases.title, cases.probabilities, cases.labels, cases.confidence, extra, cases.pictures
         )

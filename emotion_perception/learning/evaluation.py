@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,7 +30,8 @@ class Cases:
     probabilities: np.ndarray  # (N, 8)
     labels: np.ndarray  # (N,) index in the vocabulary
     confidence: np.ndarray  # (N,) as the model states it
-    counts: dict[str, Any]  # how the cases were read, and what their labels allow
+    counts: dict[str, int]  # how the cases were read
+    ceiling: dict[str, float] = field(default_factory=dict)  # by score, what the labels allow at all, where it is known
     pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
 
 
@@ -89,7 +89,7 @@ def visual(
         cases = _cases(title, estimates, archive.labels, counts)
         if archive.votes is not None:
             accuracy, macro_f1 = label_ceiling(archive.votes)
-            cases.counts.update(ceiling_accuracy=accuracy, ceiling_macro_f1=macro_f1)
+            cases = replace(cases, ceiling={"ceiling_accuracy": accuracy, "ceiling_macro_f1": macro_f1})
         return replace(cases, pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
     kept: list[int] = []
