@@ -32,6 +32,8 @@ fields:
   visual_ms_p50/p95      one 640x480 image with one face: detection, tracking, expression
   classify_ms_per_face   the expression network alone, one face at a time, on the faces of those images
   acoustic_ms_p50/p95    one decision about 3 s of speech: noise reduction, features, emotion
+  fusion_ms_p50/p95      one step of ten people at 30 images/s: all faces and mouths in, twice a second a voice, all
+                         states out; CPU time
   end_to_end_ms_p50/p95  image stamp to /emotion_state received in another process, the whole graph running
   fps                    images processed per second
   cpu_percent, rss_mb    all processes of the graph; 100 is one core
@@ -46,6 +48,8 @@ UTTERANCE_S = 3.0
 SAMPLE_RATE = 16_000
 WARM_UP = 10
 PEER_FRAMES = 30  # images that the other package is given
+PEOPLE = 10
+IMAGE_RATE = 30  # images/s
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -57,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", choices=("all", "core", "graph"), default="all", help="what to measure (all)")
     parser.add_argument("--frames", type=int, default=150, help="images for the visual figure (150)")
     parser.add_argument("--decisions", type=int, default=30, help="decisions for the acoustic figure (30)")
+    parser.add_argument("--steps", type=int, default=600, help="steps for the fusion figure (600)")
     parser.add_argument("--duration", type=float, default=20.0, help="seconds the graph is listened to (20)")
     parser.add_argument(
         "--peer",
@@ -73,8 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.frames < 1 or args.decisions < 1 or args.duration <= 0:
-        parser.error("--frames, --decisions and --duration must be positive")
+    if min(args.frames, args.decisions, args.steps) < 1 or args.duration <= 0:
+        parser.error("--frames, --decisions, --steps and --duration must be positive")
     if args.peer and args.parts == "graph":
         parser.error("--peer compares the core: --parts all or core")
     from emotion_perception.errors import ModelError
@@ -90,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
             if args.peer:
                 found |= compare_with_peer(args.peer, frames, faces, visual)
             found |= measure_acoustic(args.decisions)
+            found |= measure_fusion(args.steps)
         if args.parts != "core":
             found |= measure_graph(args.source, args.duration, args.composed)
     except (ModelError, MediaError, FileNotFoundError, RuntimeError) as error:
@@ -239,6 +245,57 @@ def measure_acoustic(decisions: int) -> dict[str, Any]:
         perception.classifier.classify(reducer(samples, noise))
         taken.append(time.perf_counter() - started)
     return percentiles("acoustic_ms", taken[2:])
+
+
+def measure_fusion(steps: int) -> dict[str, Any]:
+    """CPU time of the fusion step of ten people who move, one of whom speaks in turns of 2 s, with the published cards.
+
+    Raises:
+        ModelError: a model's card is missing or makes no sense.
+    """
+    import numpy as np
+
+    from emotion_perception.acoustic.perception import AcousticConfig
+    from emotion_perception.emotions import CALM, EMOTIONS
+    from emotion_perception.fusion.reliability import Reliability
+    from emotion_perception.fusion.state import EmotionFusion
+    from emotion_perception.inference import read_card
+    from emotion_perception.resources import find_model
+    from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
+    from emotion_perception.visual.perception import VisualConfig
+
+    cards = [find_model(name) for name in (VisualConfig().expression_model, AcousticConfig().model)]
+    fusion = EmotionFusion(None, *[Reliability.from_card(read_card(path), path.name) for path in cards])
+    rng = np.random.default_rng(0)
+
+    def feeling(of_a_face: bool) -> EmotionEstimate:
+        p = rng.dirichlet(np.full(len(EMOTIONS), 0.5))
+        p[CALM] *= not of_a_face
+        return EmotionEstimate.from_probabilities(p, rng.random(len(EMOTIONS)).astype(np.float32))
+
+    def face(person: int) -> FaceObservation:
+        size, quality, opening, motion = rng.random(4)
+        box = Box(60.0 * person, 100.0, 100.0 + 5 * person + size, 110.0)
+        return FaceObservation(
+            f"face_{person}", box, 0.9, 0.3 + 0.6 * quality, feeling(True), mouth_opening=opening, mouth_motion=motion
+        )
+
+    taken = []
+    for step in range(steps + WARM_UP):
+        now_ns, spoken = round(step / IMAGE_RATE * 1e9), step / IMAGE_RATE % 2.5 - 0.5  # s of the turn so far
+        faces = [face(person) for person in range(PEOPLE)]
+        voice = None
+        if spoken > 0 and step % (IMAGE_RATE // 2) == 0:
+            loudness = rng.normal(-30, 6, round(spoken / 0.04)).astype(np.float32)
+            voice = VoiceObservation(now_ns, spoken, "voice", 15.0, False, False, feeling(False), loudness)
+        started = time.thread_time()
+        if voice is not None:
+            fusion.add_voice(voice)
+        fusion.add_faces(now_ns, faces)
+        states = fusion.states(now_ns)
+        taken.append(time.thread_time() - started)
+        assert len(states) == PEOPLE
+    return percentiles("fusion_ms", taken[WARM_UP:])
 
 
 def measure_graph(source: Path | None, duration: float, composed: bool = False) -> dict[str, Any]:
