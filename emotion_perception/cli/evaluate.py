@@ -31,7 +31,8 @@ ece of every fold and of all pooled, with 95 % confidence intervals.
 
 OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png, risk_coverage.png and,
 for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n, accuracy,
-accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece, 95 % intervals (..._interval),
+accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece, ece_by_chance (what so few cases would show
+on average, were every confidence right), 95 % intervals (..._interval),
 accuracy_surest_80 (of the surest 80 %), expected_cost, seconds, and how the files were read."""
 
 

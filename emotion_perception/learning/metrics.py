@@ -21,6 +21,7 @@ class Scores:
     macro_f1: float  # over the labels present
     auc: float  # one-vs-rest ROC area, mean over the labels present
     ece: float  # expected calibration error, 15 bins
+    ece_by_chance: float  # what so few cases would show on average, were every confidence right
 
 
 Interval = tuple[float, float]  # lower and upper end
@@ -61,11 +62,18 @@ class CalibrationBins:
     share: np.ndarray  # (B,) share of the cases in the bin
     confidence: np.ndarray  # (B,) mean confidence
     accuracy: np.ndarray  # (B,)
+    deviation: np.ndarray  # (B,) standard deviation of the accuracy, were every confidence right
 
     @property
     def expected_error(self) -> float:
         """Expected calibration error, 0..1: the mean gap between confidence and accuracy."""
         return float(np.nansum(np.abs(self.confidence - self.accuracy) * self.share))
+
+    @property
+    def expected_error_by_chance(self) -> float:
+        """The mean of :attr:`expected_error` over samples as small as this, were every confidence right: the accuracy
+        of a bin is off to either side, and the error adds up how far (Roelofs et al. 2022 on this bias)."""
+        return float(np.nansum(self.deviation * self.share) * np.sqrt(2 / np.pi))
 
 
 def calibration_bins(
@@ -87,6 +95,7 @@ def calibration_bins(
             share=count / max(1, len(labels)),
             confidence=np.bincount(which, confidence, bins) / count,
             accuracy=np.bincount(which, correct, bins) / count,
+            deviation=np.sqrt(np.bincount(which, confidence * (1 - confidence), bins)) / count,
         )
 
 
@@ -129,6 +138,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray 
     closed = present[probabilities[:, present].argmax(1)]
     table = confusion_matrix(predicted, labels, classes)
     uar, macro_f1 = _recall_and_f1(table[None])
+    calibration = calibration_bins(probabilities, labels, confidence)
     areas = [roc_curve(probabilities[:, c], labels == c)[2] for c in present] if len(present) > 1 else [np.nan]
     return Scores(
         n=len(labels),
@@ -137,7 +147,8 @@ def score(probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray 
         uar=float(uar[0]),
         macro_f1=float(macro_f1[0]),
         auc=float(np.mean(areas)),
-        ece=calibration_bins(probabilities, labels, confidence).expected_error,
+        ece=calibration.expected_error,
+        ece_by_chance=calibration.expected_error_by_chance,
     )
 
 

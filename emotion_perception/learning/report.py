@@ -201,8 +201,14 @@ def _plot_calibration(path: Path, title: str, bins: CalibrationBins) -> None:
     figure, (above, below) = plt.subplots(2, 1, figsize=(6, 6.4), height_ratios=(3, 1), sharex=True)
     middle = (np.arange(len(bins.share)) + 0.5) / len(bins.share)
     above.plot([0, 1], [0, 1], "--", color="#cccccc")
+    reach = 1.96 * bins.deviation
+    above.errorbar(
+        bins.confidence, bins.confidence, reach, fmt="none", ecolor="#bbbbbb", capsize=3, label="95 % by chance"
+    )
     above.plot(bins.confidence, bins.accuracy, "o-", color=PALETTE[3])
-    above.set(ylabel="accuracy", title=f"{title}: calibration, expected error {bins.expected_error:.3f}")
+    error = f"expected error {bins.expected_error:.3f}, {bins.expected_error_by_chance:.3f} by chance"
+    above.set(ylabel="accuracy", title=f"{title}: calibration\n{error}")
+    above.legend(loc="upper left")
     below.bar(middle, bins.share, width=0.9 / len(bins.share), color=PALETTE[3])
     below.set(xlabel="confidence", ylabel="share")
     _save(figure, path)

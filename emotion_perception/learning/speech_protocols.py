@@ -247,6 +247,7 @@ def _scores(probabilities: np.ndarray, labels: np.ndarray, speakers: np.ndarray,
             "uar": scores.uar,
             "uar_95": interval(recall, groups),
             "ece": scores.ece,
+            "ece_by_chance": scores.ece_by_chance,
             "ece_95": interval(error, groups),
         }
     )

@@ -16,7 +16,7 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.resources import demo_clip_path
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-SCORES = {"n", "accuracy", "accuracy_closed", "uar", "macro_f1", "auc", "ece", "seconds"}
+SCORES = {"n", "accuracy", "accuracy_closed", "uar", "macro_f1", "auc", "ece", "ece_by_chance", "seconds"}
 
 
 @pytest.fixture(scope="module")

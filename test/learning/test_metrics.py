@@ -116,6 +116,15 @@ def test_intervals_hold_the_scores_of_all_such_data_as_often_as_they_say(surenes
     assert min(found.values()) >= 50  # 57 are expected of 95 %; fewer than 50 by chance once in a thousand
 
 
+@pytest.mark.parametrize("n", [120, 1000])
+def test_calibration_error_by_chance_is_that_of_right_confidences(n: int):
+    rng = np.random.default_rng(3)
+    found = [metrics.score(*_draw(rng, n, 1.0)) for _ in range(300)]
+    assert np.mean([s.ece_by_chance for s in found]) == pytest.approx(np.mean([s.ece for s in found]), rel=0.06)
+    too_sure = [metrics.score(*_draw(rng, n, 2.0)) for _ in range(50)]
+    assert np.mean([s.ece for s in too_sure]) > 1.5 * np.mean([s.ece_by_chance for s in too_sure])
+
+
 def test_intervals_narrow_with_the_number_of_cases_and_repeat():
     rng = np.random.default_rng(2)
     few, many = (metrics.intervals(*_draw(rng, n, 1.4)) for n in (200, 5000))
