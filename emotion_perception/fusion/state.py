@@ -250,7 +250,8 @@ class _Mouths:
 class _Told:
     """What mouths told of one turn of speech, and of which pictures."""
 
-    mouths: _Mouths
+    same: list[tuple[str, int, int]]  # those of _Mouths then
+    until_ns: int
     pictures: list[tuple[str, int, int]]  # of each face how many, and its mouth's changes
     ratios: dict[str, float]  # by face id, as far as it is known
 
@@ -661,8 +662,8 @@ class EmotionFusion:
         # The same pictures of the same mouths say the same again.
         key = (voice.stamp_ns, voice.duration)
         before = self._told_by_mouths.get(key)
-        complete = before is not None and min(mouths.until_ns, before.mouths.until_ns) > voice.stamp_ns + margin_ns
-        if before is not None and complete and mouths.same == before.mouths.same:  # what came since is of later
+        complete = before is not None and min(mouths.until_ns, before.until_ns) > voice.stamp_ns + margin_ns
+        if before is not None and complete and mouths.same == before.same:  # what came since is of later
             return before.ratios
         spans = [mouth.around(start_ns, voice.stamp_ns, margin_ns) for _, mouth in mouths.seen]
         pictures = [
@@ -677,7 +678,7 @@ class EmotionFusion:
                 for (name, _), ratio in zip(mouths.seen, told, strict=True)
                 if not math.isnan(ratio)
             }
-        self._told_by_mouths[key] = _Told(mouths, pictures, ratios)
+        self._told_by_mouths[key] = _Told(mouths.same, mouths.until_ns, pictures, ratios)
         while len(self._told_by_mouths) > MAX_VOICES * MAX_DECISIONS:
             del self._told_by_mouths[next(iter(self._told_by_mouths))]
         return ratios
