@@ -501,6 +501,19 @@ def test_mouths_that_come_late_say_the_same(fusion: EmotionFusion):
     assert fusion.speakers == in_order.speakers
 
 
+def test_pictures_that_come_again_count_though_the_mouths_had_been_compared(fusion: EmotionFusion):
+    talk(fusion, {"near": False, "far": True})
+    fusion.add_voice(said(1.6))
+    assert owner(fusion, 1.8) == "far"
+    talk(fusion, {"near": True, "far": False})  # the same pictures, read otherwise
+    assert owner(fusion, 1.8) == "near"
+    once = EmotionFusion()
+    talk(once, {"near": True, "far": False})
+    once.add_voice(said(1.6))
+    once.states(at(1.8))
+    assert fusion.speakers == once.speakers
+
+
 def test_what_another_said_before_hardly_counts_for_who_speaks_now():
     heard = {}
     for before in ("near", "far"):
