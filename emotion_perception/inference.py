@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,40 @@ ONE_THREAD = {
     "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,
 }
+FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
+
+def compile_for_cpu(core: Any, model: Any, example: Sequence[np.ndarray], exact: bool = False) -> Any:
+    """Compile for one thread of the CPU, in the precision that this CPU is quicker in.
+
+    OpenVINO takes bfloat16 wherever the CPU has instructions for it, which halves the time on some (AMD Zen 4) and
+    makes it 1.6 times as long on others (Intel without AMX): so both are tried, for some tens of milliseconds.
+
+    Args:
+        core: ``openvino.Core``.
+        model: ``openvino.Model``.
+        example: inputs to time it with.
+        exact: fp32, whatever it takes.
+
+    Returns:
+        ``openvino.CompiledModel``.
+    """
+    plain = core.compile_model(model, "CPU", ONE_THREAD | FP32)
+    if exact:
+        return plain
+    quick = core.compile_model(model, "CPU", ONE_THREAD)
+    if quick.get_property("INFERENCE_PRECISION_HINT") == plain.get_property("INFERENCE_PRECISION_HINT"):
+        return quick
+    return plain if _least_seconds(plain, example) < 0.9 * _least_seconds(quick, example) else quick
+
+
+def _least_seconds(compiled: Any, example: Sequence[np.ndarray], times: int = 3) -> float:
+    request, taken = compiled.create_infer_request(), []
+    for _ in range(1 + times):
+        started = time.perf_counter()
+        request.infer(list(example))
+        taken.append(time.perf_counter() - started)
+    return min(taken[1:])
 
 
 @contextmanager

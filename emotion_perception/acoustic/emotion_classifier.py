@@ -27,7 +27,7 @@ from emotion_perception.acoustic.features import (
 )
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import ONE_THREAD, read_weights
+from emotion_perception.inference import compile_for_cpu, read_weights
 from emotion_perception.types import EmotionEstimate
 
 N = len(EMOTIONS)
@@ -197,8 +197,9 @@ class VoiceClassifier:
             self.population = np.array(self.card.get("population", np.zeros(N)), np.float32)
             self._threshold = float(self.card.get("overlap", {}).get("threshold", 1.0))
             model = _model(tensors, self.card)
-            precision = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
-            compiled = ov.Core().compile_model(model, "CPU", ONE_THREAD | precision)
+            shapes = [[LONGEST if n.is_dynamic else n.get_length() for n in i.partial_shape] for i in model.inputs]
+            example = [np.zeros(shape, np.float32) for shape in shapes]
+            compiled = compile_for_cpu(ov.Core(), model, example, exact)
             self._request: Any = compiled.create_infer_request()
             self._hears_several = len(model.inputs) > 1
             self.classify(np.zeros(16_000, np.float32))

@@ -21,7 +21,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import ONE_THREAD
+from emotion_perception.inference import compile_for_cpu
 from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input
@@ -76,7 +76,7 @@ class _CenterFace:
             tensor.set_color_format(ColorFormat.BGR)
             steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
             steps.input().model().set_layout(ov.Layout("NCHW"))
-            compiled = self._core.compile_model(steps.build(), "CPU", ONE_THREAD)
+            compiled = compile_for_cpu(self._core, steps.build(), [np.zeros((1, height, width, 3), np.uint8)])
             self._requests[key] = compiled.create_infer_request()
             if len(self._requests) > CACHED_SHAPES:
                 self._requests.popitem(last=False)

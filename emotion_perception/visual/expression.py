@@ -17,7 +17,7 @@ import openvino.opset13 as ops
 
 from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_to_vocabulary
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import ONE_THREAD, read_weights
+from emotion_perception.inference import FP32, compile_for_cpu, read_weights
 from emotion_perception.types import EmotionEstimate
 
 FACE_SIZE = 48  # px
@@ -129,10 +129,12 @@ class ExpressionClassifier:
         core, device = ov.Core(), self._device
         if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
             raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
-        options = ONE_THREAD if device == "CPU" else THROUGHPUT
-        if self._exact:
-            options = options | {"INFERENCE_PRECISION_HINT": "f32"}
-        self._compiled = core.compile_model(_Graph(tensors, mirror).model(), device, options)
+        model = _Graph(tensors, mirror).model()
+        if device == "CPU":
+            face = np.zeros((1, FACE_SIZE, FACE_SIZE), np.uint8)
+            self._compiled = compile_for_cpu(core, model, [face], self._exact)
+        else:
+            self._compiled = core.compile_model(model, device, THROUGHPUT | FP32 if self._exact else THROUGHPUT)
         self._request = self._compiled.create_infer_request()
 
     def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -304,28 +304,50 @@ def test_nothing_is_lost_over_ten_minutes_of_a_clock_that_runs_faster(perception
         assert final.stamp_ns / SECOND == pytest.approx(1.001 * (i * sentence_s + 3.65), abs=0.1)
 
 
-@pytest.mark.parametrize(("cleaned", "limit_ms"), [(False, 25), (True, 30)])
-def test_a_decision_about_four_seconds_takes_a_few_milliseconds(cleaned: bool, limit_ms: float) -> None:
+PRODUCT = np.full((512, 512), 0.5, np.float32)
+PRODUCT_MS = 2.0  # CPU time of its square on a machine as fast as the limits below are for
+
+
+def slowness() -> float:
+    """How much slower than that machine this one is now, at least 1: neighbours come and go on shared ones."""
+    taken = []
+    for _ in range(3):
+        before = time.process_time()
+        PRODUCT @ PRODUCT
+        taken.append(1000 * (time.process_time() - before))
+    return max(1.0, min(taken) / PRODUCT_MS)
+
+
+@pytest.mark.parametrize("cleaned", [False, True])
+def test_a_decision_about_three_seconds_takes_at_most_25_ms_and_there_are_none_about_more_than_four(
+    cleaned: bool,
+) -> None:
     """CPU time of the newest decision of a noisy utterance, the median of several utterances."""
     listener = AcousticPerception(AcousticConfig(model=str(PUBLISHED), noise_reduction=cleaned))
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
-    noise = 0.03 * np.random.default_rng(0).standard_normal(7 * RATE).astype(np.float32)
-    utterance = noise + np.concatenate([silence(1.024), tone(4.9), silence(1.076)])
+    noise = 0.03 * np.random.default_rng(0).standard_normal(8 * RATE).astype(np.float32)
+    utterance = noise + np.concatenate([silence(1.024), tone(5.9), silence(1.076)])
     hear, taken = listener._decide, []
 
     def timed(stretch, stamp_of):
         before = time.process_time()
         observation = hear(stretch, stamp_of)
-        taken.append((observation, 1000 * (time.process_time() - before)))
+        taken.append((observation, 1000 * (time.process_time() - before) / slowness()))
         return observation
 
     listener._decide = timed  # type: ignore[method-assign]
     for _ in range(5):
         play(listener, utterance)
-    long = [ms for observation, ms in taken if not observation.final and observation.duration > 3.9]
-    assert len(long) >= 5
     assert all(observation.snr_db < 15 for observation, _ in taken)
-    assert np.median(long) < limit_ms
+
+    def median_ms(low: float, high: float) -> float:
+        found = [ms for observation, ms in taken if not observation.final and low < observation.duration < high]
+        assert len(found) >= 5
+        return float(np.median(found))
+
+    assert median_ms(2.7, 3.3) < 25
+    assert median_ms(3.9, 4.1) < 35
+    assert all(observation.duration < 4.1 for observation, _ in taken if not observation.final)
 
 
 def test_several_voices_are_flagged(perception: AcousticPerception) -> None:
