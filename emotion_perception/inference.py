@@ -22,7 +22,8 @@ ONE_THREAD = {
     "NUM_STREAMS": 1,
     "ENABLE_CPU_PINNING": False,
 }
-FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
+PRECISION = "INFERENCE_PRECISION_HINT"
+FP32 = {PRECISION: "f32"}
 
 
 def compile_for_cpu(core: Any, model: Any, example: Sequence[np.ndarray], exact: bool = False) -> Any:
@@ -44,7 +45,7 @@ def compile_for_cpu(core: Any, model: Any, example: Sequence[np.ndarray], exact:
     if exact:
         return plain
     quick = core.compile_model(model, "CPU", ONE_THREAD)
-    if quick.get_property("INFERENCE_PRECISION_HINT") == plain.get_property("INFERENCE_PRECISION_HINT"):
+    if quick.get_property(PRECISION) == plain.get_property(PRECISION):
         return quick
     return plain if _least_seconds(plain, example) < 0.9 * _least_seconds(quick, example) else quick
 

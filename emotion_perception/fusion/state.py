@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion_perception.emotions import EMOTIONS, valence_arousal
+from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.speaker import (
@@ -347,10 +347,10 @@ class _Voice:
                 trust = kept * trust + (1 - kept) * own
             before_ns = turn.voice.stamp_ns
         assert belief is not None
-        p = reported(belief, self._temporal).astype(np.float32)
+        p = reported(belief, self._temporal)
         sure = float(p.max()) * emotion.confidence / float(emotion.probabilities.max())
-        place = valence_arousal(p, emotion.intensities)
-        return _Speech(stamp_ns, newest.voice, EmotionEstimate(p, emotion.intensities, sure, *place), trust)
+        filtered = EmotionEstimate.from_probabilities(p, emotion.intensities, sure)
+        return _Speech(stamp_ns, newest.voice, filtered, trust)
 
 
 class EmotionFusion:

@@ -192,9 +192,9 @@ def intervals(
         uar, macro_f1 = _recall_and_f1(tables.reshape(count, classes, classes))
         drawn.append(np.stack([uar, macro_f1, np.abs(gaps.reshape(count, bins)).sum(1) / n]))
     low, high = np.quantile(np.concatenate(drawn, axis=1), [0.025, 0.975], axis=1)
-    ece = calibration_bins(probabilities, labels, confidence, bins).expected_error
-    deviation = np.sqrt(np.bincount(which, confidence * (1 - confidence), bins))  # of a bin's hits, were it perfect
-    perfect = np.abs(rng.normal(size=(resamples, bins)) * deviation).sum(1) / n
+    found = calibration_bins(probabilities, labels, confidence, bins)
+    ece = found.expected_error
+    perfect = np.nansum(np.abs(rng.normal(size=(resamples, bins))) * found.deviation * found.share, axis=1)
     lower = 0.0 if ece <= np.quantile(perfect, 0.975) else max(0.0, float(2 * ece - high[2]))
     return Intervals(
         accuracy=wilson_interval(int(hits.sum()), n),

@@ -21,7 +21,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import compile_for_cpu
+from emotion_perception.inference import ONE_THREAD, PRECISION, compile_for_cpu
 from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input
@@ -59,6 +59,7 @@ class _CenterFace:
     def __init__(self, model: ov.Model, core: ov.Core, min_score: float) -> None:
         self._model, self._core, self._min_score = model, core, min_score
         self._requests: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._precision: dict[str, Any] | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         outputs = self._request(image.shape[0], image.shape[1]).infer([image[np.newaxis]], share_inputs=True)
@@ -76,12 +77,19 @@ class _CenterFace:
             tensor.set_color_format(ColorFormat.BGR)
             steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
             steps.input().model().set_layout(ov.Layout("NCHW"))
-            compiled = compile_for_cpu(self._core, steps.build(), [np.zeros((1, height, width, 3), np.uint8)])
-            self._requests[key] = compiled.create_infer_request()
+            self._requests[key] = self._compiled(steps.build(), key).create_infer_request()
             if len(self._requests) > CACHED_SHAPES:
                 self._requests.popitem(last=False)
         self._requests.move_to_end(key)
         return self._requests[key]
+
+    def _compiled(self, model: ov.Model, shape: tuple[int, int]) -> Any:
+        """In the precision that was the quicker one for the first shape, so that no picture waits for it."""
+        if self._precision is not None:
+            return self._core.compile_model(model, "CPU", ONE_THREAD | self._precision)
+        compiled = compile_for_cpu(self._core, model, [np.zeros((1, *shape, 3), np.uint8)])
+        self._precision = {PRECISION: compiled.get_property(PRECISION)}
+        return compiled
 
 
 class _YuNet:

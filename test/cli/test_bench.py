@@ -17,4 +17,4 @@ def test_the_fusion_step_of_ten_people_is_timed_with_the_published_cards() -> No
 def test_nothing_is_measured_of_no_cases(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bench.main([wrong, "0"])
-    assert f"{wrong}" in capsys.readouterr().err
+    assert wrong in capsys.readouterr().err
