@@ -13,7 +13,6 @@ NODES = (
     "overlay_node",
     "dashboard_node",
     "ros4hri_node",
-    "node_container",
 )
 
 
@@ -48,14 +47,15 @@ setup(
     ],
     entry_points={
         "console_scripts": [
-            "emotion-bringup = emotion_perception.nodes.bringup:main",
-            "emotion-demo = emotion_perception.nodes.demo:main",
-            "emotion-tree = emotion_perception.nodes.emotion_tree:main",
+            "emotion-bringup = emotion_perception.bringup.command:main",
+            "emotion-demo = emotion_perception.bringup.demo:main",
+            "emotion-tree = emotion_perception.behaviours.emotion_tree:main",
             "emotion-recognize = emotion_perception.cli.recognize:main",
             "emotion-train = emotion_perception.cli.train:main",
             "emotion-eval = emotion_perception.cli.evaluate:main",
             "emotion-bench = emotion_perception.cli.bench:main",
             "emotion-archive = emotion_perception.cli.archive:main",
+            "node_container = emotion_perception.bringup.node_container:main",
             *(f"{node} = emotion_perception.nodes.{node}:main" for node in NODES),
         ]
     },

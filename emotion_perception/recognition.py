@@ -12,20 +12,20 @@ import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.files import write_atomically
-from emotion_perception.fusion.arc import ArcSample, EmotionalArc
-from emotion_perception.fusion.conversation import ConversationSummary, summarize
+from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.fusion.report import html_page
-from emotion_perception.fusion.state import EmotionFusion, FusionConfig
-from emotion_perception.inference import read_card
-from emotion_perception.media import MediaFile, MediaFrame, open_media
+from emotion_perception.inference.runtime import read_card
+from emotion_perception.interaction.arc import ArcSample, EmotionalArc
+from emotion_perception.interaction.conversation import ConversationSummary, summarize
+from emotion_perception.media.files import MediaFile, MediaFrame, open_media
+from emotion_perception.reports.conversation import html_page
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
 
 if TYPE_CHECKING:
-    from emotion_perception.recordings import Recording
+    from emotion_perception.media.rosbag import Recording
 
 SECOND = 1_000_000_000  # ns
 OFFLINE_FACES = 64  # read of a picture: files do not wait for an answer as a robot does

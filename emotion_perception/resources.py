@@ -82,7 +82,7 @@ def config_path(name: str) -> Path:
 
 
 def demo_clip_path() -> Path:
-    """Path of the built-in demo clip, which ``scripts/setup.sh`` makes (:mod:`emotion_perception.demo_clip`).
+    """Path of the built-in demo clip, which ``scripts/setup.sh`` makes (:mod:`emotion_perception.media.demo_clip`).
 
     Raises:
         FileNotFoundError: it was not made yet; the message names every path tried.

@@ -1,6 +1,6 @@
 """Start emotion perception on a robot: ``ros2 launch emotion_perception robot.launch.py``.
 
-``--show-args`` lists the arguments. The nodes come from ``emotion_perception.nodes.graph``, the table that
+``--show-args`` lists the arguments. The nodes come from ``emotion_perception.bringup.graph``, the table that
 ``emotion-bringup`` starts without launch. Each node configures and activates itself, unless ``lifecycle`` says who
 does; a process that dies is started again, later with every death that follows soon.
 """
@@ -31,8 +31,8 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from emotion_perception.nodes.graph import ARGUMENTS, CONTAINER, GraphNode, container_arguments, graph_nodes
-from emotion_perception.nodes.supervisor import Backoff, describe_exit
+from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, GraphNode, container_arguments, graph_nodes
+from emotion_perception.bringup.supervisor import Backoff, describe_exit
 from emotion_perception.resources import config_path
 
 PACKAGE = "emotion_perception"

@@ -13,8 +13,8 @@ import numpy as np
 import soundfile
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.learning.speech_corpora import load_speech
-from emotion_perception.learning.speech_features import read_speech
+from emotion_perception.learning.voices.corpora import load_speech
+from emotion_perception.learning.voices.features import read_speech
 
 
 def main(folder: Path, data: Path, wanted: dict[str, int]) -> None:

@@ -6,4 +6,4 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 "$here/setup.sh" 1>&2
 # shellcheck source=scripts/env.sh
 . "$here/env.sh"
-exec python -m emotion_perception.nodes.demo "$@"
+exec python -m emotion_perception.bringup.demo "$@"

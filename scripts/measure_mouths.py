@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How well mouths tell who speaks, and the numbers of :mod:`emotion_perception.fusion.speaker` that rest on it.
+"""How well mouths tell who speaks, and the numbers of :mod:`emotion_perception.fusion.active_speaker` that rest on it.
 
 The six audio-visual CREMA-D clips go through the robot's own perception: faces with their mouths, and decisions about
 the voice. Each decision is compared with the mouth of the face that spoke, and with mouths that did not: a still
@@ -27,9 +27,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
-from emotion_perception.fusion import speaker
-from emotion_perception.fusion.state import EmotionFusion, FusionConfig
-from emotion_perception.media import MediaAudio, MediaFrame, open_media
+from emotion_perception.fusion import active_speaker as speaker
+from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
+from emotion_perception.media.files import MediaAudio, MediaFrame, open_media
 from emotion_perception.resources import demo_clip_path
 from emotion_perception.types import VoiceObservation
 from emotion_perception.visual.perception import VisualConfig, VisualPerception

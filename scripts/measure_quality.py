@@ -22,7 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.metrics import calibration_bins
 from emotion_perception.resources import find_model
 from emotion_perception.types import FaceDetection

@@ -105,7 +105,7 @@ messages_done() { is_done install/.messages "$messages_hash" && is_done install/
 package_done() { is_done install/.package "$package_hash" && is_done install/.place "$place_hash"; }
 build_done() { messages_done && package_done; }
 package_commands_done() { grep -qsF "$root/scripts/env.sh" "$venv/bin/emotion-recognize"; }
-clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/demo_clip.py ]; }
+clip_done() { [ -s "$clip" ] && [ "$clip" -nt emotion_perception/media/demo_clip.py ]; }
 bytecode_done() { is_done "$state/bytecode" "$packages_hash $messages_hash"; }
 finished() { packages_done && build_done && package_commands_done && clip_done && bytecode_done; }
 
@@ -389,7 +389,7 @@ package_commands_done || make_commands
 
 make_clip() {
     unset AMENT_PREFIX_PATH
-    PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$venv/bin/python" -m emotion_perception.demo_clip "$clip"
+    PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$venv/bin/python" -m emotion_perception.media.demo_clip "$clip"
 }
 clip_done || step "demo clip" make_clip
 

@@ -102,12 +102,13 @@ def load_runtime() -> None:
         ModelError: a model is missing.
         ImportError: a package is.
     """
-    from emotion_perception import nodes
+    from emotion_perception import bringup, nodes
     from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
     from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
-    for module in pkgutil.iter_modules(nodes.__path__):
-        importlib.import_module(f"{nodes.__name__}.{module.name}")
+    for package in (nodes, bringup):
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{package.__name__}.{module.name}")
     VisualPerception(VisualConfig()).warm_up()
     AcousticPerception(AcousticConfig()).warm_up()
 

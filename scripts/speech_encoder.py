@@ -20,9 +20,9 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from emotion_perception.acoustic.voice_net import SpeechEncoder
 from emotion_perception.learning.common import publish_weights
-from emotion_perception.learning.train_acoustic import SPEECH_ENCODER
+from emotion_perception.learning.voices.network import SpeechEncoder
+from emotion_perception.learning.voices.train import SPEECH_ENCODER
 
 PREFIX = "inner.encoder."
 LAYERS = 4

@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/test.sh [--fast | --soak] [PYTEST ARGUMENT...]
 
-Runs scripts/setup.sh, ruff, mypy on the core, then pytest: unit tests, node tests (real processes over DDS), end-to-end
+Runs scripts/setup.sh, ruff, mypy, the import rules, then pytest: unit tests, node tests (real processes over DDS), end-to-end
 tests. Each run has a ROS domain of its own and nothing leaves the machine.
 
   --fast   leave out the end-to-end tests, the fault tests and those marked slow
@@ -72,6 +72,7 @@ check() { # title, command...
 check "ruff check" ruff check --quiet .
 check "ruff format" ruff format --check --quiet .
 check "mypy" mypy
+check "imports" lint-imports
 
 if $soak; then
     export EMOTION_SOAK_MINUTES="${EMOTION_SOAK_MINUTES:-30}"

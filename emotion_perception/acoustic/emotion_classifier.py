@@ -1,7 +1,7 @@
 """Classify a stretch of speech at run time: the networks' published weights as an OpenVINO graph, without torch.
 
 The graph is built here from the safetensors file. Tests hold it equal to
-:class:`emotion_perception.acoustic.voice_net.VoiceNet` and ``OverlapNet``, which are what was trained.
+:class:`emotion_perception.learning.voices.network.VoiceNet` and ``OverlapNet``, which are what was trained.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from emotion_perception.acoustic.features import (
 )
 from emotion_perception.emotions import EMOTIONS, NEUTRAL
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import compile_for_cpu, read_weights
+from emotion_perception.inference.runtime import compile_for_cpu, read_weights
 from emotion_perception.types import EmotionEstimate
 
 N = len(EMOTIONS)

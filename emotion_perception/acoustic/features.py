@@ -71,8 +71,8 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 def encoder_input(mel: np.ndarray) -> np.ndarray:
     """``(F, 80)`` log-mel in dB -> ``(F, 80)`` float32 without level: what the voice network's encoder sees.
 
-    Whisper's scale, which sound of power 1 would have; :func:`emotion_perception.acoustic.voice_net.encoder_input` is
-    its masked twin.
+    Whisper's scale, which sound of power 1 would have; :func:`encoder_input` of
+    ``learning/voices/network.py`` is its masked twin.
     """
     level = 10 * np.log10(np.mean(10 ** (mel / 10)))
     x = (mel - level) / 10 + SPEECH_LEVEL
@@ -83,8 +83,8 @@ def normalise(mel: np.ndarray) -> np.ndarray:
     """``(F, 80)`` log-mel in dB -> ``(3, F, 80)`` float32 without level: what hears several speakers sees.
 
     The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out
-    the microphone; and the slope of the bands over time. :func:`emotion_perception.acoustic.voice_net.normalise` is its
-    masked twin.
+    the microphone; and the slope of the bands over time. :func:`normalise` of
+    ``learning/voices/network.py`` is its masked twin.
     """
     mel = np.maximum(mel, mel.max() - RANGE_DB)
     bands = mel.mean(axis=0)

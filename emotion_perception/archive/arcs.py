@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from emotion_perception.archive import schema
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.fusion.arc import Arc
+from emotion_perception.interaction.arc import Arc
 from emotion_perception.recognition import SECOND, Event
 from emotion_perception.types import Box, EmotionEstimate, EmotionStatus, FaceObservation, VoiceObservation
 

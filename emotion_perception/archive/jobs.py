@@ -22,10 +22,10 @@ from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.recordings import ArchiveRecording, recorded_at
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
-from emotion_perception.fusion.report import html_page, summary_fields
-from emotion_perception.media import MediaError, MediaFile, is_recording, open_media
+from emotion_perception.media.files import MediaError, MediaFile, is_recording, open_media
+from emotion_perception.media.rosbag import Recording
 from emotion_perception.recognition import SECOND, Course, Recognizer, moments
-from emotion_perception.recordings import Recording
+from emotion_perception.reports.conversation import html_page, summary_fields
 
 FACES_HELD = 512  # faces that wait for the classifier before it reads them and rows are written
 ARC_STEP_S = 1.0

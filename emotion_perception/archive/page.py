@@ -23,7 +23,7 @@ from emotion_perception.archive.query import LASTING_S, SURE, ArchiveQueries, Tu
 from emotion_perception.archive.store import ArchiveError
 from emotion_perception.emotions import ALIASES, EMOTIONS
 from emotion_perception.files import write_atomically
-from emotion_perception.fusion.report import COLOURS, clock, document
+from emotion_perception.reports.conversation import COLOURS, clock, document
 
 MOST_TURNS = 20_000  # in the page; the surest
 CURVE_POINTS = 120  # of a small arc

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 
-from emotion_perception.media import RECORDING_SUFFIXES, MediaFile, is_recording
-from emotion_perception.recordings import Recording
+from emotion_perception.media.files import RECORDING_SUFFIXES, MediaFile, is_recording
+from emotion_perception.media.rosbag import Recording
 
 VIDEO = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
 SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus wav wma"

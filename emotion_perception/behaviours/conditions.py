@@ -133,7 +133,7 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
         self._node = node_from(self, kwargs)
         self._now = clock_of(self._node)
         from emotion_msgs.msg import EmotionState
-        from emotion_perception.nodes import qos
+        from emotion_perception.ros import qos
 
         self._subscription = self._node.create_subscription(
             EmotionState, self.topic_name, self._on_message, self.qos_profile or qos.profile("state")
@@ -164,7 +164,7 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
         self._inbox.append((message, self._now()))
 
     def _take(self, message: Any, received_ns: int) -> None:
-        from emotion_perception.nodes.conversions import ConversionError, state_from_message
+        from emotion_perception.ros.conversions import ConversionError, state_from_message
 
         try:
             state = state_from_message(message)

@@ -102,7 +102,7 @@ class PublishAction(py_trees.behaviour.Behaviour):
         self._node = node_from(self, kwargs)
         from std_msgs.msg import String
 
-        from emotion_perception.nodes import qos
+        from emotion_perception.ros import qos
 
         self._publisher = self._node.create_publisher(String, self.topic_name, qos.profile("state"))
 

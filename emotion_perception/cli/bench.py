@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.peer and args.parts == "graph":
         parser.error("--peer compares the core: --parts all or core")
     from emotion_perception.errors import ModelError
-    from emotion_perception.media import MediaError
+    from emotion_perception.media.files import MediaError
 
     found: dict[str, Any] = {}
     try:
@@ -125,7 +125,7 @@ def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[
     """
     import cv2
 
-    from emotion_perception.media import MediaFrame, open_media
+    from emotion_perception.media.files import MediaFrame, open_media
     from emotion_perception.resources import demo_clip_path
     from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
@@ -257,9 +257,9 @@ def measure_fusion(steps: int) -> dict[str, Any]:
 
     from emotion_perception.acoustic.perception import AcousticConfig
     from emotion_perception.emotions import CALM, EMOTIONS
+    from emotion_perception.fusion.engine import EmotionFusion
     from emotion_perception.fusion.reliability import Reliability
-    from emotion_perception.fusion.state import EmotionFusion
-    from emotion_perception.inference import read_card
+    from emotion_perception.inference.runtime import read_card
     from emotion_perception.resources import find_model
     from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
     from emotion_perception.visual.perception import VisualConfig
@@ -306,7 +306,7 @@ def measure_graph(source: Path | None, duration: float, composed: bool = False) 
     """
     import psutil
 
-    from emotion_perception.nodes.latency_probe import listen
+    from emotion_perception.bringup.latency_probe import listen
     from emotion_perception.resources import demo_clip_path
 
     # A domain of its own, so that no other graph on this machine is measured.
@@ -315,7 +315,7 @@ def measure_graph(source: Path | None, duration: float, composed: bool = False) 
     command = [
         sys.executable,
         "-m",
-        "emotion_perception.nodes.bringup",
+        "emotion_perception.bringup.command",
         "--source",
         str(source or demo_clip_path()),
         "--loop",

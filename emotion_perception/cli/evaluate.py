@@ -102,13 +102,13 @@ def main(argv: list[str] | None = None) -> int:
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning import evaluation
+    from emotion_perception.learning.evaluation import evaluate as evaluation
     from emotion_perception.learning.report import write_report
 
     started = time.monotonic()
     try:
         if args.model == "fusion":
-            from emotion_perception.learning.evaluate_fusion import evaluate
+            from emotion_perception.learning.evaluation.fusion import evaluate
 
             summary = evaluate(args.data, args.out)
             print((args.out / "fusion.md").read_text(), file=sys.stderr)
@@ -118,12 +118,12 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(_protocol(args)))
             return 0
         if args.adaptation:
-            from emotion_perception.learning.speech_adaptation import measure_adaptation
+            from emotion_perception.learning.evaluation.speaker_adaptation import measure_adaptation
 
             print(json.dumps(measure_adaptation(args.data, args.out)))
             return 0
         if args.noise_table:
-            from emotion_perception.learning.speech_noise import noise_table
+            from emotion_perception.learning.evaluation.noise_table import noise_table
 
             print(json.dumps(noise_table(args.data, args.split or "test", args.out, args.weights, args.clips)))
             return 0
@@ -147,9 +147,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.learning.config import load_config
-    from emotion_perception.learning.speech_features import FEATURES
-    from emotion_perception.learning.speech_protocols import run_protocol
-    from emotion_perception.learning.train_acoustic import AcousticTraining
+    from emotion_perception.learning.evaluation.voice_protocols import run_protocol
+    from emotion_perception.learning.voices.features import FEATURES
+    from emotion_perception.learning.voices.train import AcousticTraining
     from emotion_perception.resources import config_path
 
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}

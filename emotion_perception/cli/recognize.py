@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.emotion and not args.explain:
         parser.error("--emotion goes with --explain")
     from emotion_perception.errors import ModelError
-    from emotion_perception.media import MediaError
+    from emotion_perception.media.files import MediaError
     from emotion_perception.recognition import Recognizer
 
     recognizer = Recognizer(frames_per_second=args.fps, step=args.step)
@@ -94,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
 def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str]) -> None:
     from tqdm import tqdm
 
-    from emotion_perception.media import MediaError, open_media, read_image
+    from emotion_perception.media.files import MediaError, open_media, read_image
     from emotion_perception.types import EmotionStatus
 
     with open_media(path, *topics) as media:
@@ -140,7 +140,7 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
     import cv2
 
     from emotion_perception.files import replacing
-    from emotion_perception.media import read_image
+    from emotion_perception.media.files import read_image
     from emotion_perception.visual.explain import draw_explanation
 
     found = recognizer.explain(read_image(path), emotion)

@@ -140,13 +140,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         path = args.config or config_path(f"training/{args.model}.yaml")
         if args.model == "visual":
-            from emotion_perception.learning import train_visual
+            from emotion_perception.learning.faces import train as train_visual
 
             visual = load_config(path, train_visual.VisualTraining, overrides)
             if args.backbone:
                 visual = replace(visual, backbone=replace(visual.backbone, name=args.backbone))
             if args.ablation:
-                from emotion_perception.learning.ablation import ablate
+                from emotion_perception.learning.evaluation.face_ablation import ablate
 
                 print(json.dumps(ablate(args.data, args.ablation, visual, args.teacher)))
                 return 0
@@ -154,13 +154,13 @@ def main(argv: list[str] | None = None) -> int:
                 args.data, out, visual, checkpoint, args.initial, args.teacher, args.backbone_weights
             )
         else:
-            from emotion_perception.learning import train_acoustic
-            from emotion_perception.learning.speech_features import FEATURES
+            from emotion_perception.learning.voices import train as train_acoustic
+            from emotion_perception.learning.voices.features import FEATURES
 
             overrides |= {"sex": args.sex} if args.sex else {}
             acoustic = load_config(path, train_acoustic.AcousticTraining, overrides)
             if args.ablation:
-                from emotion_perception.learning import speech_ablation
+                from emotion_perception.learning.evaluation import voice_ablation as speech_ablation
 
                 rows = speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds, args.initial, FEATURES)
                 print(json.dumps(rows))
@@ -176,17 +176,17 @@ def main(argv: list[str] | None = None) -> int:
 def _feedback(args: argparse.Namespace) -> int:
     """Learn from corrections: 0 where the result was put into place, 3 where it got worse and was not."""
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning.feedback import Learner, ModelVersions, train_from_feedback
+    from emotion_perception.learning.feedback.learn import Learner, ModelVersions, train_from_feedback
     from emotion_perception.resources import find_model
 
     learner: Learner
     if args.model == "visual":
-        from emotion_perception.learning.face_feedback import FaceLearner
+        from emotion_perception.learning.feedback.faces import FaceLearner
 
         learner = FaceLearner(args.data)
     else:
-        from emotion_perception.learning.speech_features import FEATURES
-        from emotion_perception.learning.voice_feedback import VoiceLearner
+        from emotion_perception.learning.feedback.voices import VoiceLearner
+        from emotion_perception.learning.voices.features import FEATURES
 
         learner = VoiceLearner(args.data, FEATURES)
     versions = ModelVersions(args.feedback / VERSIONS[args.model])
@@ -204,7 +204,7 @@ def _feedback(args: argparse.Namespace) -> int:
 
 def _versions(args: argparse.Namespace) -> int:
     """List the models made from feedback, or put the one before back."""
-    from emotion_perception.learning.feedback import CURRENT, ModelVersions
+    from emotion_perception.learning.feedback.learn import CURRENT, ModelVersions
 
     versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
@@ -221,7 +221,7 @@ def _versions(args: argparse.Namespace) -> int:
 
 def _fusion(args: argparse.Namespace) -> int:
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning.reliability import learn
+    from emotion_perception.learning.fusion.reliability import learn
     from emotion_perception.resources import find_model
 
     try:

@@ -16,16 +16,16 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
-from emotion_perception.dashboard.archive import Archive
-from emotion_perception.dashboard.corrections import STRETCH_S, CorrectionError, Corrections
-from emotion_perception.dashboard.exports import EXPORTS, Export
-from emotion_perception.dashboard.pictures import CONSENT, Pictures
 from emotion_perception.dashboard.security import COOKIE, HEADERS, OWN_REQUEST, REPORT_POLICY, Gate, check_listening
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import MAX_SECONDS, Analyst, UploadError
 from emotion_perception.dashboard.video import VideoFeed
 from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS, VISUAL_EMOTIONS
-from emotion_perception.fusion.report import COLOURS
+from emotion_perception.feedback.corrections import STRETCH_S, CorrectionError, Corrections
+from emotion_perception.feedback.pictures import CONSENT, Pictures
+from emotion_perception.interaction.history import Archive
+from emotion_perception.reports.conversation import COLOURS
+from emotion_perception.reports.exports import EXPORTS, Export
 
 STATIC = Path(__file__).parent / "static"
 BEAT = 0.04  # s between two looks for news while somebody watches

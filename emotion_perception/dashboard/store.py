@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emotion_perception.fusion.group import GroupEmotion
+from emotion_perception.interaction.group import GroupEmotion
 from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
 
 SECOND = 1_000_000_000  # ns
@@ -128,7 +128,7 @@ class Store:
             self._touch("health")
 
     def set_conversations(self, conversations: list[dict[str, Any]]) -> None:
-        """The stored conversations, newest first, as :func:`emotion_perception.dashboard.archive.listed` gives them."""
+        """The stored conversations, newest first, as ``interaction.history.listed`` gives them."""
         with self._lock:
             if conversations != self._conversations:
                 self._conversations = conversations

@@ -23,7 +23,7 @@ import numpy as np
 from emotion_perception.dashboard.store import estimate_fields
 from emotion_perception.dashboard.uploads import MAX_PIXELS, MAX_SECONDS
 from emotion_perception.dashboard.video import face_fields
-from emotion_perception.media import MediaError, open_media, read_image
+from emotion_perception.media.files import MediaError, open_media, read_image
 from emotion_perception.recognition import Recognizer
 from emotion_perception.types import EmotionStatus
 from emotion_perception.visual.explain import draw_explanation, explain_face

@@ -1,6 +1,6 @@
 """How a model's distributions are to be taken as evidence, as measured on people it was not trained on.
 
-``emotion-train fusion`` (:mod:`emotion_perception.learning.reliability`) measures it on validation data and writes it
+``emotion-train fusion`` (``learning/fusion/reliability.py``) measures it on validation data and writes it
 into the model's card, so that a model is swapped with its card alone. Two things:
 
 - **Factors**, one an emotion, from the confusion matrix of probabilities. A model that names an emotion more often than

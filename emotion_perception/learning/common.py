@@ -17,7 +17,7 @@ from torch import nn
 
 from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
-from emotion_perception.inference import read_weights
+from emotion_perception.inference.runtime import read_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 

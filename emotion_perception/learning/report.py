@@ -27,7 +27,7 @@ from emotion_perception.learning.metrics import (
     roc_curve,
     score,
 )
-from emotion_perception.overlay import EMOTION_COLOURS
+from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 # One colour per emotion, as in the overlay.
 PALETTE = tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in EMOTION_COLOURS)

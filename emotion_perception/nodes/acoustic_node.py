@@ -9,11 +9,11 @@ from typing import Any
 from std_msgs.msg import Bool
 
 from emotion_msgs.msg import VoiceEmotion
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.audio_dialects import DIALECTS, message_class
-from emotion_perception.nodes.audio_input import AudioInput, Chunk
-from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
-from emotion_perception.nodes.parameters import acoustic_parameters
+from emotion_perception.messages.audio import DIALECTS, message_class
+from emotion_perception.ros import conversions
+from emotion_perception.ros.audio_input import AudioInput, Chunk
+from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
+from emotion_perception.ros.parameters import acoustic_parameters
 
 CHUNKS_WAITING = 500  # 10 s of 20 ms chunks: a decision takes a fraction of a second, and no chunk may get lost
 

@@ -12,19 +12,19 @@ from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
-from emotion_perception.dashboard.archive import Archive
-from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
-from emotion_perception.dashboard.pictures import PictureConfig, Pictures
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.audio_input import AudioInput, Chunk
-from emotion_perception.nodes.conversions import SECOND
-from emotion_perception.nodes.lifecycle import PerceptionNode, run
-from emotion_perception.nodes.parameters import dashboard_parameters
-from emotion_perception.nodes.worker import Worker
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.pictures import PictureConfig, Pictures
+from emotion_perception.interaction.history import Archive
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.audio_input import AudioInput, Chunk
+from emotion_perception.ros.conversions import SECOND
+from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.parameters import dashboard_parameters
+from emotion_perception.ros.worker import Worker
 
 FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
 ANSWER_WITHIN = 5.0  # s for interaction_node

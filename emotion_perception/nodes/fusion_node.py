@@ -16,15 +16,15 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, String
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
-from emotion_perception.fusion.group import group_emotion
+from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.fusion.state import EmotionFusion, FusionConfig
 from emotion_perception.fusion.text import text_available, text_evidence
-from emotion_perception.inference import read_card
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, run
-from emotion_perception.nodes.parameters import fusion_parameters
+from emotion_perception.inference.runtime import read_card
+from emotion_perception.interaction.group import group_emotion
 from emotion_perception.resources import find_model
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, run
+from emotion_perception.ros.parameters import fusion_parameters
 
 PERSONS = "/humans/persons/tracked"  # of REP-155; each person's ids lie beside
 

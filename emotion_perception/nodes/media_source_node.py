@@ -14,14 +14,14 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media import MediaError, MediaFile, MediaFrame, MediaItem, is_recording
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.lifecycle import PerceptionNode, run
-from emotion_perception.nodes.parameters import MEDIA_SOURCE
-from emotion_perception.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
+from emotion_perception.media.files import MediaError, MediaFile, MediaFrame, MediaItem, is_recording
+from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
+from emotion_perception.ros import conversions
+from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.parameters import MEDIA_SOURCE
 
 if TYPE_CHECKING:
-    from emotion_perception.recordings import Recording
+    from emotion_perception.media.rosbag import Recording
 
 EXIT_NO_INPUT = 66  # EX_NOINPUT of sysexits.h: the source cannot be read
 LEAD_IN = 0.05  # s between the decision to play and the first frame

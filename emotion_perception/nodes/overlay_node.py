@@ -17,10 +17,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.conversions import SECOND, ConversionError
-from emotion_perception.nodes.lifecycle import PerceptionNode, run
-from emotion_perception.nodes.markers import (
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.conversions import SECOND, ConversionError
+from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.parameters import OVERLAY
+from emotion_perception.ros.worker import Worker
+from emotion_perception.visualization.markers import (
     Camera,
     Labels,
     camera_from_info,
@@ -30,9 +32,7 @@ from emotion_perception.nodes.markers import (
     overlay_text_type,
     state_to_overlay,
 )
-from emotion_perception.nodes.parameters import OVERLAY
-from emotion_perception.nodes.worker import Worker
-from emotion_perception.overlay import draw
+from emotion_perception.visualization.overlay import draw
 
 FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
 STATE_HOLD = 2 * SECOND

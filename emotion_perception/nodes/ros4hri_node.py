@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from emotion_perception.fusion.temporal import TemporalConfig
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.conversions import SECOND, ConversionError
-from emotion_perception.nodes.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
-from emotion_perception.nodes.parameters import ROS4HRI
-from emotion_perception.nodes.worker import Worker
+from emotion_perception.hmm_filter import TemporalConfig
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.conversions import SECOND, ConversionError
+from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
+from emotion_perception.ros.parameters import ROS4HRI
+from emotion_perception.ros.worker import Worker
 from emotion_perception.types import EmotionEstimate
 from emotion_perception.visual.steady import SteadyExpression
 

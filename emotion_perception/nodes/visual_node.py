@@ -17,9 +17,9 @@ from emotion_msgs.msg import FaceEmotionArray
 from emotion_msgs.srv import ExplainFace
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.lifecycle import PerceptionNode, one_thread_each, run
-from emotion_perception.nodes.parameters import visual_parameters
+from emotion_perception.ros import conversions
+from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
+from emotion_perception.ros.parameters import visual_parameters
 
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import FacePicture

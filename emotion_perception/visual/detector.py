@@ -21,7 +21,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import ONE_THREAD, PRECISION, compile_for_cpu
+from emotion_perception.inference.runtime import ONE_THREAD, PRECISION, compile_for_cpu
 from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input

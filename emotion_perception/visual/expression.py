@@ -1,7 +1,7 @@
 """Classify faces at run time: the network's published weights as an OpenVINO graph, without torch.
 
 The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
-:class:`emotion_perception.visual.expression_net.ExpressionNet`, which is what was trained.
+:class:`emotion_perception.learning.faces.network.ExpressionNet`, which is what was trained.
 
 Chosen by measurement against torch, torch.export and ONNX Runtime (``scripts/compare_inference.py``). It also saves the
 robot torch's import: the whole visual path takes 260 MB.
@@ -17,7 +17,7 @@ import openvino.opset13 as ops
 
 from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_to_vocabulary
 from emotion_perception.errors import ModelError
-from emotion_perception.inference import FP32, compile_for_cpu, read_weights
+from emotion_perception.inference.runtime import FP32, compile_for_cpu, read_weights
 from emotion_perception.types import EmotionEstimate
 
 FACE_SIZE = 48  # px

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from emotion_perception.emotions import VISUAL_INDICES
-from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
+from emotion_perception.hmm_filter import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.resources import find_model
 from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from emotion_perception.emotions import VISUAL_INDICES, visual_to_vocabulary
-from emotion_perception.fusion.temporal import TemporalConfig, first_belief, next_belief, reported
+from emotion_perception.hmm_filter import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.types import EmotionEstimate
 
 SECOND = 1_000_000_000  # ns
 
 
 class SteadyExpression:
-    """The filter of ``visual_node`` (:mod:`emotion_perception.fusion.temporal`) for a single face.
+    """The filter of ``visual_node`` (:mod:`emotion_perception.hmm_filter`) for a single face.
 
     Args:
         config: how steady; None: no filter, each picture by itself.

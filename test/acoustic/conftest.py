@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from sounds import DATA, PUBLISHED, RATE, LoudnessDetector, card_of
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
@@ -35,7 +29,7 @@ def speech() -> np.ndarray:
     path = DATA / "ravdess_speech" / "Actor_21" / "03-01-05-02-01-01-21.flac"
     if not path.is_file():
         pytest.skip("RAVDESS is not in ../shared/data")
-    from emotion_perception.learning.speech_features import read_speech
+    from emotion_perception.learning.voices.features import read_speech
 
     quiet = 1e-4 * np.random.default_rng(3).standard_normal(2 * RATE).astype(np.float32)
     return np.concatenate([quiet, read_speech(path), quiet[:RATE]])
@@ -45,8 +39,8 @@ def speech() -> np.ndarray:
 def random_net(tmp_path_factory: pytest.TempPathFactory):
     """An untrained network and its published weights: (torch module with the detector of overlap, path)."""
     torch = pytest.importorskip("torch")
-    from emotion_perception.acoustic.voice_net import OverlapNet, VoiceNet
     from emotion_perception.learning.common import publish_weights
+    from emotion_perception.learning.voices.network import OverlapNet, VoiceNet
 
     torch.manual_seed(0)
     net = VoiceNet().train()

@@ -34,8 +34,8 @@ def test_the_graph_computes_what_the_trained_network_computes(random_net, n: int
 
 def test_a_network_of_another_size_is_read_from_its_card(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from emotion_perception.acoustic.voice_net import VoiceNet, VoiceNetConfig
     from emotion_perception.learning.common import publish_weights
+    from emotion_perception.learning.voices.network import VoiceNet, VoiceNetConfig
 
     config = VoiceNetConfig(channels=32, heads=4, layers=2, head=16, attention=8)
     net = VoiceNet(config).half().float().eval()

@@ -49,7 +49,7 @@ def test_anything_but_a_vector_of_samples_is_refused(samples: np.ndarray) -> Non
 
 def test_training_normalises_as_the_robot_does() -> None:
     torch = pytest.importorskip("torch")
-    from emotion_perception.acoustic import voice_net
+    from emotion_perception.learning.voices import network as voice_net
 
     mel = log_mel(np.random.default_rng(2).standard_normal(12_000))
     padded = np.concatenate([mel, np.full((30, 80), 77, np.float32)])

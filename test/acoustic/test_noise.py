@@ -62,7 +62,7 @@ def test_noise_reduction_raises_the_ratio(db: float) -> None:
 
 
 def test_a_fan_is_steady_and_music_is_not() -> None:
-    augmentation = pytest.importorskip("emotion_perception.learning.speech_augmentation")
+    augmentation = pytest.importorskip("emotion_perception.learning.voices.augmentation")
     rng = np.random.default_rng(0)
     for kind, steady in (("white", True), ("pink", True), ("fan", True), ("music", False)):
         profile = NoiseProfile()

@@ -94,7 +94,7 @@ def test_white_noise_gives_nothing(listener: AcousticPerception, level: float) -
 
 def test_chords_give_nothing(listener: AcousticPerception) -> None:
     pytest.importorskip("torch")  # where the music generator lives, training's augmentation
-    from emotion_perception.learning.speech_augmentation import music_noise
+    from emotion_perception.learning.voices.augmentation import music_noise
 
     assert play(listener, 0.1 * music_noise(10 * RATE, np.random.default_rng(4))) == []
 
@@ -183,7 +183,7 @@ def test_the_noise_between_words_gives_the_ratio(listener: AcousticPerception, s
 
 @pytest.mark.parametrize(("kind", "cleaned"), [("fan", True), ("music", False)])
 def test_only_speech_in_steady_noise_is_cleaned(listener: AcousticPerception, kind: str, cleaned: bool) -> None:
-    augmentation = pytest.importorskip("emotion_perception.learning.speech_augmentation")
+    augmentation = pytest.importorskip("emotion_perception.learning.voices.augmentation")
     noise = 0.03 * augmentation.make_noise(kind, 2 * RATE, np.random.default_rng(0), [])
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
     seen: list[int] = []
@@ -241,7 +241,7 @@ def test_an_empty_recording_is_refused(listener: AcousticPerception) -> None:
 @pytest.mark.skipif(not (DATA / "cremad_clips").is_dir(), reason="CREMA-D clips are not in ../shared/data")
 @pytest.mark.parametrize("name", ["ANG", "HAP", "NEU", "SAD"])
 def test_each_round_of_a_looped_clip_brings_decisions(listener: AcousticPerception, name: str) -> None:
-    from emotion_perception.media import read_audio
+    from emotion_perception.media.files import read_audio
 
     samples, rate = read_audio(DATA / "cremad_clips" / f"1001_DFA_{name}_XX.flv")
     seconds = len(samples) / rate

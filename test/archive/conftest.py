@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # for archive_world, which the tests share
 from archive_world import CREMAD, FPS, mono, portrait, wall
 from clips import write_clip
 

@@ -19,7 +19,7 @@ from skimage import data
 
 from emotion_perception.archive.analysis import BATCH, Analyser, Part, Settings, Shot, count_parts
 from emotion_perception.archive.schema import SEGMENTS, arrow_schema
-from emotion_perception.media import LazyFrame, MediaAudio, MediaFrame, open_media, thumbnail_of
+from emotion_perception.media.files import LazyFrame, MediaAudio, MediaFrame, open_media, thumbnail_of
 
 
 @pytest.fixture(scope="module")

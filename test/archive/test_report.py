@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -20,9 +19,9 @@ from emotion_perception.archive.query import ArchiveQueries, by_hour, by_place
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.cli import archive as cli
 from emotion_perception.emotions import ANGRY, EMOTIONS, HAPPY, NEUTRAL
-from emotion_perception.fusion.arc import ArcSample, EmotionalArc
-from emotion_perception.fusion.conversation import summarize
-from emotion_perception.fusion.report import summary_fields
+from emotion_perception.interaction.arc import ArcSample, EmotionalArc
+from emotion_perception.interaction.conversation import summarize
+from emotion_perception.reports.conversation import summary_fields
 from emotion_perception.types import EmotionEstimate, EmotionStatus
 
 BEGIN = 1_764_077_400  # 2025-11-25 13:30 UTC, s since 1970
@@ -188,7 +187,6 @@ def test_the_documentation_has_every_column():
 
 @pytest.mark.slow
 def test_search_finds_where_customers_turned_angry(folder):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "dashboard"))
     from page_world import chromium
 
     write_report(folder, folder / "report.html", "Europe/Berlin")

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from states import START, ns, snapshot
 
 import emotion_perception.behaviours as behaviours
 from emotion_perception.behaviours import ACTIONS, EmotionCondition, Resting, create_root
 from emotion_perception.behaviours.decision import Judge, Newcomer, OnStale, Rest, Snapshot, Verdict
 from emotion_perception.emotions import emotion_index
 from emotion_perception.resources import config_path
-
-from .states import START, ns, snapshot
 
 TREE = config_path("behaviour_trees/empathetic.xml")
 MODEL = config_path("behaviour_trees/emotion_nodes.xml")

@@ -8,6 +8,7 @@ from pathlib import Path
 import py_trees
 import pytest
 from py_trees.common import Status
+from states import START, FakeNode, snapshot
 
 from emotion_perception.behaviours import (
     ACTIONS,
@@ -20,8 +21,6 @@ from emotion_perception.behaviours import (
 )
 from emotion_perception.behaviours.conditions import EmotionCondition, ToBlackboard
 from emotion_perception.behaviours.decision import Judge, Limits, Snapshot
-
-from .states import START, FakeNode, snapshot
 
 
 @pytest.fixture(autouse=True)

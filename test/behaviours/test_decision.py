@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from states import START, ns, snapshot, state
 
 from emotion_perception.behaviours.decision import (
     UPSET,
@@ -25,8 +26,6 @@ from emotion_perception.behaviours.decision import (
 )
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import EmotionStatus
-
-from .states import START, ns, snapshot, state
 
 
 def play(judge: Judge | Newcomer, emotion_at: Callable[[float], tuple[str, float]], until: float) -> list[float]:

@@ -21,14 +21,13 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
+from states import ns, state  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from emotion_msgs.msg import EmotionState as EmotionStateMessage  # noqa: E402
 from emotion_perception.behaviours import HasEvidence, IsEmotion, ToBlackboard  # noqa: E402
-from emotion_perception.nodes import qos  # noqa: E402
-from emotion_perception.nodes.conversions import state_to_message  # noqa: E402
-
-from .states import ns, state  # noqa: E402
+from emotion_perception.ros import qos  # noqa: E402
+from emotion_perception.ros.conversions import state_to_message  # noqa: E402
 
 _used = 0
 
@@ -93,7 +92,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def emotion_tree(bench: Bench, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (tmp_path / "tree.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "emotion_perception.nodes.emotion_tree", "--lines", "--max-age", "1"],
+            [sys.executable, "-m", "emotion_perception.behaviours.emotion_tree", "--lines", "--max-age", "1"],
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -221,7 +220,7 @@ def test_simulated_time_is_respected_and_a_jump_back_voids_the_state(bench: Benc
 def test_the_tool_explains_itself(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from emotion_perception.nodes.emotion_tree import main
+    from emotion_perception.behaviours.emotion_tree import main
 
     try:
         returned = main(arguments)
@@ -234,7 +233,7 @@ def test_the_tool_explains_itself(
 
 def test_a_terminal_sees_every_behaviours_answer_and_reason() -> None:
     from emotion_perception.behaviours import create_root
-    from emotion_perception.nodes.emotion_tree import screen
+    from emotion_perception.behaviours.emotion_tree import screen
 
     root = create_root()
     source = root.children[0]

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from emotion_perception import media, recognition
+from emotion_perception import recognition
 from emotion_perception.cli import recognize
 from emotion_perception.emotions import emotion_index
+from emotion_perception.media import files as media
 from emotion_perception.recognition import SECOND, Course, Moment
 from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from page_world import Client, Clock, chromium, screenshot_folder
 
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
 from emotion_perception.dashboard.store import Store
-
-sys.path.insert(0, str(Path(__file__).parent))  # for page_world, which the tests share
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for clips
-from page_world import Client, Clock, chromium, screenshot_folder
 
 
 @pytest.fixture

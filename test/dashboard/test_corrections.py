@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from page_world import a_face, happy
 
-from emotion_perception.dashboard.corrections import (
+from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.store import Store
+from emotion_perception.emotions import ANGRY, CALM, SAD
+from emotion_perception.feedback.corrections import (
     CorrectionConfig,
     CorrectionError,
     Corrections,
     RecentEvidence,
     read_correction,
 )
-from emotion_perception.dashboard.server import Parts
-from emotion_perception.dashboard.store import Store
-from emotion_perception.emotions import ANGRY, CALM, SAD
 from emotion_perception.types import VoiceObservation
 
 S = 1_000_000_000

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from page_world import a_face, store_conversation
 
-from emotion_perception.dashboard.archive import Archive
-from emotion_perception.dashboard.corrections import CorrectionConfig, Corrections, RecentEvidence
-from emotion_perception.dashboard.exports import EXPORTS, MOST_PICTURES
-from emotion_perception.dashboard.pictures import PER_CONVERSATION, NoConsent, PictureConfig, Pictures, evenly
 from emotion_perception.dashboard.server import Parts
 from emotion_perception.dashboard.store import Store
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.pictures import PER_CONVERSATION, NoConsent, PictureConfig, Pictures, evenly
+from emotion_perception.interaction.history import Archive
+from emotion_perception.reports.exports import EXPORTS, MOST_PICTURES
 
 S = 1_000_000_000
 NOON = int(datetime(2026, 11, 23, 12).timestamp()) * S

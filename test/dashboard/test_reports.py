@@ -13,16 +13,16 @@ from datetime import date, datetime
 import pytest
 from page_world import store_conversation
 
-from emotion_perception.dashboard.archive import Archive, NotStored, period
-from emotion_perception.dashboard.exports import (
+from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.store import Store
+from emotion_perception.interaction.history import Archive, NotStored, period
+from emotion_perception.reports.exports import (
     EXPORTS,
     conversation_report,
     mean_interval,
     period_report,
     share_interval,
 )
-from emotion_perception.dashboard.server import Parts
-from emotion_perception.dashboard.store import Store
 
 S = 1_000_000_000
 NOON = int(datetime(2026, 11, 23, 12).timestamp()) * S

@@ -12,7 +12,7 @@ from page_world import Clock, a_face, a_state, happy
 from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import EMOTIONS, SAD
-from emotion_perception.fusion.group import GroupEmotion
+from emotion_perception.interaction.group import GroupEmotion
 
 S = 1_000_000_000
 

@@ -52,7 +52,7 @@ def show(name: str) -> Shown:
     environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
     began = time.time()
     result = subprocess.run(
-        [sys.executable, "-m", "emotion_perception.nodes.demo", str(clip), "--headless", "--duration", str(DURATION)],
+        [sys.executable, "-m", "emotion_perception.bringup.demo", str(clip), "--headless", "--duration", str(DURATION)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

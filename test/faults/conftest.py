@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent, HERE.parent / "nodes"):  # for stage, bags and node_world, which tests share
-    sys.path.insert(0, str(folder))
-from ros_fixtures import domain, ros  # noqa: E402, F401  (fixtures)
+from ros_fixtures import domain, ros  # noqa: F401  (fixtures)
 
 MISSING = [name for name in ("rclpy", "emotion_msgs") if importlib.util.find_spec(name) is None]
 collect_ignore_glob = ["test_*.py"] if MISSING else []

@@ -12,8 +12,8 @@ from sensor_msgs.msg import Image
 from stage import STATUS, Stage
 
 from emotion_msgs.msg import EmotionState
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.conversions import SECOND
+from emotion_perception.ros import conversions
+from emotion_perception.ros.conversions import SECOND
 
 Measured = Callable[[str, str, float | str], None]
 HOUR = 3600 * SECOND

@@ -15,8 +15,8 @@ from node_world import World, happy_estimate
 
 from emotion_msgs.msg import EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.interaction_node import InteractionNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.types import EmotionModality, EmotionStatus, Evidence
 from emotion_perception.types import EmotionState as State
 

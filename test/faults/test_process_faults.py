@@ -17,9 +17,9 @@ from node_world import World, a_face, children, now_header
 from stage import STATUS
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.resources import demo_clip_path
+from emotion_perception.ros import conversions, qos
 
 Measured = Callable[[str, str, float | str], None]
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ class Robot:
         command = [
             sys.executable,
             "-m",
-            "emotion_perception.nodes.bringup",
+            "emotion_perception.bringup.command",
             "--source",
             str(demo_clip_path()),
             "--loop",

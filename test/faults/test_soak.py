@@ -23,8 +23,8 @@ from node_world import World
 from stage import face_picture
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.media import MediaAudio, MediaFrame
-from emotion_perception.nodes import qos
+from emotion_perception.media.files import MediaAudio, MediaFrame
+from emotion_perception.ros import qos
 
 ROOT = Path(__file__).parents[2]
 MINUTES = float(os.environ.get("EMOTION_SOAK_MINUTES", "2"))
@@ -82,7 +82,7 @@ def test_memory_does_not_grow_with_time(
         held_up.extend(map(float, told))
 
     ros.node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, qos.profile("diagnostics"))
-    command = [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(shop), "--loop"]
+    command = [sys.executable, "-m", "emotion_perception.bringup.command", "--source", str(shop), "--loop"]
     options = ["--use-sim-time", "true", "--config", str(profile), "--interaction", "true", "--log-level", "error"]
     graph = subprocess.Popen([*command, *options], cwd=ROOT, stderr=subprocess.DEVNULL)
     try:

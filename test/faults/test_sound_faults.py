@@ -10,8 +10,8 @@ from node_world import World, now_header
 from stage import Ear
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.conversions import SECOND
+from emotion_perception.ros import conversions
+from emotion_perception.ros.conversions import SECOND
 
 Measured = Callable[[str, str, float | str], None]
 HOUR = 3600 * SECOND

@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emotion_perception.emotions import CALM, EMOTIONS, HAPPY, NEUTRAL
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.pooling import pool
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.fusion.state import EmotionFusion
 from emotion_perception.types import (
     Box,
     EmotionEstimate,

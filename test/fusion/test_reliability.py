@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from emotion_perception.emotions import CALM, EMOTIONS, HAPPY, NEUTRAL, SAD
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.reliability import KEY, Reliability
-from emotion_perception.inference import read_card
+from emotion_perception.inference.runtime import read_card
 from emotion_perception.types import EmotionEstimate
 
 TOLD = {"factors": [1.0] * 8, "quality": [0.0, 1.0], "weight": [0.2, 1.0], "unknown": 0.5}
@@ -64,7 +64,9 @@ def test_equal_factors_change_nothing():
 
 @pytest.fixture(scope="module")
 def learning():
-    return pytest.importorskip("emotion_perception.learning.reliability", reason="needs torch and its companions")
+    return pytest.importorskip(
+        "emotion_perception.learning.fusion.reliability", reason="needs torch and its companions"
+    )
 
 
 def answers(learning, labels: np.ndarray, p: np.ndarray, quality: float = 1.0):

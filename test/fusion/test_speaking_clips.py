@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from emotion_perception.acoustic.perception import AcousticPerception
-from emotion_perception.fusion.state import EmotionFusion
-from emotion_perception.media import MediaFrame, open_media
+from emotion_perception.fusion.engine import EmotionFusion
+from emotion_perception.media.files import MediaFrame, open_media
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "cremad_clips"

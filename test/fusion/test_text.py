@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import ANGRY, HAPPY
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.pooling import pool
-from emotion_perception.fusion.state import EmotionFusion
 from emotion_perception.fusion.text import text_evidence
 from emotion_perception.types import EmotionEstimate, EmotionModality, EmotionStatus, VoiceObservation
 

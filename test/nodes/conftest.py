@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # for node_world, which the tests share
 from ros_fixtures import domain, ros  # noqa: F401  (fixtures)
 
 MISSING = [name for name in ("rclpy", "emotion_msgs") if importlib.util.find_spec(name) is None]

@@ -17,9 +17,9 @@ from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.types import EmotionEstimate
 
 TRACKED = "/humans/faces/tracked"

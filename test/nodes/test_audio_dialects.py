@@ -23,10 +23,10 @@ from std_msgs.msg import String
 
 from emotion_msgs.msg import AudioChunk
 from emotion_perception.acoustic.ring_buffer import to_float
-from emotion_perception.nodes import audio_dialects as d
-from emotion_perception.nodes import conversions, qos
+from emotion_perception.messages import audio as d
 from emotion_perception.nodes.acoustic_node import AcousticNode
-from emotion_perception.nodes.conversions import SECOND, ConversionError
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.conversions import SECOND, ConversionError
 
 STAMP = 1_700_000_000_123_456_789
 WAVE = d.SoundForm(16_000, 1, "S16LE", "wave")

@@ -22,9 +22,9 @@ import pytest
 from node_world import World, a_face, children, now_header
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.graph import ARGUMENTS, graph_nodes
-from emotion_perception.nodes.supervisor import Supervisor, describe_exit
+from emotion_perception.bringup.graph import ARGUMENTS, graph_nodes
+from emotion_perception.bringup.supervisor import Supervisor, describe_exit
+from emotion_perception.ros import conversions, qos
 
 if TYPE_CHECKING:
     from launch import LaunchContext
@@ -45,7 +45,7 @@ def picture(tmp_path: Path) -> Path:
 def bringup(picture: Path) -> Iterator[subprocess.Popen]:
     """``emotion-bringup`` on an image."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(picture), "--overlay", "false"],
+        [sys.executable, "-m", "emotion_perception.bringup.command", "--source", str(picture), "--overlay", "false"],
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -239,7 +239,15 @@ def test_two_processes_exchange_faces_and_states(ros: World):
 
 
 def test_all_nodes_run_in_one_process(ros: World, picture: Path):
-    command = [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(picture), "--composed", "true"]
+    command = [
+        sys.executable,
+        "-m",
+        "emotion_perception.bringup.command",
+        "--source",
+        str(picture),
+        "--composed",
+        "true",
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
@@ -256,7 +264,7 @@ def test_all_nodes_run_in_one_process(ros: World, picture: Path):
 
 def test_a_container_that_is_told_nonsense_says_so():
     for words, said in ([], "no node given"), (['{"node": "toaster_node", "arguments": []}'], "toaster_node"):
-        command = [sys.executable, "-m", "emotion_perception.nodes.node_container", *words]
+        command = [sys.executable, "-m", "emotion_perception.bringup.node_container", *words]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
         assert done.returncode == 2
         assert said in done.stderr and "Traceback" not in done.stderr
@@ -334,7 +342,7 @@ def test_the_nodes_end_with_a_bringup_that_is_killed(bringup: subprocess.Popen):
 
 def test_bringup_says_in_one_line_that_the_source_cannot_be_read(tmp_path: Path):
     result = subprocess.run(
-        [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(tmp_path / "no.mp4")],
+        [sys.executable, "-m", "emotion_perception.bringup.command", "--source", str(tmp_path / "no.mp4")],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -384,7 +392,7 @@ def test_exits_are_told_in_words():
 def run_demo(*arguments: str, timeout: float = 90) -> subprocess.CompletedProcess:
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     return subprocess.run(
-        [sys.executable, "-m", "emotion_perception.nodes.demo", *arguments],
+        [sys.executable, "-m", "emotion_perception.bringup.demo", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -23,9 +23,9 @@ from emotion_msgs.msg import (
     ModalityEvidence,
     VoiceEmotion,
 )
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.conversions import IMAGE_ENCODINGS, ConversionError
-from emotion_perception.nodes.markers import Labels, camera_from_info, camera_from_size, state_to_overlay
+from emotion_perception.ros import conversions
+from emotion_perception.ros.conversions import IMAGE_ENCODINGS, ConversionError
+from emotion_perception.visualization.markers import Labels, camera_from_info, camera_from_size, state_to_overlay
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 uint8, uint32 = st.integers(0, 255), st.integers(0, 2**32 - 1)

@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from emotion_msgs.msg import AudioChunk
 from emotion_perception.emotions import HAPPY
-from emotion_perception.nodes import conversions as c
+from emotion_perception.ros import conversions as c
 from emotion_perception.types import (
     Box,
     EmotionEstimate,

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,19 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 from node_world import World, a_face, now_header
+from page_world import Page, chromium, screenshot_folder
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionArc, FaceEmotionArray
 from emotion_msgs.srv import CorrectEmotion
+from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.emotions import SAD
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.dashboard_node import DashboardNode
-from emotion_perception.nodes.diagnostics import OK, WARN, make_array, make_status
 from emotion_perception.nodes.fusion_node import FusionNode
-from emotion_perception.nodes.graph import graph_nodes
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "dashboard"))  # for page_world
-from page_world import Page, chromium, screenshot_folder
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.diagnostics import OK, WARN, make_array, make_status
 
 
 def dashboard(ros: World, **parameters: Any) -> DashboardNode:

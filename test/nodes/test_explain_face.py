@@ -14,8 +14,8 @@ from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionEstimate, FaceEmotionArray
 from emotion_msgs.srv import ExplainFace
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.visual_node import VisualNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.visual import explain
 
 

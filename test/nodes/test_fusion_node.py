@@ -16,8 +16,8 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, String
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, ModalityEvidence, VoiceEmotion
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.fusion_node import FusionNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.types import Box
 
 WIDTH, HEIGHT = 640, 480

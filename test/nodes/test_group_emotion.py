@@ -10,8 +10,8 @@ from node_world import World, a_face, now_header
 
 from emotion_msgs.msg import FaceEmotionArray, GroupEmotion
 from emotion_perception.emotions import SAD
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.fusion_node import FusionNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation
 
 

@@ -19,11 +19,11 @@ from node_world import World, happy_estimate
 
 from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
-from emotion_perception.fusion.arc import ArcShape
-from emotion_perception.fusion.conversation import Conversations
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.graph import graph_nodes
+from emotion_perception.bringup.graph import graph_nodes
+from emotion_perception.interaction.arc import ArcShape
+from emotion_perception.interaction.conversation import Conversations
 from emotion_perception.nodes.interaction_node import InteractionNode
+from emotion_perception.ros import conversions, qos
 from emotion_perception.types import EmotionEstimate, EmotionModality, EmotionStatus, Evidence
 from emotion_perception.types import EmotionState as State
 

@@ -16,11 +16,11 @@ from node_world import World, a_face, now_header
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import conversions, qos
-from emotion_perception.nodes.diagnostics import BurstReporter, WorkMeter
 from emotion_perception.nodes.fusion_node import FusionNode
-from emotion_perception.nodes.lifecycle import PerceptionNode
-from emotion_perception.nodes.worker import Worker
+from emotion_perception.ros import conversions, qos
+from emotion_perception.ros.diagnostics import BurstReporter, WorkMeter
+from emotion_perception.ros.lifecycle import PerceptionNode
+from emotion_perception.ros.worker import Worker
 
 
 class Eye(PerceptionNode):

@@ -14,11 +14,12 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker
 
 from emotion_perception.emotions import EMOTIONS, HAPPY
-from emotion_perception.nodes import markers, qos
-from emotion_perception.nodes.conversions import make_header
-from emotion_perception.nodes.markers import Camera, Labels, camera_from_info, camera_from_size, face_to_marker
-from emotion_perception.overlay import EMOTION_COLOURS
+from emotion_perception.ros import qos
+from emotion_perception.ros.conversions import make_header
 from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus
+from emotion_perception.visualization import markers
+from emotion_perception.visualization.markers import Camera, Labels, camera_from_info, camera_from_size, face_to_marker
+from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 ROOT = Path(__file__).parents[2]
 HEADER = make_header(1_700_000_000_123_456_789, "camera")

@@ -13,10 +13,10 @@ from node_world import World
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media import MediaAudio, MediaFrame
-from emotion_perception.nodes import conversions, qos
+from emotion_perception.media.files import MediaAudio, MediaFrame
+from emotion_perception.media.playback import Pace, due_time, paced
 from emotion_perception.nodes.media_source_node import EXIT_NO_INPUT, MediaSourceNode
-from emotion_perception.playback import Pace, due_time, paced
+from emotion_perception.ros import conversions, qos
 
 FPS, RATE = 25, 16_000
 FLASH = 0.48  # s: in the film, picture turns white and a tone begins at this moment

@@ -12,8 +12,9 @@ from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import conversions, overlay_node, qos
+from emotion_perception.nodes import overlay_node
 from emotion_perception.nodes.overlay_node import OverlayNode
+from emotion_perception.ros import conversions, qos
 
 GREY = np.full((240, 320, 3), 30, np.uint8)
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 from node_world import World, set_parameter
 
-from emotion_perception.fusion.state import FusionConfig
-from emotion_perception.nodes import parameters
+from emotion_perception.fusion.engine import FusionConfig
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.media_source_node import MediaSourceNode
-from emotion_perception.nodes.parameters import COMMON, Parameter, reference_page, tables
+from emotion_perception.ros import parameters
+from emotion_perception.ros.parameters import COMMON, Parameter, reference_page, tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +97,7 @@ def test_no_parameter_is_there_twice():
 
 def test_the_reference_page_is_the_one_in_docs():
     assert (ROOT / "docs" / "parameters.md").read_text() == reference_page(), (
-        "run: python -m emotion_perception.nodes.parameters > docs/parameters.md"
+        "run: python -m emotion_perception.ros.parameters > docs/parameters.md"
     )
 
 

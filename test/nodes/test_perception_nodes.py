@@ -13,11 +13,11 @@ from std_msgs.msg import Bool
 
 from emotion_msgs.msg import AudioChunk, EmotionState, FaceEmotionArray, VoiceEmotion
 from emotion_perception.errors import ModelError
-from emotion_perception.nodes import conversions, qos
 from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.visual_node import VisualNode
-from emotion_perception.overlay import EMOTION_COLOURS
+from emotion_perception.ros import conversions, qos
+from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 
 @pytest.fixture(scope="module")

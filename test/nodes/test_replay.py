@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import bags
 import numpy as np
 import pytest
+from bags import SECOND, START, Speaker, typestore, write
 from node_world import World
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # for bags
-import bags
-from bags import SECOND, START, Speaker, typestore, write
-
 from emotion_msgs.msg import AudioChunk, EmotionState, FaceEmotionArray
-from emotion_perception.media import MediaAudio, MediaFrame
-from emotion_perception.nodes import conversions, qos
+from emotion_perception.bringup.graph import graph_nodes
+from emotion_perception.media.files import MediaAudio, MediaFrame
 from emotion_perception.nodes.fusion_node import FusionNode
-from emotion_perception.nodes.graph import graph_nodes
 from emotion_perception.nodes.media_source_node import MediaSourceNode
 from emotion_perception.nodes.visual_node import VisualNode
+from emotion_perception.ros import conversions, qos
 
 LENGTH = 2.0  # s
 FPS, RATE = 20, 16_000

@@ -13,10 +13,10 @@ import pytest
 from foreign_messages import EXPRESSIONS, FOXGLOVE_MSGS, HRI_MSGS, RVIZ_2D_OVERLAY_MSGS
 from node_world import World, happy_estimate, now_header
 
+from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.emotions import EMOTIONS, ROS4HRI_NAMES
-from emotion_perception.nodes import conversions
-from emotion_perception.nodes.graph import graph_nodes
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
+from emotion_perception.ros import conversions
 
 HERE = Path(__file__).parent
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from node_world import World
 
-from emotion_perception.nodes.graph import graph_nodes
+from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.resources import config_path
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_a_picture_goes_only_to_those_who_need_it():
 @pytest.mark.slow
 def test_it_allows_all_that_the_running_graph_uses(ros: World, tmp_path: Path):
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((48, 64, 3), 127, np.uint8))
-    command = [sys.executable, "-m", "emotion_perception.nodes.bringup", "--source", str(tmp_path / "grey.png")]
+    command = [sys.executable, "-m", "emotion_perception.bringup.command", "--source", str(tmp_path / "grey.png")]
     graph = subprocess.Popen([*command, "--interaction", "true", "--composed", "true"], cwd=ROOT)
     try:
         node = ros.node

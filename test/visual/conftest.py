@@ -33,7 +33,7 @@ def random_net(tmp_path_factory: pytest.TempPathFactory):
     """An untrained network and its published weights: (torch module, path)."""
     torch = pytest.importorskip("torch")
     from emotion_perception.learning.common import publish_weights
-    from emotion_perception.visual.expression_net import ExpressionNet
+    from emotion_perception.learning.faces.network import ExpressionNet
 
     torch.manual_seed(0)
     net = ExpressionNet().train()

@@ -15,10 +15,10 @@ from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.common import publish_weights
 from emotion_perception.learning.config import from_mapping
+from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
 from emotion_perception.resources import model_path
 from emotion_perception.visual.explain import draw_explanation, explain_face
 from emotion_perception.visual.expression import read_weights
-from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from emotion_perception.emotions import CALM, VISUAL_EMOTIONS, VISUAL_INDICES
 from emotion_perception.errors import ModelError
-from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.resources import find_model
 from emotion_perception.visual.expression import ExpressionClassifier
 
@@ -51,7 +51,7 @@ def test_a_network_that_starts_at_full_size_and_does_not_mirror_is_computed_as_i
     from dataclasses import asdict
 
     from emotion_perception.learning.common import publish_weights
-    from emotion_perception.visual.expression_net import ExpressionNet, ExpressionNetConfig
+    from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
 
     torch.manual_seed(1)
     config = ExpressionNetConfig(8, (8, 16, 24), (1, 2, 1), (1, 2, 2), mirror=False)

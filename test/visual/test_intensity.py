@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from emotion_perception.emotions import NEUTRAL, VISUAL_EMOTIONS, VISUAL_INDICES
-from emotion_perception.learning.ferplus import load_ferplus
+from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.visual.perception import VisualPerception
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -11,7 +11,7 @@ import pytest
 
 from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
-from emotion_perception.fusion.state import EmotionFusion
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.visual.detector import overlaps
 from emotion_perception.visual.perception import NEWCOMERS, VisualConfig, VisualPerception, is_whole_face
 

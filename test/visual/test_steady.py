@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import ANGRY, HAPPY, NEUTRAL, visual_to_vocabulary
-from emotion_perception.fusion.temporal import TemporalConfig
+from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.types import EmotionEstimate
 from emotion_perception.visual.steady import SECOND, SteadyExpression
 

@@ -1,0 +1,123 @@
+"""``emotion-bringup``: the graph of ``launch/robot.launch.py`` without launch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, container_command, graph_nodes
+from emotion_perception.bringup.supervisor import Supervisor
+from emotion_perception.media.files import MediaError
+from emotion_perception.media.playback import check_source
+from emotion_perception.resources import config_path
+
+EXIT_BAD_ARGUMENT = 2
+EXIT_NO_INPUT = 66  # media_source_node's, too
+SOURCE = "media_source_node"
+WATCH_PERIOD = 0.1  # s
+
+EXAMPLES = """examples:
+  emotion-bringup                                     the robot's drivers publish /image_raw and /audio
+  emotion-bringup --image-topic /camera/image_raw --audio-topic /mic/audio
+  emotion-bringup --source webcam                     camera and microphone of this computer
+  emotion-bringup --source talk.mp4 --loop            a file, again and again
+  emotion-bringup --namespace robot1 --config my_robot.yaml
+  emotion-bringup --composed true                     all nodes in one process
+"""
+
+
+def start_graph(
+    arguments: Mapping[str, str], source_parameters: Mapping[str, Any] | None = None, log: TextIO = sys.stderr
+) -> Supervisor:
+    """Start every node of the graph as a process.
+
+    Args:
+        arguments: those of :data:`emotion_perception.bringup.graph.ARGUMENTS`.
+        source_parameters: more parameters for ``media_source_node``.
+        log: where the nodes' log lines go.
+
+    Raises:
+        MediaError: the source cannot be read; nothing has been started.
+        ValueError: an argument has a value that it cannot have.
+        FileNotFoundError: no parameter file.
+    """
+    nodes = graph_nodes(arguments, source_parameters)
+    if arguments.get("lifecycle") == "launch":
+        raise ValueError("lifecycle:=launch is robot.launch.py's; take self or manager here")
+    if arguments.get("source"):
+        check_source(arguments["source"])
+    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
+    supervisor = Supervisor(log)
+    if arguments.get("composed") == "true":
+        commands = {CONTAINER: container_command(nodes)}
+        source = CONTAINER if arguments.get("source") else ""
+    else:
+        commands = {node.name: node.command() for node in nodes}
+        source = SOURCE
+    for name, command in commands.items():
+        # The source's own end, and a source that cannot be read, are no deaths.
+        final = (0, EXIT_NO_INPUT) if name == source else ()
+        supervisor.add(name, command, restart=lambda code, final=final: code not in final)
+    return supervisor
+
+
+def source_ended(supervisor: Supervisor) -> int | None:
+    """The exit code of the process that played the source; None while it plays, or where there is no source."""
+    process = supervisor.processes.get(SOURCE) or supervisor.processes.get(CONTAINER)
+    return None if process is None else process.exit_code
+
+
+def wait_for_signal(stop: threading.Event) -> None:
+    """Set ``stop`` on Ctrl-C or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Console script ``emotion-bringup``: 0 when it was told to end, 66 for a source that can't be read."""
+    parser = argparse.ArgumentParser(
+        "emotion-bringup",
+        description="Start emotion perception; a process that dies is started again; Ctrl-C ends all.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, argument in ARGUMENTS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=argument.default,
+            choices=argument.choices or None,
+            help=f"{argument.description} [{argument.default or 'empty'}]",
+        )
+    parser.add_argument("--loop", action="store_true", help="Play a file again and again.")
+    options = vars(parser.parse_args(argv))
+    loop = options.pop("loop")
+    # A source that plays alone ends the graph with it: at the file's end, or where it cannot be read.
+    source_parameters = {"loop": loop, "at_end": "exit"}
+    stop = threading.Event()
+    wait_for_signal(stop)
+    try:
+        supervisor = start_graph(options, source_parameters)
+    except (MediaError, ValueError, FileNotFoundError) as error:
+        print(f"emotion-bringup: {error}", file=sys.stderr)
+        return EXIT_NO_INPUT if isinstance(error, MediaError) else EXIT_BAD_ARGUMENT
+    code = 0
+    try:
+        while not stop.wait(WATCH_PERIOD):
+            supervisor.watch()
+            ended = source_ended(supervisor)
+            if ended is not None:
+                code = ended
+                stop.wait(1.0)  # what was last seen and heard is still on its way
+                break
+    finally:
+        supervisor.stop()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""The one table of the graph: which nodes run, under which names, with which topics and parameters.
+
+``launch/robot.launch.py`` and ``emotion-bringup`` both start exactly this.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of the graph, the same for launch and for ``emotion-bringup``."""
+
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+TRUE_FALSE = ("true", "false")
+CONTAINER = "node_container"  # the executable that runs several nodes
+ARGUMENTS: dict[str, Argument] = {
+    "source": Argument(
+        "",
+        "What media_source_node plays: a video, audio or image file, a rosbag2 recording (with use_sim_time in its own "
+        "time, /clock included), webcam, webcam:N, microphone. "
+        "Empty: the robot's own drivers publish image and audio, and media_source_node is not started.",
+    ),
+    "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
+    "audio_topic": Argument(
+        "audio", "Microphone topic: emotion_msgs/AudioChunk, audio_common_msgs of either kind, foxglove_msgs/RawAudio."
+    ),
+    "namespace": Argument("", "Namespace of all nodes and topics, for more than one robot or person on one network."),
+    "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
+    "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
+    "interaction": Argument("false", "Start interaction_node: conversations, their arc and reports.", TRUE_FALSE),
+    "dashboard": Argument("false", "Start dashboard_node: the web page, at http://127.0.0.1:8080.", TRUE_FALSE),
+    "ros4hri": Argument(
+        "false",
+        "Start ros4hri_node: expressions of the faces that a ROS4HRI detector tracks; needs hri_msgs.",
+        TRUE_FALSE,
+    ),
+    "composed": Argument(
+        "false", "All nodes in one process: less memory, but one crash ends them all until the restart.", TRUE_FALSE
+    ),
+    "lifecycle": Argument(
+        "self",
+        "Who configures and activates the nodes. self: each node by itself; launch: robot.launch.py, by life-cycle "
+        "events; manager: your life-cycle manager.",
+        ("self", "launch", "manager"),
+    ),
+    "enclave": Argument(
+        "",
+        "SROS2 enclave under which each process has one of its own (<enclave>/visual_node ...); see docs/security.md.",
+    ),
+    "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
+    "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
+}
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """One node of the graph: an executable of this package and how it is started."""
+
+    executable: str
+    namespace: str = ""
+    remappings: tuple[tuple[str, str], ...] = ()
+    parameter_file: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    log_level: str = "info"
+    enclave: str = ""  # SROS2's, of all nodes; each has its own below
+
+    @property
+    def name(self) -> str:
+        """The node's name: its executable's."""
+        return self.executable
+
+    def command(self) -> list[str]:
+        """What starts it as a process of its own, without launch."""
+        return [
+            sys.executable,
+            "-m",
+            f"emotion_perception.nodes.{self.executable}",
+            *self.ros_arguments(),
+            *self.process_arguments(),
+        ]
+
+    def ros_arguments(self) -> list[str]:
+        """``--ros-args`` with namespace, remappings and parameters: what concerns this node alone."""
+        words = ["--ros-args"]
+        if self.namespace:
+            words += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        for old, new in self.remappings:
+            words += ["-r", f"{old}:={new}"]
+        if self.parameter_file:
+            words += ["--params-file", self.parameter_file]
+        for name, value in self.parameters.items():
+            words += ["-p", f"{name}:={json.dumps(value)}"]  # JSON is YAML: quotes keep "1001" a string
+        return words
+
+    def process_arguments(self) -> list[str]:
+        """What concerns the whole process, to follow ``--ros-args``: level of the log, enclave."""
+        level = ["--log-level", f"{self.logger}:={self.log_level}"]
+        return [*level, "--enclave", f"{self.enclave}/{self.executable}"] if self.enclave else level
+
+    @property
+    def logger(self) -> str:
+        """The node's logger; a level given for it alone spares the middleware's own debug output."""
+        return ".".join([*self.namespace.strip("/").split("/"), self.name]).lstrip(".")
+
+
+def container_arguments(nodes: Iterable[GraphNode]) -> list[str]:
+    """What tells ``node_container`` to run these nodes: one word of JSON each, and their log levels."""
+    nodes = tuple(nodes)
+    words = [json.dumps({"node": node.executable, "arguments": node.ros_arguments()}) for node in nodes]
+    return [*words, "--ros-args", *(word for node in nodes for word in node.process_arguments())]
+
+
+def container_command(nodes: Iterable[GraphNode]) -> list[str]:
+    """What starts these nodes in one process, without launch."""
+    return [sys.executable, "-m", f"emotion_perception.bringup.{CONTAINER}", *container_arguments(nodes)]
+
+
+def graph_nodes(
+    arguments: Mapping[str, str] | None = None, source_parameters: Mapping[str, Any] | None = None
+) -> tuple[GraphNode, ...]:
+    """The nodes to start for these arguments (those of :data:`ARGUMENTS`; what is left out has its default).
+
+    Args:
+        arguments: values as text, as launch has them.
+        source_parameters: more parameters for ``media_source_node``.
+
+    Raises:
+        ValueError: an argument that does not exist, a value that it cannot have, or two that do not go together.
+        FileNotFoundError: no parameter file.
+    """
+    values = {name: argument.default for name, argument in ARGUMENTS.items()} | dict(arguments or {})
+    for name, value in values.items():
+        if name not in ARGUMENTS:
+            raise ValueError(f"unknown argument {name!r}; there are {', '.join(ARGUMENTS)}")
+        if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
+            raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
+    if values["composed"] == "true" and values["enclave"]:
+        raise ValueError("an enclave is a process': with composed:=true set ROS_SECURITY_ENCLAVE_OVERRIDE instead")
+    if values["composed"] == "true" and values["lifecycle"] == "launch":
+        raise ValueError("lifecycle:=launch needs a process a node; with composed:=true take self or manager")
+    config = values["config"] or str(_default_config())
+    common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
+    if values["lifecycle"] != "self":
+        common["autostart"] = False
+
+    def node(executable: str, *topics: str, **parameters: Any) -> GraphNode:
+        remappings = tuple(
+            (default, chosen) for topic in topics if (default := ARGUMENTS[topic].default) != (chosen := values[topic])
+        )
+        return GraphNode(
+            executable,
+            values["namespace"],
+            remappings,
+            config,
+            {**common, **parameters},
+            values["log_level"],
+            values["enclave"].rstrip("/"),
+        )
+
+    nodes = [
+        node("visual_node", "image_topic"),
+        node("acoustic_node", "audio_topic"),
+        node("fusion_node"),
+    ]
+    if values["interaction"] == "true":
+        nodes.append(node("interaction_node"))
+    if values["dashboard"] == "true":
+        nodes.append(node("dashboard_node", "image_topic", "audio_topic"))
+    if values["ros4hri"] == "true":
+        nodes.append(node("ros4hri_node"))
+    if values["overlay"] == "true":
+        nodes.append(node("overlay_node", "image_topic"))
+    if values["source"]:
+        extra = {"source": values["source"], "wait_for_nodes": "visual_node,acoustic_node", **(source_parameters or {})}
+        if values["use_sim_time"] == "true" and _is_recording(values["source"]):
+            extra.setdefault("replay", "recorded")
+        nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
+    return tuple(nodes)
+
+
+def _is_recording(source: str) -> bool:
+    from emotion_perception.media.files import is_recording  # here: it comes with OpenCV and PyAV
+
+    return is_recording(source)
+
+
+def _default_config() -> Any:
+    from emotion_perception.resources import config_path
+
+    return config_path("robot.yaml")

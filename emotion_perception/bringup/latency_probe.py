@@ -1,0 +1,72 @@
+"""Listen to ``/emotion_state`` from a process of its own and time it: from image stamp to reception."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.time import Time
+
+from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.ros.lifecycle import end_ros
+from emotion_perception.ros.qos import profile
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the probe heard."""
+
+    latencies: tuple[float, ...]  # s, one per state that rests on new evidence
+    first: float  # s from the start of listening to the first state with evidence, NaN where there was none
+    frames: int  # face messages, one per processed image
+    seconds: float  # listened to after the first state
+
+
+def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Heard:
+    """Wait up to ``patience`` s for a state with evidence, let ``settle`` s pass, then listen for ``duration`` s."""
+    rclpy.init(args=[])
+    node = rclpy.create_node("emotion_latency_probe")
+    latencies: list[float] = []
+    frames = 0
+    newest = -1
+    counting = False
+
+    def on_state(message: EmotionState) -> None:
+        nonlocal newest
+        stamp = Time.from_msg(message.header.stamp).nanoseconds
+        if message.status == EmotionState.NO_EVIDENCE or stamp <= newest:
+            return  # the steady repetition of a state says nothing about latency
+        newest = stamp
+        if counting:
+            latencies.append((node.get_clock().now().nanoseconds - stamp) / 1e9)
+
+    def on_faces(_: FaceEmotionArray) -> None:
+        nonlocal frames
+        frames += counting
+
+    node.create_subscription(EmotionState, "/emotion_state", on_state, profile("state"))
+    node.create_subscription(FaceEmotionArray, "/faces/emotions", on_faces, profile("estimates"))
+    started = time.monotonic()
+    first = float("nan")
+    try:
+        while newest < 0 and time.monotonic() - started < patience:
+            rclpy.spin_once(node, timeout_sec=0.2)
+        if newest >= 0:
+            first = time.monotonic() - started
+            _spin(node, settle)
+            counting = True
+            _spin(node, duration)
+    except ExternalShutdownException:
+        pass
+    finally:
+        node.destroy_node()
+        end_ros()
+    return Heard(tuple(latencies), first, frames, duration)
+
+
+def _spin(node: rclpy.node.Node, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        rclpy.spin_once(node, timeout_sec=left)

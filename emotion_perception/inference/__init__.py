@@ -1,0 +1,1 @@
+"""Models at run time: OpenVINO, published and foreign networks, and their cards."""

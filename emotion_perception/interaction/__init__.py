@@ -1,0 +1,1 @@
+"""What becomes of states over time: arcs, conversations, satisfaction, groups. No ROS."""

@@ -1,0 +1,1 @@
+"""Scores of the models and of their fusion on people that training never saw."""

@@ -1,0 +1,159 @@
+"""Run a model over labelled data as the product would see it, and hand the distributions to the report."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from emotion_perception.inference.runtime import read_weights
+from emotion_perception.learning.faces.corruptions import corrupt
+from emotion_perception.learning.faces.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
+from emotion_perception.learning.metrics import label_ceiling
+from emotion_perception.learning.voices.corpora import CORPORA, load_speech
+from emotion_perception.media.files import MediaError, read_audio, read_image
+from emotion_perception.resources import find_model
+from emotion_perception.types import EmotionEstimate
+from emotion_perception.visual.expression import ExpressionClassifier
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What a model said about N labelled cases."""
+
+    title: str
+    probabilities: np.ndarray  # (N, 8)
+    labels: np.ndarray  # (N,) index in the vocabulary
+    confidence: np.ndarray  # (N,) as the model states it
+    counts: dict[str, int]  # how the cases were read
+    ceiling: dict[str, float] = field(default_factory=dict)  # by score, what the labels allow at all, where it is known
+    pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
+
+
+class TorchClassifier(ExpressionClassifier):
+    """The same answers of any published network, a backbone too, by torch: to evaluate what is too slow for a robot."""
+
+    def _prepare(self, tensors: dict[str, np.ndarray]) -> None:
+        from emotion_perception.learning.faces.train import load_network
+
+        self._net = load_network(self.path)
+
+    def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
+        from emotion_perception.learning.faces.train import predict
+
+        return predict(self._net, faces)
+
+
+def visual(
+    data: Path,
+    split: str,
+    labels: str,
+    weights: Path | None = None,
+    corruption: str | None = None,
+    convention: str | None = None,
+) -> Cases:
+    """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
+
+    FER2013's original labels are asked of the head that learnt them (``convention``); all else of the robot's answer.
+    In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
+    smaller, the whole picture is the face. ``corruption`` names damage done to the faces of the
+    archive first.
+
+    Raises:
+        ValueError, OSError: the data are not readable.
+        ModelError: a model file is missing or corrupt.
+    """
+    from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
+
+    config = VisualConfig()
+    convention = convention or (labels if data.is_file() else "ferplus")
+    path = weights or find_model(config.expression_model)
+    kind = TorchClassifier if read_weights(path)[1].get("backbone") else ExpressionClassifier
+    classifier = kind(path, convention)
+    perception = VisualPerception(config, classifier)
+    counts: Counter[str] = Counter()
+    estimates: list[EmotionEstimate] = []
+    if data.is_file():
+        archive = load_ferplus_faces(data, split, labels)
+        crops = corrupt(archive.faces, corruption) if corruption else archive.faces
+        for crop in tqdm(crops, desc="expressions", unit="face"):
+            estimates.append(perception.whole_face(crop).emotion)
+        counts["whole_picture_small"] = len(crops)
+        title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
+        title += f", {corruption}" if corruption else ""
+        cases = _cases(title, estimates, archive.labels, counts)
+        if archive.votes is not None:
+            accuracy, macro_f1 = label_ceiling(archive.votes)
+            cases = replace(cases, ceiling={"ceiling_accuracy": accuracy, "ceiling_macro_f1": macro_f1})
+        return replace(cases, pictures=list(crops))
+    files = load_folders(data, IMAGE_SUFFIXES)
+    kept: list[int] = []
+    for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):
+        try:
+            image = read_image(path)
+        except MediaError as error:
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+            counts["unreadable"] += 1
+            continue
+        faces = () if is_whole_face(image) else perception.still(image)
+        if faces:
+            counts["face_found"] += 1
+        else:
+            counts["whole_picture_small" if is_whole_face(image) else "whole_picture_no_face"] += 1
+        face = faces[0] if faces else perception.whole_face(image)
+        estimates.append(face.emotion)
+        kept.append(int(label))
+    return _cases(
+        f"{classifier.name}, {convention} head, on {data.name}", estimates, np.array(kept, dtype=np.int64), counts
+    )
+
+
+def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
+    """The voice model on a corpus (``split``) or on a folder of sounds per emotion; one decision a file.
+
+    Each file passes the acoustic path of the robot: voice activity, noise reduction, classification. Where no speech is
+    found the whole file is classified, and counted as ``no_speech_found``.
+
+    Raises:
+        ValueError, OSError: the data are not readable.
+        ModelError: a model file is missing or corrupt.
+    """
+    from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+
+    if data.name in CORPORA:
+        corpus = load_speech(data, split)
+        paths, labels, title = corpus.paths, corpus.labels, f"{data.name} {split}"
+    else:
+        files = load_folders(data, AUDIO_SUFFIXES)
+        paths, labels, title = files.paths, files.labels, data.name
+    perception = AcousticPerception(AcousticConfig(model=str(weights)) if weights else AcousticConfig())
+    counts: Counter[str] = Counter()
+    estimates: list[EmotionEstimate] = []
+    kept: list[int] = []
+    for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):
+        try:
+            samples, rate = read_audio(path)
+            clip = perception.clip(samples, rate)
+        except (MediaError, ValueError) as error:
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+            counts["unreadable"] += 1
+            continue
+        counts["speech_found" if clip.speech_found else "no_speech_found"] += 1
+        estimates.append(clip.emotion)
+        kept.append(int(label))
+    return _cases(f"voice model on {title}", estimates, np.array(kept, dtype=np.int64), counts)
+
+
+def _cases(title: str, estimates: list[EmotionEstimate], labels: np.ndarray, counts: Counter[str]) -> Cases:
+    return Cases(
+        title,
+        np.array([e.probabilities for e in estimates], dtype=np.float32).reshape(-1, 8),
+        labels,
+        np.array([e.confidence for e in estimates], dtype=np.float32),
+        dict(counts),
+    )

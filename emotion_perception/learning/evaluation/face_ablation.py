@@ -1,0 +1,76 @@
+"""What each ingredient of the face model's training brings: the same short training again without it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.learning.faces.corruptions import CORRUPTIONS, corrupt
+from emotion_perception.learning.faces.ferplus import load_ferplus
+from emotion_perception.learning.faces.network import ExpressionNetConfig
+from emotion_perception.learning.faces.train import VisualTraining, load_network, predict, train
+from emotion_perception.learning.report import write_text
+
+
+def _without_first_stage(config: VisualTraining) -> ExpressionNetConfig:
+    net = config.net
+    return replace(net, widths=net.widths[1:], blocks=net.blocks[1:], strides=net.strides[1:])
+
+
+# Name in the table -> what changes: settings, or what makes one of the recipe's. One row more needs one line here.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "the recipe": {},
+    "with teacher": {"teacher_weight": 0.3},
+    "without the first stage": {"net": _without_first_stage},
+    "without augmentation (mirrored only)": {"augment": False},
+    "every face turned, scaled and shifted": {"warp": 1.0},
+    "without mixup": {"mixup_share": 0.0},
+    "majority instead of votes": {"soft_votes": False},
+    "without FER2013 labels": {"fer2013_weight": 0.0},
+    "without drawing rare classes more often": {"rare_power": 0.0},
+    "without intensity head": {"intensity_weight": 0.0},
+}
+
+
+def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Train every variant of ``config`` and score it on PublicTest; writes ``out/ablation.json`` after each.
+
+    A variant that is there already is not trained again, so a killed run goes on where it stopped.
+
+    Returns:
+        One row per variant: FER+ eight-class accuracy and macro recall, FER2013 accuracy, FER+ accuracy on damaged
+        faces.
+    """
+    rows = []
+    for name, change in VARIANTS.items():
+        weights = out / f"{name.replace(' ', '_')}.safetensors"
+        if not weights.exists():
+            used = teachers if "teacher_weight" in change else ()
+            settings = {name: value(config) if callable(value) else value for name, value in change.items()}
+            train(data, weights, replace(config, **settings), weights.with_suffix(".checkpoint"), None, used)
+        rows.append({"variant": name, **_score(data, weights)})
+        write_text(out / "ablation.json", json.dumps(rows, indent=1))
+    return rows
+
+
+def _score(data: Path, weights: Path) -> dict[str, float]:
+    net, split = load_network(weights), load_ferplus(data, "PublicTest")
+    crowd, original = split.majority >= 0, split.fer2013 >= 0
+
+    def accuracy(faces: np.ndarray, flip: bool | None = None) -> float:
+        return float((predict(net, faces, flip=flip)[0].argmax(1) == split.majority)[crowd].mean())
+
+    ferplus, fer2013, _ = predict(net, split.faces)
+    hit = ferplus.argmax(1) == split.majority
+    return {
+        "ferplus": float(hit[crowd].mean()),
+        "ferplus_not_mirrored": accuracy(split.faces, flip=False),
+        "ferplus_recall": float(np.mean([hit[split.majority == c].mean() for c in np.unique(split.majority[crowd])])),
+        "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
+        **{kind: accuracy(corrupt(split.faces, kind)) for kind in CORRUPTIONS},
+    }

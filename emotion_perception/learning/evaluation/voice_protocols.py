@@ -1,0 +1,276 @@
+"""How well does the recipe do on voices it did not train on? Three ways to hold clips out, trained and scored.
+
+``random``: a fifth of RAVDESS' clips, drawn within each label, so that every speaker trains too; what much of the
+literature does. ``leave-speakers-out``: fold by fold other speakers of every corpus at once, so that ten trainings
+answer for all corpora. ``cross-corpus``: a whole corpus.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from emotion_perception.learning import metrics
+from emotion_perception.learning.report import finite, write_report, write_text
+from emotion_perception.learning.voices.corpora import SpeechSplit
+from emotion_perception.learning.voices.network import VoiceNet
+from emotion_perception.learning.voices.train import (
+    AcousticTraining,
+    Speech,
+    Verdicts,
+    calibrated,
+    fit,
+    fit_calibration,
+)
+
+PROTOCOLS = ("random", "leave-speakers-out", "cross-corpus")
+GROUP = {"ravdess_speech": 4, "emodb": 1, "nemo": 1}  # speakers held out together
+TEST_SHARE = 0.2  # of the random split
+RESAMPLES = 1000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One training and its test; for each corpus which clips, ``(N,)`` bool."""
+
+    name: str
+    train: tuple[np.ndarray, ...]
+    test: tuple[np.ndarray, ...]
+
+
+def random_split(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
+    """A fifth of each label's clips of RAVDESS tests; the rest, and the other corpora, train."""
+    rng = np.random.default_rng(seed)
+    tests = []
+    for split in splits:
+        test = np.zeros(len(split), bool)
+        if split.corpus == "ravdess_speech":
+            for label in np.unique(split.labels):
+                rows = rng.permutation(np.flatnonzero(split.labels == label))
+                test[rows[: round(TEST_SHARE * len(rows))]] = True
+        tests.append(test)
+    return [Fold("random", tuple(~test for test in tests), tuple(tests))]
+
+
+def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
+    """Fold k tests the k-th four actors of RAVDESS, the k-th speaker of EmoDB and of nEMO; ``seed`` changes nothing.
+
+    A corpus whose speakers have all been tested trains whole in the later folds.
+    """
+    groups = []
+    for split in splits:
+        speakers = np.unique(split.speakers)
+        groups.append([speakers[i : i + GROUP[split.corpus]] for i in range(0, len(speakers), GROUP[split.corpus])])
+    folds = []
+    for k in range(max(map(len, groups))):
+        tests = tuple(
+            np.isin(split.speakers, group[k]) if k < len(group) else np.zeros(len(split), bool)
+            for split, group in zip(splits, groups, strict=True)
+        )
+        folds.append(Fold(f"fold_{k + 1:02d}", tuple(~test for test in tests), tests))
+    return folds
+
+
+def cross_corpus(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
+    """Each corpus tests once what trained on the others; ``seed`` changes nothing."""
+    return [
+        Fold(
+            f"without_{split.corpus}",
+            tuple(np.full(len(other), other is not split) for other in splits),
+            tuple(np.full(len(other), other is split) for other in splits),
+        )
+        for split in splits
+    ]
+
+
+FOLDS: dict[str, Callable[[Sequence[SpeechSplit], int], list[Fold]]] = {
+    "random": random_split,
+    "leave-speakers-out": leave_speakers_out,
+    "cross-corpus": cross_corpus,
+}
+
+
+def run_protocol(
+    protocol: str,
+    data: Path,
+    out: Path,
+    stages: Sequence[AcousticTraining],
+    folds: int | None = None,
+    initial: Path | None = None,
+    features: Path | None = None,
+) -> dict[str, Any]:
+    """Train and test fold after fold; ``out`` gets each fold's verdicts, ``protocol.json`` and a report per corpus.
+
+    A fold whose verdicts are there is not trained again, and a fold that was interrupted goes on at its last epoch.
+    Corpora that have no share in the first configuration take no part, but for cross-corpus, where all have the same.
+
+    Args:
+        data: folder of the corpora.
+        stages: the trainings of a fold, one or more, each of which begins with what the one before it learnt.
+        folds: only the first of them.
+        initial: the weights that every training begins with, which must not know what the corpora's clips express.
+        features: folder that keeps the clips' features between runs; None keeps them in ``out``.
+
+    Returns:
+        Scores with 95 % confidence intervals, of every fold and of all pooled by corpus, and of all clips together.
+
+    Raises:
+        FileNotFoundError: no RAVDESS in ``data``.
+        ValueError: ``out`` holds folds of another configuration, or a single corpus was to test itself.
+    """
+    if protocol == "cross-corpus":
+        stages = [replace(stage, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0) for stage in stages]
+    speech = Speech.read(data, stages[0], features or out)
+    if protocol == "cross-corpus" and len(speech.splits) < 2:
+        raise ValueError(f"cross-corpus needs two corpora, {data} holds {speech.splits[0].corpus} alone")
+    _claim(out / "training.json", protocol, stages)
+    done: dict[str, Verdicts] = {}
+    planned = FOLDS[protocol](speech.splits, stages[0].seed)[:folds]
+    for fold in tqdm(planned, desc=protocol, unit="fold"):
+        path = out / f"{fold.name}.npz"
+        if not path.exists():
+            checkpoints = [out / f"{fold.name}_{k + 1}.checkpoint" for k in range(len(stages))]
+            training = speech.where(fold.train)
+            learnt: Path | VoiceNet | None = initial
+            for stage, checkpoint in zip(stages, checkpoints, strict=True):
+                learnt = net = fit(training, stage, checkpoint, initial=learnt)[0]
+            Verdicts.of(net, speech.where(fold.test)).save(path)
+            for checkpoint in checkpoints:
+                checkpoint.unlink(missing_ok=True)
+        done[fold.name] = Verdicts.load(path)
+        tqdm.write(json.dumps({fold.name: finite(_accuracies(done[fold.name]))}), file=sys.stderr)
+    epochs = sum(stage.epochs for stage in stages)
+    summary = {"protocol": protocol, "epochs": epochs, **score_folds(done, protocol == "random", out)}
+    write_text(out / "protocol.json", json.dumps(summary, indent=1))
+    return summary
+
+
+def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = None) -> dict[str, Any]:
+    """Scores of each fold by corpus, of all folds by corpus and of all clips; reports of all folds in ``out``.
+
+    No clip has a say in how sure the network is about it: the temperature of each fold is fitted on the other folds;
+    where there is but one, each half of its clips has that of the other half.
+
+    Args:
+        by_clip: the clips are the sample; else, in what is pooled, the speakers are.
+    """
+    if len(folds) > 1:
+        names = list(folds)
+        probabilities = [
+            calibrated(folds[name], fit_calibration(Verdicts.join([folds[o] for o in names if o != name])))
+            for name in names
+        ]
+    else:
+        (only,) = folds.values()
+        half = np.arange(len(only.labels)) % 2 == 0
+        probabilities = [np.zeros(only.logits.shape[1:])]
+        for part in (half, ~half):
+            probabilities[0][part] = calibrated(only.where(part), fit_calibration(only.where(~part)))
+    each = [
+        {"fold": name, **_by_corpus(verdicts, p, by_clip=True)}
+        for (name, verdicts), p in zip(folds.items(), probabilities, strict=True)
+    ]
+    joined, pooled = Verdicts.join(list(folds.values())), np.concatenate(probabilities)
+    if out is not None:
+        for corpus in np.unique(joined.corpora):
+            mine = joined.corpora == corpus
+            title = f"voice model, {corpus}, clips held out"
+            write_report(out / str(corpus), title, pooled[mine], joined.labels[mine])
+    return {
+        "folds": each,
+        "pooled": _by_corpus(joined, pooled, by_clip),
+        "all": _scores(pooled, joined.labels, joined.speakers, _groups(joined.speakers, by_clip)),
+    }
+
+
+def interval(
+    measure: Callable[[np.ndarray], float], groups: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
+) -> list[float]:
+    """95 % confidence interval by the bootstrap: whole groups are drawn again, for clips of one voice are alike.
+
+    Args:
+        measure: of the rows given.
+        groups: ``(N,)`` which group each row belongs to.
+    """
+    rng = np.random.default_rng(seed)
+    rows = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    drawn = []
+    for _ in range(resamples):
+        drawn.append(measure(np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])))
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def _by_corpus(verdicts: Verdicts, probabilities: np.ndarray, by_clip: bool) -> dict[str, Any]:
+    return {
+        corpus: _scores(
+            probabilities[mine],
+            verdicts.labels[mine],
+            verdicts.speakers[mine],
+            _groups(verdicts.speakers[mine], by_clip),
+        )
+        for corpus, mine in _corpora(verdicts)
+    }
+
+
+def _groups(speakers: np.ndarray, by_clip: bool) -> np.ndarray:
+    return np.arange(len(speakers)) if by_clip else speakers
+
+
+def _scores(probabilities: np.ndarray, labels: np.ndarray, speakers: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+    scores = metrics.score(probabilities, labels)
+    hit = probabilities.argmax(1) == labels
+
+    def accuracy(rows: np.ndarray) -> float:
+        return float(hit[rows].mean())
+
+    def recall(rows: np.ndarray) -> float:
+        return _recall(hit[rows], labels[rows])
+
+    def error(rows: np.ndarray) -> float:
+        return metrics.calibration_bins(probabilities[rows], labels[rows]).expected_error
+
+    return finite(
+        {
+            "n": scores.n,
+            "speakers": len(np.unique(speakers)),
+            "accuracy": scores.accuracy,
+            "accuracy_95": interval(accuracy, groups),
+            "accuracy_closed": scores.accuracy_closed,
+            "uar": scores.uar,
+            "uar_95": interval(recall, groups),
+            "ece": scores.ece,
+            "ece_by_chance": scores.ece_by_chance,
+            "ece_95": interval(error, groups),
+        }
+    )
+
+
+def _recall(hit: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean([hit[labels == label].mean() for label in np.unique(labels)]))
+
+
+def _accuracies(verdicts: Verdicts) -> dict[str, float]:
+    hit = verdicts.logits[-1].argmax(1) == verdicts.labels
+    return {corpus: round(float(hit[mine].mean()), 4) for corpus, mine in _corpora(verdicts)}
+
+
+def _corpora(verdicts: Verdicts) -> Iterator[tuple[str, np.ndarray]]:
+    for corpus in np.unique(verdicts.corpora):
+        yield str(corpus), verdicts.corpora == corpus
+
+
+def _claim(path: Path, protocol: str, stages: Sequence[AcousticTraining]) -> None:
+    """Folds of two configurations are not to be pooled."""
+    described = json.dumps({"protocol": protocol, "stages": [asdict(s) for s in stages]}, indent=1, sort_keys=True)
+    if path.exists() and path.read_text() != described:
+        raise ValueError(f"{path.parent} holds folds of another protocol or configuration; choose another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, described)

@@ -1,0 +1,1 @@
+"""Face model: data, network, training."""

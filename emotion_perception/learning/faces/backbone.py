@@ -1,0 +1,125 @@
+"""Transfer learning: a torchvision network trained on other pictures, with the heads of the face network on top.
+
+Too slow for a robot, which runs :class:`ExpressionNet` alone; a network that has learnt faces this way becomes the
+teacher of the small one.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models
+
+from emotion_perception.errors import ModelError
+from emotion_perception.learning.faces.network import N_FERPLUS, N_VISUAL
+
+# Families whose layers before the pooling run one after the other, as their children stand.
+FAMILIES = (
+    "convnext_", "efficientnet_", "mnasnet", "mobilenet_", "regnet_", "resnet", "resnext", "shufflenet_", "vgg",
+    "wide_resnet",
+)  # fmt: skip
+POOLING = ("avgpool", "classifier", "fc")  # the first child that is no feature any more
+# What torchvision's weights were trained on, of 0..1 (He et al. 2016 and all since).
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Which torchvision network; no ``name``, and the robot's own network is trained."""
+
+    name: str = ""  # mobilenet_v3_small, vgg16, resnet18, efficientnet_b0, ...
+    size: int = 64  # px to which faces are enlarged; layers made for 224 px see too little of 48
+    first_rate: float = 0.1  # learning rate of the first given layer over that of the heads (Howard & Ruder 2018)
+    dropout: float = 0.3
+    mirror: bool = True  # ExpressionNetConfig's
+
+
+class BackboneNet(nn.Module):
+    """As :class:`ExpressionNet`: grey faces ``(N, 1, 48, 48)``, 0..255 -> logits ``(N, 8)``, ``(N, 7)``, ``(N, 7)``.
+
+    Raises:
+        ModelError: no such network, or one that is not of :data:`FAMILIES`, or faces of this size are too small for it.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        known = [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
+        if config.name not in known:
+            raise ModelError(f"unknown backbone {config.name!r}; there are {', '.join(sorted(known))}")
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        for name, layer in models.get_model(config.name, weights=None).named_children():
+            if name in POOLING:
+                break
+            layers[name] = layer
+        self.trunk = nn.Sequential(layers)  # its state dict has torchvision's names
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
+        channels = self._channels()
+        self.dropout = nn.Dropout(config.dropout)
+        self.ferplus = nn.Linear(channels, N_FERPLUS)
+        self.fer2013 = nn.Linear(channels, N_VISUAL)
+        self.intensity = nn.Linear(channels, N_VISUAL)
+
+    @torch.no_grad()
+    def _channels(self) -> int:
+        self.trunk.eval()
+        try:
+            channels = self.trunk(torch.zeros(1, 3, self.config.size, self.config.size)).shape[1]
+        except RuntimeError as error:
+            raise ModelError(f"{self.config.name} cannot see faces of {self.config.size} pixels ({error})") from error
+        self.trunk.train()
+        return int(channels)
+
+    def load_pretrained(self, path: Path) -> None:
+        """Put torchvision weights into the layers below the heads: a state dict as ``.pth`` or as ``.safetensors``.
+
+        The file's own classifier is left out, whatever it told apart.
+
+        Raises:
+            ModelError: the file is missing, corrupt, or of another network; names it and what does not fit.
+        """
+        if not path.is_file():
+            raise ModelError(f"backbone weights not found: {path}")
+        try:
+            # Weights only: a pickle from elsewhere must not run code.
+            given = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
+            raise ModelError(f"not a state dict: {path} ({type(error).__name__}: {error})") from error
+        if not isinstance(given, dict):
+            raise ModelError(f"not a state dict: {path} ({type(given).__name__})")
+        wanted = self.trunk.state_dict()
+        for name, value in wanted.items():
+            found = given.get(name)
+            if found is None and name.endswith("num_batches_tracked"):  # not in older files, and not used
+                continue
+            if not isinstance(found, Tensor) or found.shape != value.shape:
+                there = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
+                raise ModelError(
+                    f"not weights of {self.config.name}: {path} has {there} for {name}, expected {tuple(value.shape)}"
+                )
+        self.trunk.load_state_dict({name: given.get(name, value) for name, value in wanted.items()})
+
+    def layers(self) -> list[nn.Module]:
+        """From the picture to the heads, the heads as one."""
+        stages = list(self.trunk.children())
+        if len(stages) == 1:
+            stages = list(stages[0].children())
+        return [*stages, nn.ModuleList([self.ferplus, self.fer2013, self.intensity])]
+
+    def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = F.interpolate(faces, size=(self.config.size, self.config.size), mode="bilinear", align_corners=False)
+        x = ((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)  # grey as three colours
+        features = self.dropout(self.trunk(x).mean((2, 3)))
+        return self.ferplus(features), self.fer2013(features), self.intensity(features)

@@ -1,0 +1,71 @@
+"""Labelled data for an evaluation: a folder per emotion, or a corpus as it is distributed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emotion_perception.emotions import EMOTIONS, VISUAL_INDICES, emotion_index
+from emotion_perception.learning.faces.ferplus import load_ferplus
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".pgm", ".gif", ".bmp", ".webp"})
+AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """N files with the emotion of each."""
+
+    paths: tuple[Path, ...]
+    labels: np.ndarray  # (N,) int64, index in the vocabulary
+
+
+@dataclass(frozen=True)
+class LabelledFaces:
+    """N face crops with the emotion of each."""
+
+    faces: np.ndarray  # (N, 48, 48) uint8
+    labels: np.ndarray  # (N,) int64, index in the vocabulary
+    votes: np.ndarray | None = None  # (N, 7), the crowd's for each visual emotion, where its majority is the label
+
+
+def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:
+    """Read ``folder/<emotion>/**/<file>``; a folder may carry a common alias ("anger", "joy").
+
+    Raises:
+        ValueError: not a folder, a sub-folder whose name is no emotion, or no file with one of ``suffixes``.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: not a folder; expected one sub-folder per emotion ({', '.join(EMOTIONS)})")
+    paths: list[Path] = []
+    labels: list[int] = []
+    for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        try:
+            label = emotion_index(sub.name)
+        except ValueError as error:
+            raise ValueError(f"{sub}: {error}") from None
+        found = sorted(p for p in sub.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+        paths += found
+        labels += [label] * len(found)
+    if not paths:
+        raise ValueError(f"{folder}: no {'/'.join(sorted(suffixes))} file in a sub-folder named after an emotion")
+    return LabelledFiles(tuple(paths), np.array(labels, dtype=np.int64))
+
+
+def load_ferplus_faces(path: Path, split: str, labels: str) -> LabelledFaces:
+    """One split of ``ferplus.npz`` with ``labels`` "fer2013" (original label) or "ferplus" (crowd majority).
+
+    Rows without a label in the vocabulary (contempt, unknown, not a face, original label lost) are left out.
+
+    Raises:
+        ValueError: unknown split or labels, or not such an archive.
+    """
+    if labels not in ("fer2013", "ferplus"):
+        raise ValueError(f"unknown labels {labels!r}; ferplus.npz has fer2013 and ferplus")
+    data = load_ferplus(path, split)
+    truth = data.fer2013 if labels == "fer2013" else data.majority
+    rows = (truth >= 0) & (truth < len(VISUAL_INDICES))
+    votes = data.votes[rows, : len(VISUAL_INDICES)] if labels == "ferplus" else None
+    return LabelledFaces(data.faces[rows], np.array(VISUAL_INDICES)[truth[rows]], votes)

@@ -1,0 +1,1 @@
+"""What fusion learns from validation data."""

@@ -1,0 +1,1 @@
+"""Voice model: corpora, features, network, training."""

@@ -1,0 +1,118 @@
+"""Speech as training sees it: clips cut to their speech as on the robot, perturbed copies, log-mel, all in one array.
+
+Decoding, cutting and perturbing five thousand clips takes minutes and is the same for every run, so it is kept on disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from tqdm import tqdm
+
+from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
+from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.files import replacing
+from emotion_perception.learning.voices.augmentation import perturb
+from emotion_perception.learning.voices.corpora import SpeechSplit
+
+FEATURES = Path("runs/features")  # where the command-line tools keep them
+VERSION = 3  # of the features on disk: raise it when what is computed here changes
+
+
+def read_speech(path: Path) -> np.ndarray:
+    """A sound file as ``(T,)`` float32 mono at 16 kHz.
+
+    Raises:
+        soundfile.LibsndfileError: the file cannot be read.
+    """
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = samples.mean(axis=1)
+    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class FeatureBank:
+    """Log-mel spectrograms of clips, each in one or more copies; copy 0 is the clip itself."""
+
+    mel: np.ndarray  # (sum of frames, 80) float16, dB
+    offsets: np.ndarray  # (clips, copies, 2) int64, first and past-the-last row of mel
+
+    @property
+    def copies(self) -> int:
+        """Copies of each clip."""
+        return self.offsets.shape[1]
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """``(clips,)`` length of each clip (copy 0), s."""
+        return (self.offsets[:, 0, 1] - self.offsets[:, 0, 0]) / 100
+
+    @classmethod
+    def join(cls, banks: Sequence[FeatureBank]) -> FeatureBank:
+        """One bank of the clips of several, in order."""
+        starts = np.cumsum([0, *(len(bank.mel) for bank in banks)])[:-1]
+        offsets = [bank.offsets + start for bank, start in zip(banks, starts, strict=True)]
+        return cls(np.concatenate([bank.mel for bank in banks]), np.concatenate(offsets))
+
+    def where(self, chosen: np.ndarray) -> FeatureBank:
+        """The clips that ``chosen``, ``(clips,)`` bool, marks; the spectrograms are shared."""
+        return FeatureBank(self.mel, self.offsets[chosen])
+
+    def shortened(self, frames: int) -> FeatureBank:
+        """The same clips, of each its first ``frames`` frames."""
+        offsets = self.offsets.copy()
+        offsets[..., 1] = np.minimum(offsets[..., 1], offsets[..., 0] + frames)
+        return FeatureBank(self.mel, offsets)
+
+    def clip(self, index: int, copy: int = 0) -> np.ndarray:
+        """``(F, 80)`` float16 log-mel of one copy of a clip."""
+        start, stop = self.offsets[index, copy]
+        return self.mel[start:stop]
+
+
+def clip_features(
+    path: Path, detector: VoiceActivityDetector, copies: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """``(F, 80)`` float16 log-mel of a sound file, cut to its speech, and of ``copies - 1`` perturbed copies of it.
+
+    Raises:
+        soundfile.LibsndfileError: the file cannot be read.
+    """
+    clip = cut_to_speech(read_speech(path), detector)
+    return [log_mel(clip if copy == 0 else perturb(clip, rng)).astype(np.float16) for copy in range(copies)]
+
+
+def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
+    """Features of all clips of ``split`` in their order, read from the folder ``cache`` where it holds exactly these.
+
+    Args:
+        copies: 1 for the clips alone, more for perturbed copies after it.
+        cache: None computes afresh and keeps nothing.
+    """
+    described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in split.paths]])
+    key = hashlib.sha256(described.encode()).hexdigest()
+    kept = cache / f"{split.corpus}_{key[:12]}.features.npz" if cache is not None else None
+    if kept is not None and kept.exists():
+        with np.load(kept) as stored:
+            return FeatureBank(stored["mel"], stored["offsets"])
+    detector = VoiceActivityDetector()
+    rng = np.random.default_rng(seed)
+    parts, offsets, end = [], np.zeros((len(split), copies, 2), np.int64), 0
+    for i, path in enumerate(tqdm(split.paths, desc=f"features of {split.corpus}", unit="clip")):
+        for copy, part in enumerate(clip_features(path, detector, copies, rng)):
+            offsets[i, copy] = end, end + len(part)
+            end += len(part)
+            parts.append(part)
+    bank = FeatureBank(np.concatenate(parts), offsets)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as partial, partial.open("wb") as file:  # a handle, as the ending may be any
+            np.savez(file, mel=bank.mel, offsets=bank.offsets)
+    return bank

@@ -1,0 +1,222 @@
+"""Train the network that hears whether several people speak at once, on mixtures of the corpora's speakers.
+
+A mixture is made of two to four speakers of one corpus (two corpora would be told apart by their microphones), their
+levels within a few dB, in one room or none, with noise or without; a single voice goes through the same. Other voices
+in the background are neither: babble is left out of the noises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
+from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.learning import metrics
+from emotion_perception.learning.common import (
+    MovingAverage,
+    load_checkpoint,
+    one_cycle,
+    save_checkpoint,
+    seed_everything,
+)
+from emotion_perception.learning.report import finite
+from emotion_perception.learning.voices.augmentation import (
+    NOISES,
+    add_noise,
+    colour,
+    make_noise,
+    mask_spectrogram,
+    reverberate,
+)
+from emotion_perception.learning.voices.corpora import SpeechSplit
+from emotion_perception.learning.voices.features import read_speech
+from emotion_perception.learning.voices.network import OverlapNet
+
+SECONDS = (0.5, 4.0)  # of a mixture: what the robot judges while somebody speaks
+LEVEL_DB = 3.0  # a voice's level lies within this of the others' middle
+MOST = 4  # speakers at once
+FALSE_ALARMS = 0.05  # share of single voices that the threshold takes for several
+
+
+@dataclass(frozen=True)
+class OverlapTraining:
+    """Hyper-parameters; a mixture is made once and heard in every epoch."""
+
+    mixtures: int = 4000  # to train with, half of them of one voice
+    held: int = 800  # to choose the threshold by, and as many to test
+    clips_per_speaker: int = 30  # what a speaker's stretches are put together from
+    epochs: int = 10
+    batch: int = 32
+    learning_rate: float = 3e-3
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Mixtures:
+    """Spectrograms of one voice or several."""
+
+    mel: tuple[np.ndarray, ...]  # (F, 80) float16 log-mel, dB, each
+    speakers: np.ndarray  # (N,) int, how many speak
+
+    @property
+    def several(self) -> np.ndarray:
+        """``(N,)`` bool."""
+        return self.speakers > 1
+
+
+class Voices:
+    """The speech of some speakers, cut to where they speak."""
+
+    def __init__(self, splits: Sequence[SpeechSplit], clips_per_speaker: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        detector = VoiceActivityDetector()
+        self.corpora: list[list[np.ndarray]] = []  # of each corpus the speakers' speech, (T,) float32
+        for split in splits:
+            speech = []
+            for speaker in tqdm(np.unique(split.speakers), desc=f"voices of {split.corpus}", unit="speaker"):
+                rows = rng.permutation(np.flatnonzero(split.speakers == speaker))[:clips_per_speaker]
+                clips = [cut_to_speech(read_speech(split.paths[row]), detector) for row in rows]
+                speech.append(np.concatenate([clip / (clip.std() + 1e-6) for clip in clips]))
+            if len(speech) > 1:  # who speaks alone in a corpus cannot be mixed
+                self.corpora.append(speech)
+        if not self.corpora:
+            raise ValueError("overlapped speech needs a corpus with two speakers to mix")
+
+    def mixture(self, speakers: int, rng: np.random.Generator) -> np.ndarray:
+        """``(T,)`` float32 of that many speakers of one corpus at once."""
+        enough = [corpus for corpus in self.corpora if len(corpus) >= speakers]
+        corpus = enough[rng.integers(len(enough))]
+        n = int(rng.uniform(*SECONDS) * SAMPLE_RATE)
+        room = (float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12))) if rng.random() < 0.5 else None
+        x = np.zeros(n, np.float32)
+        for who in rng.permutation(len(corpus))[:speakers]:
+            start = rng.integers(max(1, len(corpus[who]) - n))
+            voice = np.resize(corpus[who][start : start + n], n)
+            voice = reverberate(voice, *room, rng) if room else voice
+            x += voice / (voice.std() + 1e-6) * 10 ** (float(rng.uniform(-LEVEL_DB, LEVEL_DB)) / 20)
+        if rng.random() < 0.6:
+            kind = [kind for kind in NOISES if kind != "babble"][rng.integers(len(NOISES) - 1)]
+            x = add_noise(x, make_noise(kind, n, rng, []), float(rng.uniform(5, 30)))
+        return 0.05 * x
+
+    def mixtures(self, n: int, seed: int) -> Mixtures:
+        """``n``, half of them of one voice, the others of two to four alike, as far as a corpus has so many."""
+        rng = np.random.default_rng(seed)
+        most = min(MOST, max(map(len, self.corpora)))
+        counts = np.where(np.arange(n) % 2 == 0, 1, 2 + np.arange(n) // 2 % (most - 1))
+        mel = [log_mel(self.mixture(int(c), rng)).astype(np.float16) for c in tqdm(counts, "mixtures", unit="mixture")]
+        return Mixtures(tuple(mel), counts)
+
+
+def train_overlap(
+    splits: Sequence[SpeechSplit], checkpoint: Path | None, config: OverlapTraining
+) -> tuple[OverlapNet, dict]:
+    """Train, resuming from ``checkpoint``; the network and what its card says: threshold and measured scores.
+
+    No speaker of the validation mixtures, which set the threshold, or of the test mixtures is in those that train.
+
+    Args:
+        splits: whole corpora.
+
+    Raises:
+        ValueError: no corpus has two speakers to train, validate and test with.
+    """
+    seed_everything(config.seed)
+    state = load_checkpoint(checkpoint) if checkpoint is not None else None
+    net = OverlapNet()
+    if state is None:
+        mixtures = {
+            part: Voices([s.where(s.held_for(part)) for s in splits], config.clips_per_speaker, config.seed).mixtures(
+                config.mixtures if part == "train" else config.held, config.seed + i
+            )
+            for i, part in enumerate(("train", "validation", "test"))
+        }
+        net = _fit(net, mixtures["train"], config)
+        heard = {part: judge(net, mixtures[part]) for part in ("validation", "test")}
+        state = {"net": net.state_dict(), "card": _card(heard, mixtures)}
+        if checkpoint is not None:
+            save_checkpoint(checkpoint, state)
+    net.load_state_dict(state["net"])
+    return net.eval(), {"net": asdict(net.config), **state["card"]}
+
+
+def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> OverlapNet:
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = MovingAverage(net, 0.99)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=0.02)
+    steps = max(1, len(mixtures.mel) // config.batch)
+    several = torch.from_numpy(mixtures.several.astype(np.float32))
+    generator = torch.Generator().manual_seed(config.seed)
+    for epoch in range(config.epochs):
+        net.train()
+        losses: list[float] = []
+        # Mixtures of like length together, the batches in any order: little padding.
+        jitter = torch.tensor([len(m) for m in mixtures.mel]) + 40 * torch.rand(len(mixtures.mel), generator=generator)
+        order = jitter.argsort()
+        for i in torch.randperm(steps, generator=generator):
+            rows = order[i * config.batch : (i + 1) * config.batch]
+            mel, frames = _batch([mixtures.mel[row] for row in rows])
+            mel = mask_spectrogram(colour(mel, 4.0, generator), frames, 8, 0.1, generator)
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * one_cycle(epoch * steps + len(losses), steps * config.epochs)
+            loss = F.binary_cross_entropy_with_logits(net(mel, frames), several[rows])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimizer.step()
+            average.update(net)
+            losses.append(loss.item())
+        tqdm.write(json.dumps({"overlap_epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}))
+    return average.module
+
+
+@torch.inference_mode()
+def judge(net: OverlapNet, mixtures: Mixtures) -> np.ndarray:
+    """``(N,)`` logits that several speak."""
+    net.eval()
+    return np.array([float(net(*_batch([mel]))[0]) for mel in mixtures.mel])
+
+
+def _batch(mels: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    frames = np.array([len(mel) for mel in mels])
+    out = np.zeros((len(mels), frames.max(), mels[0].shape[1]), np.float32)
+    for row, mel in zip(out, mels, strict=True):
+        row[: len(mel)] = mel
+    return torch.from_numpy(out), torch.from_numpy(frames)
+
+
+def _card(heard: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> dict:
+    threshold = float(np.quantile(heard["validation"][~mixtures["validation"].several], 1 - FALSE_ALARMS))
+    logits, several, speakers = heard["test"], mixtures["test"].several, mixtures["test"].speakers
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(logits), size=len(logits)) for _ in range(1000)]
+    short = np.array([len(mel) for mel in mixtures["test"].mel]) < 150
+    counts = np.unique(speakers[several])
+    return finite(
+        {
+            "threshold": float(expit(threshold)),
+            "test_mixtures": len(logits),
+            "auc": _area(logits, several),
+            "auc_95": np.nanpercentile([_area(logits[rows], several[rows]) for rows in drawn], [2.5, 97.5]).tolist(),
+            "auc_by_speakers": {
+                str(n): _area(logits[rows], several[rows]) for n in counts for rows in [~several | (speakers == n)]
+            },
+            "auc_under_1_5_s": _area(logits[short], several[short]),
+            "found": float((logits[several] > threshold).mean()),
+            "false_alarms": float((logits[~several] > threshold).mean()),
+        }
+    )
+
+
+def _area(logits: np.ndarray, several: np.ndarray) -> float:
+    """Area under the ROC curve, NaN where only one kind is there."""
+    return metrics.roc_curve(logits, several)[2] if 0 < several.sum() < len(several) else float("nan")

@@ -1,0 +1,365 @@
+"""Sound messages of every ROS package to samples: pure functions, message in, :class:`Sound` out.
+
+Nothing of a foreign package is imported to read its messages: they are read by their fields. That is also how
+:func:`message_class` tells the two incompatible packages named ``audio_common_msgs`` apart (ros-drivers', mgonzs13's).
+Only :class:`~emotion_perception.messages.sensors.ConversionError` leaves the readers, whatever the message holds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from emotion_perception.messages.sensors import SECOND, ConversionError, audio_from_message, stamp_to_ns
+
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; beyond them it is a broken header, not sound
+MAX_CHANNELS = 1024
+MAX_LATENESS = SECOND // 2  # a chunk without a stamp that is this late comes after a pause
+
+
+class DialectError(ValueError):
+    """Messages that cannot be received here; the text says what is missing."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What one message holds."""
+
+    samples: np.ndarray  # (T, channels), integers of full scale or floats -1..1, in the machine's byte order
+    sample_rate: int  # Hz
+    stamp_ns: int | None  # capture time of the first sample; None: the message has no stamp
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class SoundForm:
+    """What plain bytes mean; 0 or empty: not known."""
+
+    sample_rate: int = 0  # Hz
+    channels: int = 0
+    sample_format: str = ""  # GStreamer's name, see SAMPLE_FORMATS
+    coding: str = ""  # wave or mp3
+
+    def or_else(self, other: SoundForm) -> SoundForm:
+        """This form, and what it does not know from ``other``."""
+        return SoundForm(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
+
+
+# --- samples ------------------------------------------------------------------------------------------------------
+
+# GStreamer's names, which ros-drivers' audio_common uses; S24 is packed into three bytes.
+SAMPLE_FORMATS: dict[str, str] = {
+    "S8": "i1",
+    "U8": "u1",
+    "S16LE": "<i2",
+    "S16BE": ">i2",
+    "U16LE": "<u2",
+    "U16BE": ">u2",
+    "S24LE": "<i3",
+    "S24BE": ">i3",
+    "S32LE": "<i4",
+    "S32BE": ">i4",
+    "U32LE": "<u4",
+    "U32BE": ">u4",
+    "F32LE": "<f4",
+    "F32BE": ">f4",
+    "F64LE": "<f8",
+    "F64BE": ">f8",
+}
+_PLAIN_CODINGS = ("", "wave", "wav", "pcm", "raw")
+_USE_WAVE = "sound is MP3, which is not decoded here; start the capture node with format:=wave"
+
+
+def samples_from_bytes(data: Any, sample_format: str, channels: int) -> np.ndarray:
+    """Interleaved PCM bytes as ``(T, channels)``, integers of full scale or floats, in the machine's byte order.
+
+    Raises:
+        ConversionError: unknown format, no channels, no bytes, or bytes that do not fill the channels evenly.
+    """
+    code = SAMPLE_FORMATS.get(sample_format.strip().upper())
+    if code is None:
+        raise ConversionError(f"unknown sample format {sample_format!r}; known: {', '.join(SAMPLE_FORMATS)}")
+    _check_channels(channels)
+    payload = np.frombuffer(data, np.uint8)
+    width = int(code[-1])
+    if payload.size == 0:
+        raise ConversionError("sound is empty")
+    if payload.size % (width * channels):
+        raise ConversionError(
+            f"sound has {payload.size} bytes, not a multiple of {width * channels} ({channels} x {sample_format})"
+        )
+    if width == 3:
+        # The upper three bytes of 32-bit samples: full scale stays full scale.
+        wide = np.zeros((payload.size // 3, 4), np.uint8)
+        first = 1 if code[0] == "<" else 0
+        wide[:, first : first + 3] = payload.reshape(-1, 3)
+        payload, code = wide.reshape(-1), f"{code[0]}i4"
+    samples = payload.view(code)
+    return samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(-1, channels)
+
+
+def looks_like_mp3(data: Any) -> bool:
+    """Whether bytes begin with an ID3 tag, or with an MPEG layer III frame that ends where the bytes or a frame begin.
+
+    Of random bytes, about one chunk in some hundred million passes for that.
+    """
+    head = bytes(memoryview(data)[:5])
+    if head[:3] == b"ID3" and head[3:] in (b"\x02\x00", b"\x03\x00", b"\x04\x00"):
+        return True
+    length = _mp3_frame_length(head)
+    if not length:
+        return False
+    after = bytes(memoryview(data)[length : length + 4])
+    return len(data) == length or _mp3_frame_length(after) > 0
+
+
+def _mp3_frame_length(head: bytes) -> int:
+    """Bytes of the MPEG layer III frame with this header (ISO 11172-3, 2.4.2.3), 0 if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return 0
+    version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3  # version: 3 is MPEG 1, 2 is 2, 0 is 2.5
+    if version == 1 or bitrate in (0, 15) or rate == 3:
+        return 0
+    of_mpeg_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+    of_mpeg_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+    kbit = (of_mpeg_1 if version == 3 else of_mpeg_2)[bitrate]
+    hertz = (44_100, 48_000, 32_000)[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    return (144_000 if version == 3 else 72_000) * kbit // hertz + (head[2] >> 1 & 1)
+
+
+def _check_rate(rate: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ConversionError(f"sound has a sample rate of {rate} Hz")
+
+
+def _check_channels(channels: int) -> None:
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ConversionError(f"sound says it has {channels} channels")
+
+
+def _stamp(stamp: Any) -> int | None:
+    return stamp_to_ns(stamp) or None  # 0 is what a driver leaves that sets none
+
+
+# --- readers, one per message -------------------------------------------------------------------------------------
+
+
+def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound:
+    """``emotion_msgs/AudioChunk``; ``form`` is not asked: the message tells all.
+
+    Raises:
+        ConversionError: see :func:`~emotion_perception.messages.sensors.audio_from_message`.
+    """
+    samples, rate, stamp_ns = audio_from_message(message)
+    return Sound(samples, rate, stamp_ns, message.header.frame_id)
+
+
+def form_from_audio_info(message: Any) -> SoundForm:
+    """ros-drivers' ``audio_common_msgs/AudioInfo`` as it stands: the sound's reader says what is wrong with it."""
+    return SoundForm(
+        int(message.sample_rate), int(message.channels), message.sample_format, message.coding_format.strip().lower()
+    )
+
+
+def sound_from_audio_data(message: Any, form: SoundForm) -> Sound:
+    """ros-drivers' ``audio_common_msgs/AudioData``: bytes that mean what ``form`` says, without a stamp.
+
+    Raises:
+        ConversionError: MP3 or another coding, a form that is not known in full or is impossible, wrong byte count.
+    """
+    # First of all: with the capture node's own defaults this is the usual mistake.
+    if form.coding in ("mp3", "mpeg") or (not form.coding and looks_like_mp3(message.data)):
+        raise ConversionError(_USE_WAVE)
+    if form.coding not in _PLAIN_CODINGS:
+        raise ConversionError(f"unknown coding {form.coding!r} of the sound; start the capture node with format:=wave")
+    if not form.coding:  # no AudioInfo, or an empty one
+        names = ("sample_rate", "channels", "sample_format")
+        if unknown := [name for name in names if not getattr(form, name)]:
+            raise ConversionError(
+                f"sound of unknown {' and '.join(unknown).replace('_', ' ')}: no AudioInfo tells it (yet), and "
+                f"{' and '.join('audio_' + name for name in unknown)} is not set"
+            )
+    _check_rate(form.sample_rate)
+    return Sound(samples_from_bytes(message.data, form.sample_format, form.channels), form.sample_rate, None, "")
+
+
+def sound_from_audio_data_stamped(message: Any, form: SoundForm) -> Sound:
+    """ros-drivers' ``audio_common_msgs/AudioDataStamped``: the same with a header.
+
+    Raises:
+        ConversionError: as :func:`sound_from_audio_data`.
+    """
+    sound = sound_from_audio_data(message.audio, form)
+    return Sound(sound.samples, sound.sample_rate, _stamp(message.header.stamp), message.header.frame_id)
+
+
+# PortAudio's flags for sample formats, the message's array for each, and its type
+_PORTAUDIO: dict[int, tuple[str, type[np.generic]]] = {
+    1: ("float32_data", np.float32),
+    2: ("int32_data", np.int32),
+    8: ("int16_data", np.int16),
+    16: ("int8_data", np.int8),
+    32: ("uint8_data", np.uint8),
+}
+
+
+def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sound:
+    """mgonzs13's ``audio_common_msgs/AudioStamped``; ``form`` is not asked: the message tells all.
+
+    Raises:
+        ConversionError: unknown sample format, no rate, no channels, no samples of that format, or samples that do not
+            fill the channels evenly.
+    """
+    info, data = message.audio.info, message.audio.audio_data
+    if info.format not in _PORTAUDIO:
+        known = ", ".join(f"{flag} ({name.removesuffix('_data')})" for flag, (name, _) in _PORTAUDIO.items())
+        raise ConversionError(f"unknown sample format {info.format} (PortAudio's number); known: {known}")
+    _check_rate(info.rate)
+    _check_channels(info.channels)
+    name, kind = _PORTAUDIO[info.format]
+    samples = np.frombuffer(getattr(data, name), kind)
+    if samples.size == 0:
+        filled = [other for other, _ in _PORTAUDIO.values() if len(getattr(data, other))]
+        raise ConversionError(f"sound is empty: no {name}" + (f", but {' and '.join(filled)}" if filled else ""))
+    if samples.size % info.channels:
+        raise ConversionError(f"sound has {samples.size} samples for {info.channels} channels")
+    return Sound(
+        samples.reshape(-1, info.channels), int(info.rate), _stamp(message.header.stamp), message.header.frame_id
+    )
+
+
+def sound_from_raw_audio(message: Any, form: SoundForm | None = None) -> Sound:
+    """``foxglove_msgs/RawAudio``; ``form`` is not asked: the message tells all.
+
+    Raises:
+        ConversionError: another format than pcm-s16, no rate, no channels, or a wrong byte count.
+    """
+    if message.format != "pcm-s16":
+        raise ConversionError(f"unknown sample format {message.format!r}; known: pcm-s16")
+    _check_rate(message.sample_rate)
+    samples = samples_from_bytes(message.data, "S16LE", message.number_of_channels)
+    return Sound(samples, int(message.sample_rate), _stamp(message.timestamp), "")
+
+
+# --- which message it is ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One way in which sound is published."""
+
+    name: str  # package/Message
+    read: Callable[[Any, SoundForm], Sound]
+    needs: Mapping[str, frozenset[str]]  # message of the package: the fields that it must have
+    info: str = ""  # the message that tells the form, on <topic>_info; empty: the sound tells it itself
+
+    @property
+    def type_name(self) -> str:
+        """As the graph names it: ``package/msg/Message``."""
+        package, message = self.name.split("/")
+        return f"{package}/msg/{message}"
+
+
+_BYTES = {
+    "AudioData": frozenset({"data"}),
+    "AudioInfo": frozenset({"channels", "sample_rate", "sample_format", "coding_format"}),
+}
+# Best first: those that tell stamp and form themselves, then those with a stamp.
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        Dialect(
+            "emotion_msgs/AudioChunk",
+            sound_from_audio_chunk,
+            {"AudioChunk": frozenset({"header", "sample_rate", "channels", "samples"})},
+        ),
+        Dialect(
+            "audio_common_msgs/AudioStamped",
+            sound_from_audio_stamped,
+            {
+                "AudioStamped": frozenset({"header", "audio"}),
+                "Audio": frozenset({"audio_data", "info"}),
+                "AudioData": frozenset(name for name, _ in _PORTAUDIO.values()),
+                "AudioInfo": frozenset({"format", "channels", "rate"}),
+            },
+        ),
+        Dialect(
+            "foxglove_msgs/RawAudio",
+            sound_from_raw_audio,
+            {"RawAudio": frozenset({"timestamp", "data", "format", "sample_rate", "number_of_channels"})},
+        ),
+        Dialect(
+            "audio_common_msgs/AudioDataStamped",
+            sound_from_audio_data_stamped,
+            {"AudioDataStamped": frozenset({"header", "audio"}), **_BYTES},
+            info="AudioInfo",
+        ),
+        Dialect("audio_common_msgs/AudioData", sound_from_audio_data, _BYTES, info="AudioInfo"),
+    )
+}
+
+
+def dialects_of(types: Iterable[str]) -> list[Dialect]:
+    """The dialects among these types (``package/msg/Message``), best first."""
+    published = set(types)
+    return [dialect for dialect in DIALECTS.values() if dialect.type_name in published]
+
+
+def message_class(
+    dialect: Dialect, message: str = "", load: Callable[[str], ModuleType] = importlib.import_module
+) -> type:
+    """The class of a dialect's message, or of another ``message`` of its package, if the package is the right one.
+
+    Raises:
+        DialectError: the package is not installed or its workspace not sourced, or it is another one of the same name.
+    """
+    package, own = dialect.name.split("/")
+    try:
+        module = load(f"{package}.msg")
+    except ImportError as error:
+        raise DialectError(f"{dialect.name} cannot be received: no package {package} here ({error})") from error
+    for name, needed in dialect.needs.items():
+        found = getattr(module, name, None)
+        if found is None:
+            raise DialectError(
+                f"{dialect.name} cannot be received: the {package} installed here is another package of that name, "
+                f"without a message {name}"
+            )
+        has = found.get_fields_and_field_types().keys()
+        if lacking := sorted(needed - has):
+            raise DialectError(
+                f"{dialect.name} cannot be received: the {package} installed here is another package of that name, "
+                f"its {name} has no {', '.join(lacking)} (but {', '.join(has)})"
+            )
+    return getattr(module, message or own)
+
+
+# --- stamps for those without -------------------------------------------------------------------------------------
+
+
+class ArrivalStamps:
+    """Stamps for chunks that carry none: the first by its arrival, the others laid end to end from there.
+
+    A chunk that the network or a busy executor holds up is thereby no gap; one that is late by more than half a second
+    is stamped by its arrival again.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None  # where the next chunk begins, ns
+
+    def stamp(self, arrival_ns: int, samples: int, sample_rate: int) -> int:
+        """When the first of ``samples`` (per channel) was captured, ns, if the last one was on arrival."""
+        duration = samples * SECOND // sample_rate
+        began = arrival_ns - duration
+        if self._next is None or abs(began - self._next) > MAX_LATENESS:
+            self._next = began
+        else:
+            self._next += (began - self._next) // 100  # two clocks never run alike
+        stamp = self._next
+        self._next += duration
+        return stamp

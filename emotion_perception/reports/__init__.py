@@ -1,0 +1,1 @@
+"""Conversations and days as documents: HTML, PDF, CSV and JSON."""

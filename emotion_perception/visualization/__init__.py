@@ -1,0 +1,1 @@
+"""What was recognised, drawn: overlays, markers, a window."""

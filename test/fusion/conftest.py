@@ -1,8 +1,0 @@
-"""Lets the fusion tests share ``played_conversation``."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,252 @@
+"""The trainings' building blocks: configuration, schedule, augmentation, resuming."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.errors import ModelError
+from emotion_perception.learning.common import (
+    MovingAverage,
+    grow_from,
+    load_checkpoint,
+    one_cycle,
+    publish_weights,
+    save_checkpoint,
+)
+from emotion_perception.learning.config import load_config
+from emotion_perception.learning.faces import labelled
+from emotion_perception.learning.faces import train as train_visual
+from emotion_perception.learning.faces.ferplus import load_ferplus
+from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
+
+SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
+
+
+def test_ferplus_reads_votes_in_the_visual_order(archive):
+    split = load_ferplus(archive, "Training")
+    assert split.faces.shape == (64, 48, 48)
+    assert (split.majority[:2] == -1).all()
+    assert set(split.majority[2:]) == {1, 2}  # happy and sad among the seven
+    assert (split.majority[2:] == split.fer2013[2:]).all()
+    assert np.allclose(split.distribution.sum(1), 1)
+
+
+def test_ferplus_names_the_splits_there_are(archive):
+    with pytest.raises(ValueError, match="unknown split 'test'; FER\\+ has Training"):
+        load_ferplus(archive, "test")
+
+
+def test_evaluation_leaves_out_what_has_no_label(archive):
+    crowd = labelled.load_ferplus_faces(archive, "Training", "ferplus")
+    original = labelled.load_ferplus_faces(archive, "Training", "fer2013")
+    assert len(crowd.faces) == 62 and len(original.faces) == 64
+    assert set(crowd.labels) <= set(VISUAL_INDICES)
+
+
+def test_training_killed_after_an_epoch_resumes_to_the_same_weights(archive, tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    train_visual.train(archive, tmp_path / "whole.safetensors", SMALL, tmp_path / "whole.ckpt")
+
+    def save_then_die(path, state):
+        save_checkpoint(path, state)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_visual, "save_checkpoint", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+    monkeypatch.setattr(train_visual, "save_checkpoint", save_checkpoint)
+    assert load_checkpoint(tmp_path / "resumed.ckpt")["epoch"] == 1
+    train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+    whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "resumed.safetensors")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_published_weights_load_back_with_their_card(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "net.safetensors", SMALL, tmp_path / "net.ckpt")
+    net = ExpressionNet(SMALL.net)
+    with safe_open(tmp_path / "net.safetensors", "pt") as file:
+        card = json.loads(file.metadata()["card"])
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    missing, unexpected = net.load_state_dict(weights, strict=False)
+    assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
+    assert card["calibration"]["ferplus_scale"] > 0 and card["calibration"]["fer2013_scale"] > 0
+    assert card["training"]["net"]["widths"] == list(SMALL.net.widths)
+
+
+def test_training_begins_from_given_weights(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
+    none = train_visual.VisualTraining(**{**SMALL.__dict__, "epochs": 0})
+    train_visual.train(archive, tmp_path / "b.safetensors", none, tmp_path / "b.ckpt", tmp_path / "first.safetensors")
+    first, begun = load_file(tmp_path / "first.safetensors"), load_file(tmp_path / "b.safetensors")
+    assert all(torch.equal(first[name], begun[name]) for name in first)
+
+
+def test_weights_of_another_network_are_refused(archive, tmp_path):
+    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
+    with pytest.raises(ModelError, match=r"first\.safetensors"):
+        train_visual.train(
+            archive,
+            tmp_path / "b.safetensors",
+            replace(SMALL, net=replace(SMALL.net, stem=8)),
+            tmp_path / "b.ckpt",
+            tmp_path / "first.safetensors",
+        )
+
+
+def _randomise(net: ExpressionNet) -> ExpressionNet:
+    """As if trained: no layer is zero any more, and the batch norms have seen something."""
+    torch.manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight, 1.0, 0.3)
+            torch.nn.init.normal_(module.bias, 0.0, 0.3)
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    return net.eval()
+
+
+def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp_path):
+    small = _randomise(ExpressionNet(SMALL.net))
+    publish_weights(tmp_path / "small.safetensors", small.half().float(), {})
+    wide = _randomise(ExpressionNet(replace(SMALL.net, stem=24, widths=(32, 48, 48, 64))))
+    grow_from(wide, tmp_path / "small.safetensors")
+    faces = torch.randint(0, 256, (4, 1, 48, 48)).float()
+    for before, after in zip(small(faces), wide(faces), strict=True):
+        assert torch.allclose(before, after, atol=1e-4)
+    wide.ferplus(wide.stages(wide.stem(wide.standardise(faces))).mean((2, 3))).square().sum().backward()
+    assert wide.ferplus.weight[:, 16:].abs().max() == 0 < wide.ferplus.weight.grad[:, 16:].abs().max()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        ExpressionNetConfig(16, (32, 48, 48, 64), (1, 1, 1, 1)),
+        ExpressionNetConfig(24, (24, 32, 32, 32, 32), (2, 1, 3, 1, 2), (1, 2, 2, 2, 2)),
+    ],
+    ids=["wider", "with more blocks and a first stage at full size"],
+)
+def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
+    train_visual.train(archive, tmp_path / "small.safetensors", SMALL, tmp_path / "small.ckpt")
+    wide = replace(SMALL, epochs=0, net=net)
+    train_visual.train(
+        archive, tmp_path / "wide.safetensors", wide, tmp_path / "wide.ckpt", tmp_path / "small.safetensors"
+    )
+    faces = load_ferplus(archive, "PublicTest").faces
+    small, grown = (
+        train_visual.predict(train_visual.load_network(tmp_path / f"{name}.safetensors"), faces)
+        for name in ("small", "wide")
+    )
+    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(small, grown, strict=True))
+
+
+def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
+    publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=32)), {})
+    with pytest.raises(ModelError, match=r"wide\.safetensors is no smaller network of this kind: see st"):
+        grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.safetensors")
+
+
+def test_a_deeper_network_does_not_fit_into_a_shallower_one(archive, tmp_path):
+    deep = replace(SMALL, epochs=0, net=replace(SMALL.net, blocks=(1, 2, 1, 1)))
+    train_visual.train(archive, tmp_path / "deep.safetensors", deep, tmp_path / "deep.ckpt")
+    with pytest.raises(ModelError, match=r"deep\.safetensors has blocks \(1, 2, 1, 1\), more than \(1, 1, 1, 1\)"):
+        train_visual.train(archive, tmp_path / "x", SMALL, tmp_path / "x.ckpt", tmp_path / "deep.safetensors")
+
+
+def test_both_optimizers_learn_and_another_is_refused(archive, tmp_path):
+    for optimizer, rate in (("sgd", 0.1), ("adamw", 0.03)):
+        config = replace(SMALL, epochs=8, optimizer=optimizer, learning_rate=rate, augment=False)
+        card = train_visual.train(archive, tmp_path / f"{optimizer}.safetensors", config, tmp_path / optimizer)
+        assert card["validation"]["ferplus8"] > 0.8  # 0.63 of the faces are of one kind
+    with pytest.raises(ValueError, match="optimizer must be sgd or adamw, got 'lion'"):
+        train_visual.train(archive, tmp_path / "x.safetensors", replace(SMALL, optimizer="lion"), tmp_path / "x")
+
+
+def test_schedule_rises_then_falls():
+    factors = [one_cycle(step, 100) for step in range(100)]
+    assert max(factors) == pytest.approx(1, abs=0.02)
+    assert factors.index(max(factors)) in range(13, 18)
+    assert factors[0] < 0.1 and factors[-1] < 0.01
+
+
+def test_moving_average_follows_the_weights():
+    net = torch.nn.Linear(2, 1)
+    average = MovingAverage(net, 0.9)
+    with torch.no_grad():
+        net.weight.fill_(1.0)
+    for _ in range(200):
+        average.update(net)
+    assert torch.allclose(average.module.weight, net.weight, atol=1e-3)
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Outer:
+    rate: float = 0.1
+    name: str = "a"
+    inner: Inner = field(default_factory=Inner)
+    sizes: tuple[int, ...] = (1, 2)
+
+
+def test_configuration_reads_nested_values(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("rate: 1\nsizes: [3, 4]\ninner: {size: 5}\n")
+    assert load_config(path, Outer, {"name": "b"}) == Outer(1.0, "b", Inner(5), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("rat: 1", "unknown setting 'rat'"), ("name: 3", "name must be str, got 3"), ("- 1", "expected a mapping")],
+)
+def test_configuration_names_what_is_wrong(tmp_path, text, says):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        load_config(path, Outer)
+
+
+def test_published_configurations_are_complete():
+    root = Path(__file__).resolve().parents[3] / "config" / "training"
+    config = load_config(root / "visual.yaml", train_visual.VisualTraining)
+    assert config == train_visual.VisualTraining()
+
+
+def test_a_network_that_the_robot_could_not_rebuild_is_refused():
+    with pytest.raises(ValueError, match="a stage of 8 channels after 4 has stride 2, got 1"):
+        ExpressionNetConfig(4, (8, 8), (1, 1), (1, 2))
+    with pytest.raises(ValueError, match="one for each stage"):
+        ExpressionNetConfig(4, (4, 8), (1, 1))
+
+
+def test_folders_are_named_after_emotions(tmp_path):
+    for name in ("happy", "anger"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(b"x")
+        (tmp_path / name / "notes.txt").write_bytes(b"x")
+    files = labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+    assert [p.parent.name for p in files.paths] == ["anger", "happy"]
+    assert files.labels.tolist() == [4, 2]
+
+
+def test_a_folder_that_names_no_emotion_is_refused(tmp_path):
+    (tmp_path / "smug").mkdir()
+    with pytest.raises(ValueError, match="smug.*unknown emotion"):
+        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "happy").mkdir()
+    with pytest.raises(ValueError, match="no .*png"):
+        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)

@@ -1,0 +1,297 @@
+"""Corpora, their masks and splits, and the training of the voice model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sounds import DATA, PUBLISHED, tone
+
+from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.features import log_mel
+from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, NEUTRAL, SAD, SURPRISED
+from emotion_perception.errors import ModelError
+from emotion_perception.inference.runtime import read_weights
+from emotion_perception.learning.common import publish_weights
+from emotion_perception.learning.voices import augmentation as augmentation
+from emotion_perception.learning.voices.corpora import CORPORA, corpus_labels, load_speech
+from emotion_perception.learning.voices.features import FeatureBank
+from emotion_perception.learning.voices.network import SpeechEncoder, VoiceNet, VoiceNetConfig
+from emotion_perception.learning.voices.overlap import OverlapTraining
+from emotion_perception.learning.voices.train import (
+    SPEECH_ENCODER,
+    AcousticTraining,
+    Speech,
+    Targets,
+    adamw,
+    calibrate,
+    emotion_loss,
+    intensity_loss,
+    load_voice,
+    train,
+)
+
+needs_data = pytest.mark.skipif(
+    not all((DATA / name).is_dir() for name in CORPORA), reason="the speech corpora are not in ../shared/data"
+)
+TINY = AcousticTraining(
+    epochs=2,
+    batch=8,
+    copies=2,
+    longest_cut=1.2,
+    net=VoiceNetConfig(channels=16, heads=2, layers=1, head=16, attention=16),
+    overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
+)
+
+
+@pytest.fixture
+def corpora(tmp_path: Path) -> Path:
+    """A few buzzes named like RAVDESS (actors 1, 2 and 19 to 22) and EmoDB (speakers 03, 09 and 15)."""
+    data = tmp_path / "data"
+    for actor in ("01", "02", "19", "20", "21", "22"):
+        folder = data / "ravdess_speech" / f"Actor_{actor}"
+        folder.mkdir(parents=True)
+        for emotion in range(1, 9):
+            name = f"03-01-{emotion:02d}-01-01-01-{actor}.flac"
+            soundfile.write(folder / name, tone(0.8, level=0.1 + 0.02 * emotion), 16_000)
+    (data / "emodb").mkdir()
+    for speaker in ("03", "09", "15"):
+        for code in "WLEAFTN":
+            soundfile.write(data / "emodb" / f"{speaker}a01{code}a.flac", tone(0.7), 16_000)
+    return data
+
+
+@needs_data
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_no_speaker_is_in_two_splits_and_no_clip_is_left_out(corpus: str) -> None:
+    splits = {name: load_speech(DATA / corpus, name) for name in ("train", "validation", "test")}
+    speakers = [set(split.speakers) for split in splits.values()]
+    assert all(speakers)
+    assert sum(map(len, speakers)) == len(set.union(*speakers))
+    everything = load_speech(DATA / corpus, "all")
+    assert sum(map(len, splits.values())) == len(everything)
+
+
+@needs_data
+def test_ravdess_is_split_by_actor_as_the_project_says() -> None:
+    test = load_speech(DATA / "ravdess_speech", "test")
+    assert sorted(set(test.speakers)) == [f"ravdess_speech/{n}" for n in (21, 22, 23, 24)]
+    assert np.bincount(test.labels).tolist() == [16, 32, 32, 32, 32, 32, 32, 32]
+
+
+@needs_data
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_corpus_has_the_labels_it_is_said_to_have(corpus: str) -> None:
+    labels = load_speech(DATA / corpus, "all").labels
+    assert set(np.unique(labels)) == set(np.flatnonzero(corpus_labels(corpus)))
+
+
+def test_labels_and_strength_are_read_from_the_names(corpora: Path) -> None:
+    (corpora / "ravdess_speech/Actor_01/03-01-05-02-01-01-01.flac").touch()
+    split = load_speech(corpora / "ravdess_speech", "train")
+    by_name = dict(zip([p.stem for p in split.paths], range(len(split)), strict=True))
+    normal, strong = by_name["03-01-05-01-01-01-01"], by_name["03-01-05-02-01-01-01"]
+    assert split.labels[normal] == split.labels[strong] == ANGRY
+    assert 0 < split.intensity[normal] < split.intensity[strong] < 1
+    assert np.isnan(split.intensity[by_name["03-01-01-01-01-01-01"]])
+    emodb = load_speech(corpora / "emodb", "train")
+    assert emodb.labels.tolist() == [FEARFUL, DISGUSTED, HAPPY, CALM, NEUTRAL, SAD, ANGRY]  # A E F L N T W
+    assert np.isnan(emodb.intensity).all()
+
+
+def test_a_file_with_another_name_is_named(corpora: Path) -> None:
+    (corpora / "emodb" / "03a01Qa.flac").touch()
+    with pytest.raises(ValueError, match="03a01Qa"):
+        load_speech(corpora / "emodb", "train")
+
+
+def test_unknown_corpus_and_split_are_refused(corpora: Path) -> None:
+    with pytest.raises(ValueError, match="not one of the speech corpora"):
+        load_speech(corpora, "train")
+    with pytest.raises(ValueError, match="unknown split"):
+        load_speech(corpora / "emodb", "dev")
+
+
+@pytest.mark.parametrize(("handicap", "share"), [(0.0, 1.0), (1.0, np.exp(-1.0)), (1e4, 0.0)])
+def test_a_label_that_a_corpus_lacks_is_punished_less(handicap: float, share: float) -> None:
+    present = torch.from_numpy(corpus_labels("nemo"))[None]
+    logits = torch.zeros(1, 8, requires_grad=True)
+    config = AcousticTraining(handicap=handicap, smoothing=0.0)
+    emotion_loss(logits, torch.tensor([ANGRY]), present, config).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[0, ANGRY] < 0 < logits.grad[0, SURPRISED]
+    for lacking in (CALM, DISGUSTED):
+        assert logits.grad[0, lacking] == pytest.approx(share * float(logits.grad[0, SURPRISED]), abs=1e-6)
+
+
+def test_unknown_strength_teaches_nothing() -> None:
+    logits = torch.zeros(2, 8, requires_grad=True)
+    loss = intensity_loss(logits, torch.tensor([HAPPY, SAD]), torch.tensor([float("nan"), 0.9]), torch.ones(2))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert logits.grad is not None
+    assert logits.grad[0].abs().sum() == 0
+    assert logits.grad[1, SAD] < 0
+    assert intensity_loss(logits, torch.tensor([0, 0]), torch.full((2,), float("nan")), torch.ones(2)) == 0
+
+
+def test_corpora_are_drawn_by_share_and_labels_alike(corpora: Path) -> None:
+    splits = [load_speech(corpora / name, "train") for name in ("ravdess_speech", "emodb")]
+    targets = Targets.of(splits, {"ravdess_speech": 0.75, "emodb": 0.25})
+    n = len(splits[0])
+    assert targets.draw[:n].sum() == pytest.approx(0.75)
+    assert targets.draw[n:].sum() == pytest.approx(0.25)
+    for label in range(8):
+        drawn = targets.draw[:n][targets.labels[:n] == label].sum()
+        assert drawn == pytest.approx(0.75 / 8)
+
+
+def test_calibration_undoes_overconfidence_and_trusts_short_stretches_less(corpora: Path) -> None:
+    split = load_speech(corpora / "emodb", "all")
+    mel = np.tile(log_mel(tone(3.0)), (len(split), 1)).astype(np.float16)
+    frames = len(mel) // len(split)
+    starts = np.arange(len(split)) * frames
+    bank = FeatureBank(mel, np.stack([starts, starts + frames], axis=1)[:, None])
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(len(split), 8)).astype(np.float32)
+
+    class Oracle(VoiceNet):
+        """Right where it hears all, guessing where it hears a second or less, and always sure."""
+
+        def forward(self, mel, frames=None, sex=None):
+            row = noise.copy()
+            row[np.arange(len(split)), split.labels] += 3.0 if int(frames[0]) > 150 else 0.0
+            return torch.from_numpy(self.sureness * row), torch.zeros(len(split), 8), None
+
+    oracle = Oracle()
+    oracle.sureness = 1.0
+    once = calibrate(oracle, Speech((split,), bank))
+    oracle.sureness = 5.0
+    five = calibrate(oracle, Speech((split,), bank))
+    assert once["short_s"] > 0.3
+    assert five["scale"] == pytest.approx(once["scale"] / 5, rel=0.05)
+
+
+def test_training_writes_a_model_that_the_robot_reads_and_resumes_to_the_same_weights(
+    corpora: Path, tmp_path: Path
+) -> None:
+    card = train(corpora, tmp_path / "once.safetensors", TINY, tmp_path / "once.checkpoint")
+    assert card["corpora"] == ["ravdess_speech", "emodb"]
+    assert "21" in card["held_out"]["ravdess_speech"]["test"]
+    probabilities = VoiceClassifier(tmp_path / "once.safetensors").classify(tone(1)).probabilities
+    assert probabilities.shape == (8,)
+    again = train(corpora, tmp_path / "again.safetensors", TINY, tmp_path / "once.checkpoint")
+    assert again["calibration"] == card["calibration"]
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "once.safetensors").read_bytes()
+    assert not any("sex" in name for name in read_weights(tmp_path / "once.safetensors")[0])
+
+
+def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(corpora: Path, tmp_path: Path) -> None:
+    once, again = tmp_path / "once.safetensors", tmp_path / "again.safetensors"
+    studied = replace(TINY, sex="condition")
+    train(corpora, once, studied, tmp_path / "once.checkpoint")
+    card = train(corpora, again, replace(TINY, epochs=0), tmp_path / "again.checkpoint", None, once)
+    assert card["training"]["sex"] == "condition"
+    before, after = read_weights(once)[0], read_weights(again)[0]
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        if not name.startswith("overlap."):
+            np.testing.assert_array_equal(value, after[name])
+    wider = replace(TINY, epochs=0, net=VoiceNetConfig(layers=1))
+    with pytest.raises(ModelError, match=r"once\.safetensors"):
+        train(corpora, again, wider, tmp_path / "wider.checkpoint", None, once)
+
+
+def test_training_begins_with_the_first_layers_of_an_encoder_and_changes_it_slowly(
+    corpora: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    encoder = SpeechEncoder(channels=16, heads=2, layers=2)
+    publish_weights(tmp_path / "encoder.safetensors", encoder, {"model": SPEECH_ENCODER})
+    kept = encoder.half().float().state_dict()
+    net = VoiceNet(TINY.net)
+    load_voice(net, tmp_path / "encoder.safetensors")
+    for name, value in net.encoder.state_dict().items():
+        torch.testing.assert_close(value, kept[name])
+    rates = {id(p): group["lr"] for group in adamw(net, 0.01, 0.1, 0.05).param_groups for p in group["params"]}
+    assert {rates[id(p)] for p in net.encoder.parameters()} == {0.001}
+    assert rates[id(net.project.weight)] == 0.01
+    frozen = replace(TINY, encoder_rate=0.0)
+    train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "c", None, tmp_path / "encoder.safetensors")
+    after = read_weights(tmp_path / "w.safetensors")[0]
+    for name, value in net.encoder.state_dict().items():
+        np.testing.assert_array_equal(after[f"encoder.{name}"], value.numpy())
+    with pytest.raises(ValueError, match="encoder_rate"):
+        train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "another")
+    with pytest.raises(ModelError, match=r"encoder\.safetensors"):
+        load_voice(VoiceNet(replace(TINY.net, channels=32)), tmp_path / "encoder.safetensors")
+
+
+def test_telling_the_sex_is_a_second_task_only_where_asked_for() -> None:
+    mel = torch.randn(2, 100, 80)
+    assert VoiceNet()(mel)[2] is None
+    assert VoiceNet(sex="task")(mel)[2].shape == (2,)
+    given = VoiceNet(sex="condition").eval()
+    woman, man, unknown = (given(mel, None, torch.full((2,), float(s)))[0] for s in (1, -1, 0))
+    assert not torch.allclose(woman, man)
+    torch.testing.assert_close(unknown, given(mel)[0])
+    with pytest.raises(ValueError, match="must be one of"):
+        VoiceNet(sex="maybe")
+
+
+def test_training_without_ravdess_says_so(corpora: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="ravdess_speech"):
+        train(corpora / "emodb", tmp_path / "w.safetensors", TINY, tmp_path / "c")
+
+
+def test_the_published_network_is_under_16_mb() -> None:
+    assert PUBLISHED.stat().st_size < 16e6
+
+
+def test_playing_faster_shortens_and_raises_the_pitch() -> None:
+    time = np.arange(16_000) / 16_000
+    faster = augmentation.change_speed(np.sin(2 * np.pi * 500 * time).astype(np.float32), 1.25)
+    assert len(faster) == pytest.approx(12_800, abs=2)
+    assert np.abs(np.fft.rfft(faster)).argmax() * 16_000 / len(faster) == pytest.approx(625, abs=3)
+
+
+@pytest.mark.parametrize("kind", augmentation.NOISES)
+@pytest.mark.parametrize("snr", [0, 15])
+def test_noise_is_added_at_the_ratio_asked_for(kind: str, snr: float) -> None:
+    rng = np.random.default_rng(0)
+    voice = tone(1.5)
+    noise = augmentation.make_noise(kind, len(voice), rng, [tone(0.4), tone(3)])
+    heard = augmentation.add_noise(voice, noise, snr)
+    assert 10 * np.log10(np.mean(voice**2) / np.mean((heard - voice) ** 2)) == pytest.approx(snr, abs=0.1)
+
+
+def test_a_room_prolongs_a_click() -> None:
+    click = np.zeros(16_000, np.float32)
+    click[1000] = 1
+    room = augmentation.reverberate(click, 0.5, 0.0, np.random.default_rng(0))
+    assert room[1000] == pytest.approx(1)
+    assert np.sum(room[1001:] ** 2) == pytest.approx(1, abs=0.1)
+    early, late = np.sum(room[1100:3000] ** 2), np.sum(room[7000:9000] ** 2)
+    assert early > 100 * late
+
+
+def test_a_cut_has_the_length_asked_for_where_the_clip_has() -> None:
+    rng = np.random.default_rng(0)
+    ramp = np.repeat(np.arange(300, dtype=np.float32)[:, None], 80, axis=1)
+    part = augmentation.cut(ramp, 100, 1.1, rng)
+    assert part.shape == (100, 80)
+    assert np.diff(part[:, 0]) == pytest.approx(1.1, abs=0.02)
+    assert len(augmentation.cut(ramp, 1000, 0.9, rng)) == pytest.approx(333, abs=1)
+
+
+def test_masking_leaves_most_of_a_spectrogram_as_it_is() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mel = torch.randn(16, 120, 80)
+    masked = augmentation.mask_spectrogram(mel, torch.full((16,), 120), 10, 0.2, generator)
+    changed = (masked != mel).float().mean((1, 2))
+    assert (changed < 0.7).all()
+    assert changed.mean() > 0.1
