@@ -324,7 +324,8 @@ for count, (state, time_ns) in enumerate(play(("happy", 60), ("angry", 3600)), 1
 
 def start_child(folder: Path) -> tuple[subprocess.Popen[str], int]:
     """A process in mid-conversation, still recording after 1000 states; and the time of the last one it told of, ns."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1] / "support"), os.getcwd()])}
+    paths = [str(Path(__file__).parents[1] / "support"), os.getcwd()]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True, env=environment
     )
