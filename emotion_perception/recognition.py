@@ -20,14 +20,13 @@ from emotion_perception.interaction.conversation import ConversationSummary, sum
 from emotion_perception.media.files import MediaFile, MediaFrame, open_media
 from emotion_perception.reports.conversation import html_page
 from emotion_perception.resources import find_model
-from emotion_perception.types import EmotionState, FaceObservation, VoiceObservation
+from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
 
 if TYPE_CHECKING:
     from emotion_perception.media.rosbag import Recording
 
-SECOND = 1_000_000_000  # ns
 OFFLINE_FACES = 64  # read of a picture: files do not wait for an answer as a robot does
 
 

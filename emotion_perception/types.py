@@ -13,6 +13,8 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, valence_arousal
 
+SECOND = 1_000_000_000  # ns, the unit of every stamp
+
 
 class EmotionModality(IntEnum):
     """Which sense a piece of evidence comes from; the numbers of ``emotion_msgs/ModalityEvidence``."""

@@ -13,8 +13,8 @@ import numpy as np
 import soxr
 
 from emotion_perception.acoustic.features import SAMPLE_RATE
+from emotion_perception.types import SECOND
 
-SECOND = 1_000_000_000  # ns
 MAX_RATE = 384_000  # Hz; more than any microphone, and a sign of a wrong field
 MAX_WARNINGS = 32  # kept until somebody reads them
 CLIPPED_SHARE = 0.01  # of a chunk's samples at full scale, from which it is reported

@@ -21,9 +21,9 @@ from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media.files import LazyFrame, MediaAudio, MediaFile
 from emotion_perception.media.rosbag import Recording
-from emotion_perception.recognition import OFFLINE_FACES, SECOND
+from emotion_perception.recognition import OFFLINE_FACES
 from emotion_perception.resources import find_model
-from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
+from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.perception import (
     ExpressionFilter,

@@ -11,8 +11,8 @@ import pyarrow as pa
 from emotion_perception.archive import schema
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.interaction.arc import Arc
-from emotion_perception.recognition import SECOND, Event
-from emotion_perception.types import Box, EmotionEstimate, EmotionStatus, FaceObservation, VoiceObservation
+from emotion_perception.recognition import Event
+from emotion_perception.types import SECOND, Box, EmotionEstimate, EmotionStatus, FaceObservation, VoiceObservation
 
 
 def events(parts: Iterable[tuple[float, pa.Table]]) -> Iterator[Event]:

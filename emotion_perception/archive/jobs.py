@@ -24,8 +24,9 @@ from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
 from emotion_perception.media.files import MediaError, MediaFile, is_recording, open_media
 from emotion_perception.media.rosbag import Recording
-from emotion_perception.recognition import SECOND, Course, Recognizer, moments
+from emotion_perception.recognition import Course, Recognizer, moments
 from emotion_perception.reports.conversation import html_page, summary_fields
+from emotion_perception.types import SECOND
 
 FACES_HELD = 512  # faces that wait for the classifier before it reads them and rows are written
 ARC_STEP_S = 1.0

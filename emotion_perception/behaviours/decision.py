@@ -18,13 +18,11 @@ from enum import Enum
 from typing import ClassVar, Protocol
 
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, SAD, emotion_index
-from emotion_perception.types import EmotionState, EmotionStatus
+from emotion_perception.types import SECOND, EmotionState, EmotionStatus
 
 UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant: it is in neither
 SATISFIED: tuple[int, ...] = (CALM, HAPPY)
 MAX_PERSONS = 256  # persons that Newcomer remembers
-
-SECOND = 1_000_000_000  # ns
 
 
 class Freshness(Enum):

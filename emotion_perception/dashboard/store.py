@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emotion_perception.interaction.group import GroupEmotion
-from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
 
-SECOND = 1_000_000_000  # ns
 TRAIL_STEP_S = 0.5  # between two points of the scrolling arc
 TRAIL_S = 240.0  # what a new viewer is given of it
 TRAIL_NEWS = 20  # points told again with each new one, so that a viewer who misses a message misses no point

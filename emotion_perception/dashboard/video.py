@@ -14,9 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emotion_perception.types import FaceObservation
-
-SECOND = 1_000_000_000  # ns
+from emotion_perception.types import SECOND, FaceObservation
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,8 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.files import sync_folder, write_atomically
-from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
+from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
 
-SECOND = 1_000_000_000  # ns
 FORMAT_VERSION = 1
 PENDING, ACCEPTED = "pending", "accepted"
 MARGIN = 0.5  # of the face's box, kept around it on each side: training looks for the face anew

@@ -27,9 +27,8 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.feedback.corrections import face_crop
 from emotion_perception.files import write_atomically
 from emotion_perception.interaction.history import is_conversation_id
-from emotion_perception.types import FaceObservation
+from emotion_perception.types import SECOND, FaceObservation
 
-SECOND = 1_000_000_000  # ns
 LARGEST = 160  # px, of the longer side
 QUALITY = 80  # JPEG; some 6 kB then
 HOLD_S = 1.0  # an emotion shown for less begins no stretch

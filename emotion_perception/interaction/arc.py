@@ -29,9 +29,8 @@ from enum import IntEnum
 import numpy as np
 
 from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS
-from emotion_perception.types import EmotionModality, EmotionState, EmotionStatus
+from emotion_perception.types import SECOND, EmotionModality, EmotionState, EmotionStatus
 
-SECOND = 1_000_000_000  # ns
 INDEPENDENT_S = 5.0  # evidence closer in time than this (s) is taken to say the same thing twice
 LEAST_TRUST = 0.05  # evidence weighs at least this, so that faint evidence is evidence
 MIN_SMOOTHING_S = 3.0  # sigma, s

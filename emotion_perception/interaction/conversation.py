@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.interaction.arc import SECOND, Arc, ArcSample, ArcShape, EmotionalArc
+from emotion_perception.interaction.arc import Arc, ArcSample, ArcShape, EmotionalArc
 from emotion_perception.interaction.journal import Journal, is_locked, read_journal
 from emotion_perception.interaction.satisfaction import Satisfaction, rate
 from emotion_perception.reports import conversation as report
-from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
 JOURNAL_SUFFIX = ".journal.jsonl"
 JOURNAL_VERSION = 1

@@ -36,12 +36,12 @@ from emotion_perception.media.files import (
 )
 from emotion_perception.messages.audio import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
 from emotion_perception.messages.sensors import (
-    SECOND,
     ConversionError,
     image_from_compressed,
     image_from_message,
     stamp_to_ns,
 )
+from emotion_perception.types import SECOND
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 OUR_OUTPUTS = "/emotion/"  # the annotated picture is no camera

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from emotion_perception.messages.sensors import SECOND, ConversionError, audio_from_message, stamp_to_ns
+from emotion_perception.messages.sensors import ConversionError, audio_from_message, stamp_to_ns
+from emotion_perception.types import SECOND
 
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; beyond them it is a broken header, not sound
 MAX_CHANNELS = 1024

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-SECOND = 1_000_000_000  # ns
+from emotion_perception.types import SECOND
+
 MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
 
 

@@ -21,10 +21,10 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.interaction.history import Archive
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.audio_input import AudioInput, Chunk
-from emotion_perception.ros.conversions import SECOND
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.parameters import dashboard_parameters
 from emotion_perception.ros.worker import Worker
+from emotion_perception.types import SECOND
 
 FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
 ANSWER_WITHIN = 5.0  # s for interaction_node

@@ -9,9 +9,9 @@ from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError, Conversations
 from emotion_perception.ros import conversions
-from emotion_perception.ros.conversions import SECOND
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.parameters import interaction_parameters
+from emotion_perception.types import SECOND
 
 MAX_AGE = 2 * SECOND  # ns; an older state is a latched one from before, not news
 

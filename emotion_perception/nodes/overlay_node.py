@@ -18,10 +18,11 @@ from visualization_msgs.msg import MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.ros import conversions, qos
-from emotion_perception.ros.conversions import SECOND, ConversionError
+from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.parameters import OVERLAY
 from emotion_perception.ros.worker import Worker
+from emotion_perception.types import SECOND
 from emotion_perception.visualization.markers import (
     Camera,
     Labels,

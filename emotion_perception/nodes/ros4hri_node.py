@@ -16,11 +16,11 @@ from sensor_msgs.msg import Image
 
 from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.ros import conversions, qos
-from emotion_perception.ros.conversions import SECOND, ConversionError
+from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.parameters import ROS4HRI
 from emotion_perception.ros.worker import Worker
-from emotion_perception.types import EmotionEstimate
+from emotion_perception.types import SECOND, EmotionEstimate
 from emotion_perception.visual.steady import SteadyExpression
 
 TRACKED = "/humans/faces/tracked"

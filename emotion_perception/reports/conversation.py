@@ -22,8 +22,8 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import write_atomically
-from emotion_perception.interaction.arc import SECOND, Arc, ArcSample
-from emotion_perception.types import EmotionStatus
+from emotion_perception.interaction.arc import Arc, ArcSample
+from emotion_perception.types import SECOND, EmotionStatus
 
 if TYPE_CHECKING:
     from emotion_perception.interaction.conversation import ConversationSummary

@@ -31,7 +31,6 @@ from emotion_msgs.msg import GroupEmotion as GroupEmotionMessage
 from emotion_perception.emotions import EMOTIONS, ROS4HRI_NAMES
 from emotion_perception.messages.sensors import (
     IMAGE_ENCODINGS,
-    SECOND,
     ConversionError,
     audio_from_message,
     image_from_compressed,
@@ -39,6 +38,7 @@ from emotion_perception.messages.sensors import (
     stamp_to_ns,
 )
 from emotion_perception.types import (
+    SECOND,
     Box,
     EmotionEstimate,
     EmotionModality,

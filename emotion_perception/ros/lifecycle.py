@@ -24,9 +24,10 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, T
 
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
-from emotion_perception.ros.conversions import SECOND, ConversionError, make_header
+from emotion_perception.ros.conversions import ConversionError, make_header
 from emotion_perception.ros.parameters import COMMON, NodeParameters, Parameter
 from emotion_perception.ros.worker import Worker
+from emotion_perception.types import SECOND
 
 EXIT_BROKEN = 1
 GRACE = 1.5  # s between the signal to end and the end, whatever is going on

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion_perception.types import Box
+from emotion_perception.types import SECOND, Box
 from emotion_perception.visual.quality import pose_quality
-from emotion_perception.visual.tracker import SECOND, TrackedFace
+from emotion_perception.visual.tracker import TrackedFace
 
 ENGAGEMENT_TIME = 2.0  # s, time constant of the low-pass
 HOLD = 1.3  # a face must rank so much higher than one that is read to take its place

@@ -18,14 +18,14 @@ import numpy as np
 from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.hmm_filter import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.resources import find_model
-from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceObservation
+from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.detector import FaceDetector, box_row, check_image, overlaps, suppress
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 from emotion_perception.visual.mouth import Mouth, see_mouth
 from emotion_perception.visual.quality import face_quality
-from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackedFace, TrackerConfig, cheapest_pairs
+from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, cheapest_pairs
 
 TINY_PICTURE = 64  # px; a picture no larger in either direction is a face by itself (FER2013's are 48x48)
 # The search takes candidates down to this share of the least score; the closer look in the window decides. A face of

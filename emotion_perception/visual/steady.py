@@ -6,9 +6,7 @@ import numpy as np
 
 from emotion_perception.emotions import VISUAL_INDICES, visual_to_vocabulary
 from emotion_perception.hmm_filter import TemporalConfig, first_belief, next_belief, reported
-from emotion_perception.types import EmotionEstimate
-
-SECOND = 1_000_000_000  # ns
+from emotion_perception.types import SECOND, EmotionEstimate
 
 
 class SteadyExpression:

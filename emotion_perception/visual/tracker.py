@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from emotion_perception.types import Box, FaceDetection
+from emotion_perception.types import SECOND, Box, FaceDetection
 from emotion_perception.visual.detector import box_row, overlaps
 
-SECOND = 1_000_000_000  # ns
 PATCH = 16  # px, side of the picture kept of a face
 FORBIDDEN = 1e6  # cost of a pair that cannot be
 

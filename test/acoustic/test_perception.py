@@ -13,8 +13,7 @@ from sounds import DATA, PUBLISHED, RATE, LoudnessDetector, play, silence, tone
 from emotion_perception.acoustic.noise import NoiseReducer, UtteranceCleaner
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.errors import ModelError
-
-SECOND = 1_000_000_000
+from emotion_perception.types import SECOND
 
 
 def sentence() -> np.ndarray:

@@ -7,8 +7,7 @@ import pytest
 from sounds import tone
 
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample, to_float
-
-SECOND = 1_000_000_000
+from emotion_perception.types import SECOND
 
 
 def test_ring_buffer_returns_what_was_put_in_and_refuses_what_is_gone() -> None:

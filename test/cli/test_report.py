@@ -16,8 +16,8 @@ from emotion_perception import recognition
 from emotion_perception.cli import recognize
 from emotion_perception.emotions import emotion_index
 from emotion_perception.media import files as media
-from emotion_perception.recognition import SECOND, Course, Moment
-from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus
+from emotion_perception.recognition import Course, Moment
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
 
 def moment(time: float, name: str, duration: float = 60.0) -> Moment:

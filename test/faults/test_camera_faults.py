@@ -13,7 +13,7 @@ from stage import STATUS, Stage
 
 from emotion_msgs.msg import EmotionState
 from emotion_perception.ros import conversions
-from emotion_perception.ros.conversions import SECOND
+from emotion_perception.types import SECOND
 
 Measured = Callable[[str, str, float | str], None]
 HOUR = 3600 * SECOND

@@ -11,7 +11,7 @@ from stage import Ear
 
 from emotion_msgs.msg import AudioChunk
 from emotion_perception.ros import conversions
-from emotion_perception.ros.conversions import SECOND
+from emotion_perception.types import SECOND
 
 Measured = Callable[[str, str, float | str], None]
 HOUR = 3600 * SECOND

@@ -11,10 +11,10 @@ import pytest
 from emotion_perception.acoustic.perception import AcousticPerception
 from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.media.files import MediaFrame, open_media
+from emotion_perception.types import SECOND
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "cremad_clips"
-SECOND = 1_000_000_000
 
 pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason="the CREMA-D clips are not on this machine")
 

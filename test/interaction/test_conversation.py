@@ -21,7 +21,6 @@ from played_conversation import START, Scene, play
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import write_atomically
 from emotion_perception.interaction import journal
-from emotion_perception.interaction.arc import SECOND
 from emotion_perception.interaction.conversation import (
     FORGOTTEN_S,
     JOURNAL_SUFFIX,
@@ -32,7 +31,7 @@ from emotion_perception.interaction.conversation import (
 )
 from emotion_perception.interaction.journal import Journal, read_journal
 from emotion_perception.reports import conversation as report
-from emotion_perception.types import EmotionStatus
+from emotion_perception.types import SECOND, EmotionStatus
 
 
 def run(conversations: Conversations, *scenes: Scene, begin: float = 0.0, **more: object) -> float:

@@ -26,7 +26,8 @@ from emotion_perception.acoustic.ring_buffer import to_float
 from emotion_perception.messages import audio as d
 from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.ros.conversions import SECOND, ConversionError
+from emotion_perception.ros.conversions import ConversionError
+from emotion_perception.types import SECOND
 
 STAMP = 1_700_000_000_123_456_789
 WAVE = d.SoundForm(16_000, 1, "S16LE", "wave")

@@ -24,10 +24,8 @@ from emotion_perception.interaction.arc import ArcShape
 from emotion_perception.interaction.conversation import Conversations
 from emotion_perception.nodes.interaction_node import InteractionNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.types import EmotionEstimate, EmotionModality, EmotionStatus, Evidence
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionModality, EmotionStatus, Evidence
 from emotion_perception.types import EmotionState as State
-
-SECOND = 1_000_000_000
 
 
 def a_state(present: bool = True, person: str = "person_1", age_s: float = 0.0) -> EmotionState:

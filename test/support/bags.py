@@ -14,8 +14,8 @@ from rosbags.typesys.store import Typestore
 
 from emotion_perception.media.files import MediaAudio, MediaFrame, MediaItem
 from emotion_perception.media.rosbag import AUDIO_DEFINITIONS, DRIVERS_AUDIO, MGONZS_AUDIO
+from emotion_perception.types import SECOND
 
-SECOND = 1_000_000_000
 START = 1_700_000_000 * SECOND  # ns, the stamp at media time 0
 DELAY = SECOND // 50  # from capture to recording
 Message = tuple[str, str, int, Any]  # topic, type, time of recording ns, message

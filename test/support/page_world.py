@@ -19,10 +19,10 @@ import pytest
 
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.emotions import EMOTIONS, HAPPY
-from emotion_perception.interaction.arc import SECOND, ArcSample, EmotionalArc
+from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.conversation import summarize
 from emotion_perception.reports.conversation import write_files
-from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
+from emotion_perception.types import SECOND, Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
 
 TOKEN = "correct-horse-battery-staple"
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emotion_perception.emotions import emotion_index
-from emotion_perception.interaction.arc import SECOND, Arc, ArcSample, EmotionalArc
-from emotion_perception.types import EmotionEstimate, EmotionModality, EmotionState, EmotionStatus, Evidence
+from emotion_perception.interaction.arc import Arc, ArcSample, EmotionalArc
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionModality, EmotionState, EmotionStatus, Evidence
 
 START = 1_790_000_000 * SECOND
 Scene = tuple[str, float]  # an emotion's name (empty: nobody there) and how long, s

@@ -15,7 +15,7 @@ from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.visual_node import VisualNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.ros.conversions import SECOND
+from emotion_perception.types import SECOND
 
 FPS = 20
 STATUS = ("NO_EVIDENCE", "VISUAL_ONLY", "ACOUSTIC_ONLY", "AUDIO_VISUAL")

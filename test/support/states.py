@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from emotion_perception.behaviours.decision import SECOND, Snapshot
+from emotion_perception.behaviours.decision import Snapshot
 from emotion_perception.emotions import emotion_index
-from emotion_perception.types import EmotionEstimate, EmotionState, EmotionStatus
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
 START = 1_000.0  # s; where the tests' clocks begin
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emotion_perception.types import Box, FaceDetection
+from emotion_perception.types import SECOND, Box, FaceDetection
 from emotion_perception.visual.alignment import TEMPLATE
 from emotion_perception.visual.attention import Attention
-from emotion_perception.visual.tracker import SECOND, TrackedFace
+from emotion_perception.visual.tracker import TrackedFace
 
 FRAME = SECOND // 25
 PROFILE = TEMPLATE + np.array([[0, 0], [0, 0], [12, 0], [0, 0], [0, 0]], np.float32)  # the nose beyond the left eye

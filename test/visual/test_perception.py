@@ -12,10 +12,10 @@ import pytest
 from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.engine import EmotionFusion
+from emotion_perception.types import SECOND
 from emotion_perception.visual.detector import overlaps
 from emotion_perception.visual.perception import NEWCOMERS, VisualConfig, VisualPerception, is_whole_face
 
-SECOND = 1_000_000_000
 FRAME = SECOND // 30
 FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
 ROOT = Path(__file__).resolve().parents[2]

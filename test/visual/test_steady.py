@@ -7,8 +7,8 @@ import pytest
 
 from emotion_perception.emotions import ANGRY, HAPPY, NEUTRAL, visual_to_vocabulary
 from emotion_perception.hmm_filter import TemporalConfig
-from emotion_perception.types import EmotionEstimate
-from emotion_perception.visual.steady import SECOND, SteadyExpression
+from emotion_perception.types import SECOND, EmotionEstimate
+from emotion_perception.visual.steady import SteadyExpression
 
 PERIOD = SECOND // 25
 

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from emotion_perception.types import Box, FaceDetection
-from emotion_perception.visual.tracker import SECOND, FaceTracker, TrackerConfig, cheapest_pairs
+from emotion_perception.types import SECOND, Box, FaceDetection
+from emotion_perception.visual.tracker import FaceTracker, TrackerConfig, cheapest_pairs
 
 FRAME = SECOND // 30
 
