@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -36,6 +35,7 @@ from emotion_perception.acoustic.voice_activity import (
 )
 from emotion_perception.errors import ModelError
 from emotion_perception.resources import model_path
+from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import EmotionEstimate, VoiceObservation
 
 LEVEL_STEP = 0.04  # s, about; of the loudness that goes with a decision
@@ -43,68 +43,79 @@ QUIETEST = 1e-5  # of full scale, -100 dB
 NOISE_BELOW = 0.2  # probability of a voice under which a chunk outside utterances counts as noise
 
 
-def _setting(
-    default: Any, description: str, unit: str = "", low: float | None = None, high: float | None = None
-) -> Any:
-    return field(default=default, metadata={"description": description, "unit": unit, "min": low, "max": high})
-
-
 @dataclass(frozen=True)
 class AcousticConfig:
-    """Everything that can be set; each is a ROS parameter of ``acoustic_node`` by the same name."""
+    """The settings of :class:`AcousticPerception`; each is a ROS parameter of ``acoustic_node`` with the same name.
 
-    model: str = _setting(
-        "voice.safetensors", "Weights of the voice-emotion classifier; a path, or a name in the package."
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    model: str = setting(
+        "voice.safetensors", "Weights of the voice emotion classifier: a path, or the name of a model in the package."
     )
-    voice_activity_model: str = _setting(
-        "", "Silero VAD weights (ONNX, 16 kHz); empty takes those of the silero-vad package."
+    voice_activity_model: str = setting(
+        "", "Silero VAD weights (ONNX, 16 kHz). Empty: those of the silero-vad package."
     )
-    voice_id: str = _setting(
-        "anonymous_speaker", "Identity reported for every voice, as long as nothing tells voices apart."
+    voice_id: str = setting(
+        "anonymous_speaker", "Voice id that is published with every utterance; speakers are not separated."
     )
-    speech_threshold: float = _setting(
+    speech_threshold: float = setting(
         THRESHOLD,
-        "Voice probability from which sound is speech. Lower hears quieter speech, and takes more noise for speech.",
-        "", 0.05, 0.95,
-    )  # fmt: skip
-    min_utterance: float = _setting(
-        0.4, "Speech shorter than this is not judged. Larger ignores coughs and short yes or no.", "s", 0.1, 2.0
+        "Voice activity probability from which audio counts as speech. Lower detects quieter speech and accepts more "
+        "noise as speech.",
+        0.05,
+        0.95,
     )
-    max_utterance: float = _setting(
-        8.0, "An utterance is closed after this long and the next begins at once.", "s", 2.0, 30.0
+    min_utterance: float = setting(
+        0.4, "Shorter utterances are not classified. Larger ignores coughs and short answers.", 0.1, 2.0, "s"
     )
-    hang_over: float = _setting(
-        0.4, "Silence that ends an utterance. Larger joins hesitant speech, and the last decision comes later.",
-        "s", 0.15, 3.0,
-    )  # fmt: skip
-    decision_interval: float = _setting(0.5, "Speech between two decisions about one utterance.", "s", 0.1, 5.0)
-    decision_window: float = _setting(
-        4.0, "Decisions during an utterance look back this far; the voice model hears four seconds at most.",
-        "s", 1.0, 30.0,
-    )  # fmt: skip
-    noise_reduction: bool = _setting(True, "Clean speech in steady noise by spectral gating before it is judged.")
-    noise_reduction_below_db: float = _setting(
-        7.0, "Speech with a better signal-to-noise ratio is left as it is: cleaning has its own artefacts.",
-        "dB", -20.0, 60.0,
-    )  # fmt: skip
-    noise_reduction_strength: float = _setting(
-        0.8, "How far what is at noise level is lowered; 1 removes it and leaves musical noise.", "", 0.0, 1.0
+    max_utterance: float = setting(
+        8.0, "Maximum length of an utterance; longer speech is split without a gap.", 2.0, 30.0, "s"
     )
-    speaker_adaptation: float = _setting(
-        0.0, "How far a voice is judged by how it differs from what was heard of it so far; for one voice a source.",
-        "", 0.0, 1.0,
+    hang_over: float = setting(
+        0.4, "Silence that ends an utterance. Larger joins hesitant speech and delays the final decision.",
+        0.15, 3.0, "s",
     )  # fmt: skip
-    stamp_tolerance: float = _setting(
-        0.05, "Deviation of a chunk's stamp from the end of the chunk before that is jitter; more is a gap.",
-        "s", 0.005, 1.0,
-    )  # fmt: skip
+    decision_interval: float = setting(
+        0.5, "Time between two decisions during an utterance. Smaller reacts sooner and costs CPU.", 0.1, 5.0, "s"
+    )
+    decision_window: float = setting(
+        4.0,
+        "Audio before a decision that it is based on. The voice model uses at most 4 s.",
+        1.0,
+        30.0,
+        "s",
+    )
+    noise_reduction: bool = setting(True, "Reduce stationary noise by spectral gating before classification.")
+    noise_reduction_below_db: float = setting(
+        7.0,
+        "Noise is reduced only below this signal-to-noise ratio, because spectral gating adds artefacts.",
+        -20.0,
+        60.0,
+        "dB",
+    )
+    noise_reduction_strength: float = setting(
+        0.8, "Attenuation of what is at noise level. 1: removed completely, which leaves musical noise.", 0.0, 1.0
+    )
+    speaker_adaptation: float = setting(
+        0.0,
+        "Strength of speaker adaptation: how far a decision is relative to the mean of the earlier utterances. Only "
+        "for sources with a single speaker. 0: off.",
+        0.0,
+        1.0,
+    )
+    stamp_tolerance: float = setting(
+        0.05,
+        "Difference between the stamp of a chunk and the end of the previous chunk up to which it counts as jitter; "
+        "more is a gap.",
+        0.005,
+        1.0,
+        "s",
+    )
 
     def __post_init__(self) -> None:
-        for name, described in self.__dataclass_fields__.items():
-            low, high, value = described.metadata["min"], described.metadata["max"], getattr(self, name)
-            if low is not None and not low <= value <= high:
-                unit = f" {described.metadata['unit']}" if described.metadata["unit"] else ""
-                raise ValueError(f"{name} must be {low:g} to {high:g}{unit}, got {value}")
+        check_settings(self)
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,8 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -45,6 +44,7 @@ from emotion_perception.fusion.active_speaker import (
 from emotion_perception.fusion.pooling import half_life_decay, pool, ramp
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.hmm_filter import Sight, TemporalConfig, first_belief, reported
+from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import (
     EmotionEstimate,
     EmotionModality,
@@ -78,71 +78,111 @@ _STATUS = {
 }
 
 
-def _number(default: float, low: float, high: float, description: str) -> Any:
-    """A field that can serve as a ROS parameter: its range and its description are in the metadata."""
-    return field(default=default, metadata={"min": low, "max": high, "description": description})
-
-
 @dataclass(frozen=True)
 class FusionConfig:
-    """What can be set. ``dataclasses.fields`` gives name and default and, in ``metadata``, min, max and description.
+    """The settings of :class:`EmotionFusion`; each is a ROS parameter of ``fusion_node`` with the same name.
 
     Raises:
-        ValueError: a value is out of range; the message names field, value and range.
+        ValueError: a value is out of range, or a fresh time is longer than its maximum age; the message names it.
     """
 
-    visual_weight: float = _number(1.0, 0.0, 4.0, "Factor on the face's weight in the pool; 0 ignores faces.")
-    acoustic_weight: float = _number(1.0, 0.0, 4.0, "Factor on the voice's weight in the pool; 0 ignores voices.")
-    text_weight: float = _number(1.0, 0.0, 4.0, "Weight of what is said in the pool; 0 ignores words.")
-    visual_fresh_s: float = _number(0.2, 0.0, 60.0, "A face this young (s) has its full weight.")
-    acoustic_fresh_s: float = _number(1.0, 0.0, 60.0, "A voice decision this young (s) has its full weight.")
-    visual_half_life_s: float = _number(
-        0.5, 0.01, 600.0, "After the fresh time a face's weight halves every so many s."
+    visual_weight: float = setting(
+        1.0, "Factor on the weight of faces in the pool. Larger trusts faces more. 0: ignore faces.", 0.0, 4.0
     )
-    acoustic_half_life_s: float = _number(
-        3.0, 0.01, 600.0, "After the fresh time a voice's weight halves every so many s."
+    acoustic_weight: float = setting(
+        1.0, "Factor on the weight of voices in the pool. Larger trusts voices more. 0: ignore voices.", 0.0, 4.0
     )
-    visual_max_age_s: float = _number(1.0, 0.05, 600.0, "A face older than this (s) is no evidence.")
-    acoustic_max_age_s: float = _number(5.0, 0.05, 600.0, "A voice decision older than this (s) is no evidence.")
-    face_hold_s: float = _number(
-        0.5, 0.0, 60.0, "A face missing in newer pictures counts so long (s) after it was last seen."
+    text_weight: float = setting(
+        1.0, "Factor on the weight of the transcript in the pool. Larger trusts words more. 0: ignore words.", 0.0, 4.0
     )
-    text_fresh_s: float = _number(2.0, 0.0, 60.0, "Words this young (s) have their full weight.")
-    text_half_life_s: float = _number(4.0, 0.01, 600.0, "After the fresh time their weight halves every so many s.")
-    text_max_age_s: float = _number(10.0, 0.05, 600.0, "Words older than this (s) are no evidence.")
-    min_quality: float = _number(0.05, 0.0, 1.0, "A face picture of this quality or less is no evidence.")
-    good_detection_score: float = _number(
-        0.6, 0.01, 1.0, "A face detected with this score or more has its full weight."
+    visual_fresh_s: float = setting(
+        0.2, "Age up to which a face has full weight. Larger bridges gaps and reacts later.", 0.0, 60.0, "s"
     )
-    min_snr_db: float = _number(-10.0, -40.0, 60.0, "A voice at this SNR (dB) or less is no evidence.")
-    full_speech_s: float = _number(1.0, 0.01, 60.0, "Speech this long (s) has its full weight, shorter its share.")
-    overlap_factor: float = _number(0.3, 0.0, 1.0, "Weight factor where several voices overlap.")
-    voice_hold_s: float = _number(
-        1.0, 0.01, 60.0, "Speech of so many s changes what is believed of a voice; larger is steadier and slower."
+    acoustic_fresh_s: float = setting(
+        1.0, "Age up to which a voice decision has full weight. Larger bridges gaps and reacts later.", 0.0, 60.0, "s"
     )
-    voice_slip: float = _number(0.2, 0.01, 0.9, "Chance that a turn of speech says nothing about the emotion.")
-    voice_memory_s: float = _number(
-        8.0, 0.1, 600.0, "Between turns of speech, what is believed of a voice fades on this time scale (s)."
+    visual_half_life_s: float = setting(
+        0.5, "Time in which the weight of a face halves once it is older than visual_fresh_s.", 0.01, 600.0, "s"
     )
-    direction_spread: float = _number(
-        0.25, 0.01, 3.0, "Standard deviation (rad) of the direction of arrival that a microphone array tells."
+    acoustic_half_life_s: float = setting(
+        3.0,
+        "Time in which the weight of a voice decision halves once it is older than acoustic_fresh_s.",
+        0.01,
+        600.0,
+        "s",
     )
-    mouth_weight: float = _number(1.0, 0.0, 2.0, "Factor on what moving mouths tell of who speaks; 0 ignores mouths.")
-    switch_ratio: float = _number(1.3, 1.0, 100.0, "Another face must be so many times as large to be the person.")
-    switch_after_s: float = _number(1.0, 0.0, 60.0, "Another face must be larger for so long (s) to be the person.")
-    person_hold_s: float = _number(
-        5.0, 0.0, 600.0, "A voice without a face is the last person's for so long (s) after the face was seen."
+    visual_max_age_s: float = setting(1.0, "Age from which a face is no evidence.", 0.05, 600.0, "s")
+    acoustic_max_age_s: float = setting(5.0, "Age from which a voice decision is no evidence.", 0.05, 600.0, "s")
+    face_hold_s: float = setting(
+        0.5,
+        "Time for which a face counts although newer images lack it. Larger bridges longer occlusions.",
+        0.0,
+        60.0,
+        "s",
     )
-    future_limit_s: float = _number(2.0, 0.0, 600.0, "Evidence further ahead of the query (s) is dropped.")
-    clock_jump_s: float = _number(
-        10.0, 1.0, 3600.0, "Evidence so far (s) behind the newest of its kind is a clock jump."
+    text_fresh_s: float = setting(2.0, "Age up to which a transcript has full weight.", 0.0, 60.0, "s")
+    text_half_life_s: float = setting(
+        4.0, "Time in which the weight of a transcript halves once it is older than text_fresh_s.", 0.01, 600.0, "s"
+    )
+    text_max_age_s: float = setting(10.0, "Age from which a transcript is no evidence.", 0.05, 600.0, "s")
+    min_quality: float = setting(0.05, "A face of this quality or less is no evidence.", 0.0, 1.0)
+    good_detection_score: float = setting(
+        0.6, "Detection score from which a face has full weight; below, the weight is proportional.", 0.01, 1.0
+    )
+    min_snr_db: float = setting(
+        -10.0, "A voice with this signal-to-noise ratio or less is no evidence.", -40.0, 60.0, "dB"
+    )
+    full_speech_s: float = setting(
+        1.0, "Length of speech from which a decision has full weight; below, the weight is proportional.",
+        0.01, 60.0, "s",
+    )  # fmt: skip
+    overlap_factor: float = setting(0.3, "Factor on the weight of a voice where several people speak.", 0.0, 1.0)
+    voice_hold_s: float = setting(
+        1.0,
+        "Time constant of the temporal filter of the voice, in seconds of speech. Larger is steadier and slower.",
+        0.01,
+        60.0,
+        "s",
+    )
+    voice_slip: float = setting(
+        0.2, "Probability that an utterance does not show the emotion. Smaller lets a single utterance decide.",
+        0.01, 0.9,
+    )  # fmt: skip
+    voice_memory_s: float = setting(
+        8.0,
+        "Time constant with which the belief about a voice fades between utterances. Larger remembers longer and "
+        "follows a change of mood later.",
+        0.1,
+        600.0,
+        "s",
+    )
+    direction_spread: float = setting(
+        0.25, "Standard deviation of the direction of arrival that a microphone array measures.", 0.01, 3.0, "rad"
+    )
+    mouth_weight: float = setting(
+        1.0, "Factor on the mouth-motion cue for active-speaker detection. 0: ignore mouths.", 0.0, 2.0
+    )
+    switch_ratio: float = setting(
+        1.3,
+        "Ratio by which another face must be larger to become the conversation partner. Larger switches less often.",
+        1.0,
+        100.0,
+    )
+    switch_after_s: float = setting(
+        1.0, "Time for which another face must be larger to become the conversation partner.", 0.0, 60.0, "s"
+    )
+    person_hold_s: float = setting(
+        5.0, "Time after a face was last seen for which a voice is still assigned to its person.", 0.0, 600.0, "s"
+    )
+    future_limit_s: float = setting(
+        2.0, "Evidence that is ahead of the query time by more than this is dropped.", 0.0, 600.0, "s"
+    )
+    clock_jump_s: float = setting(
+        10.0, "Evidence that is older than the newest of its kind by more than this is a clock jump.", 1.0, 3600.0, "s"
     )
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value, low, high = getattr(self, item.name), item.metadata["min"], item.metadata["max"]
-            if not low <= value <= high:
-                raise ValueError(f"{item.name} must be {low:g} to {high:g}, got {value}")
+        check_settings(self)
         for sense in ("visual", "acoustic", "text"):
             fresh, oldest = getattr(self, f"{sense}_fresh_s"), getattr(self, f"{sense}_max_age_s")
             if not fresh <= oldest:

@@ -14,7 +14,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from emotion_perception.interaction.arc import Arc, ArcSample, ArcShape, Emotion
 from emotion_perception.interaction.journal import Journal, is_locked, read_journal
 from emotion_perception.interaction.satisfaction import Satisfaction, rate
 from emotion_perception.reports import conversation as report
+from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
 JOURNAL_SUFFIX = ".journal.jsonl"
@@ -42,44 +43,60 @@ class ConversationError(RuntimeError):
     """A conversation cannot be started or stopped; the text says why."""
 
 
-def _number(default: float, low: float, high: float, description: str) -> Any:
-    return field(default=default, metadata={"min": low, "max": high, "description": description})
-
-
 @dataclass(frozen=True)
 class ConversationConfig:
-    """What can be set; each field's range and description are in its metadata, for ROS parameters.
+    """The settings of :class:`Conversations`; each is a ROS parameter of ``interaction_node`` with the same name.
 
     Raises:
-        ValueError: a value is out of range; the message names field, value and range.
+        ValueError: a value is out of range; the message names it.
     """
 
-    directory: str = field(
-        default="",
-        metadata={"description": "Folder for journals and reports of conversations. Empty: nothing is stored."},
+    directory: str = setting(
+        "", "Folder for the journals and reports of conversations, readable by the robot's user only. Empty: nothing "
+        "is stored.",
+    )  # fmt: skip
+    auto_start: bool = setting(
+        True,
+        "Start a conversation when somebody engages, and stop it when everybody has left. false: start and stop "
+        "conversations by service only.",
     )
-    auto_start: bool = field(
-        default=True,
-        metadata={"description": "Start a conversation when someone engages, and stop that one when nobody is left."},
+    engage_on: str = setting(
+        "any",
+        "What starts a conversation: a face or a voice (any), or only a face (face; for places with other voices).",
+        choices=("any", "face"),
     )
-    engage_on: str = field(
-        default="any",
-        metadata={
-            "choices": ("any", "face"),
-            "description": "What shows that someone engages: a face or a voice (any), or a face only.",
-        },
+    start_after_s: float = setting(
+        3.0, "Presence that starts a conversation. Larger ignores more passers-by.", 0.0, 600.0, "s"
     )
-    start_after_s: float = _number(3.0, 0.0, 600.0, "Someone there for so long (s) has engaged.")
-    stop_after_s: float = _number(
-        10.0, 1.0, 3600.0, "Nobody there for so long (s): the conversation was over when they left."
+    stop_after_s: float = setting(
+        10.0,
+        "Absence that ends a conversation, at the moment when the last person left. Larger bridges longer absences.",
+        1.0,
+        3600.0,
+        "s",
     )
-    sample_rate: float = _number(5.0, 0.5, 30.0, "Samples of the emotion state kept per second.")
-    hold_s: float = _number(1.0, 0.1, 60.0, "A sample speaks for so long (s) at most; then there is a gap.")
-    step_s: float = _number(1.0, 0.2, 60.0, "Length of one bin of the arc (s); doubled when a conversation gets long.")
-    window_s: float = _number(60.0, 10.0, 600.0, "Outside any conversation, the arc of the last so many seconds.")
-    min_evidence_s: float = _number(10.0, 1.0, 3600.0, "Evidence (s) without which there is no satisfaction score.")
-    sync_s: float = _number(
-        1.0, 0.0, 60.0, "A power cut loses so much (s) of the journal at most; 0 syncs each sample."
+    sample_rate: float = setting(
+        5.0,
+        "Rate at which emotion states are recorded. Higher follows faster changes; 5 Hz makes a journal of 1 kB/s.",
+        0.5,
+        30.0,
+        "Hz",
+    )
+    hold_s: float = setting(1.0, "Time for which a sample is valid; after that the arc has a gap.", 0.1, 60.0, "s")
+    step_s: float = setting(
+        1.0, "Bin width of the arc. It is doubled repeatedly as a conversation gets long.", 0.2, 60.0, "s"
+    )
+    window_s: float = setting(60.0, "Length of the arc that is published outside conversations.", 10.0, 600.0, "s")
+    min_evidence_s: float = setting(
+        10.0, "Evidence required for a satisfaction score. Larger is more cautious.", 1.0, 3600.0, "s"
+    )
+    sync_s: float = setting(
+        1.0,
+        "Time between two syncs of the journal to disk: the most that a power failure loses (a killed process loses "
+        "nothing). 0: sync every sample, which wears flash memory.",
+        0.0,
+        60.0,
+        "s",
     )
 
     @property
@@ -88,12 +105,7 @@ class ConversationConfig:
         return Path(self.directory).expanduser() if self.directory else None
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value, meta = getattr(self, item.name), item.metadata
-            if "min" in meta and not meta["min"] <= value <= meta["max"]:
-                raise ValueError(f"{item.name} must be {meta['min']:g} to {meta['max']:g}, got {value}")
-            if "choices" in meta and value not in meta["choices"]:
-                raise ValueError(f"{item.name} must be one of {', '.join(meta['choices'])}, got {value!r}")
+        check_settings(self)
         try:
             _ = self.folder
         except RuntimeError as error:  # ~ of an unknown user

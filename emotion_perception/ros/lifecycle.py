@@ -25,8 +25,9 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, T
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
-from emotion_perception.ros.parameters import COMMON, NodeParameters, Parameter
+from emotion_perception.ros.parameters import COMMON, NodeParameters
 from emotion_perception.ros.worker import Worker
+from emotion_perception.settings import Setting
 from emotion_perception.types import SECOND
 
 EXIT_BROKEN = 1
@@ -55,7 +56,7 @@ class PerceptionNode(LifecycleNode):
     # What is wrong with the set-up, not with the program.
     expected_problems: tuple[type[Exception], ...] = (ModelError, OSError, ValueError)
 
-    def __init__(self, name: str, table: Iterable[Parameter], **options: Any) -> None:
+    def __init__(self, name: str, table: Iterable[Setting], **options: Any) -> None:
         super().__init__(name, **options)
         self._guard_change_state()
         self.parameters = NodeParameters(self, (*COMMON, *table))

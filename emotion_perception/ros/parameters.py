@@ -7,9 +7,7 @@ field of a core configuration, its default is that field's: the core stays the o
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -17,96 +15,57 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from emotion_perception.messages.audio import DIALECTS, MAX_CHANNELS, MAX_RATE, SAMPLE_FORMATS
+from emotion_perception.settings import Setting, Value, settings_of
 
-Value = bool | int | float | str
 Config = TypeVar("Config")
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of one node."""
+def Parameter(
+    name: str,
+    default: Value,
+    description: str,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+    dynamic: bool = False,
+) -> Setting:
+    return Setting(name, default, description, low, high, unit, choices, dynamic=dynamic)
 
-    name: str
-    default: Value
-    description: str
-    unit: str = ""
-    low: float | None = None  # smallest value allowed
-    high: float | None = None  # largest value allowed
-    choices: tuple[str, ...] = ()
-    dynamic: bool = False  # True: takes effect at once; False: read when the node is configured
 
-    @property
-    def type_name(self) -> str:
-        """``bool``, ``int``, ``double`` or ``string``, as ROS names it."""
-        return {bool: "bool", int: "int", float: "double", str: "string"}[type(self.default)]
-
-    def problem(self, value: Any) -> str | None:
-        """Why ``value`` cannot be this parameter's; None if it can."""
-        kind = type(self.default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not kind:
-            return f"must be a {self.type_name}, got {value!r}"
-        if isinstance(value, float) and not math.isfinite(value):
-            return f"must be finite, got {value}"
-        if self.choices and value not in self.choices:
-            return f"must be one of {', '.join(map(repr, self.choices))}, got {value!r}"
-        if self.low is not None and value < self.low:
-            return f"must be at least {self.low:g}{self._unit}, got {value:g}"
-        if self.high is not None and value > self.high:
-            return f"must be at most {self.high:g}{self._unit}, got {value:g}"
-        return None
-
-    def descriptor(self) -> ParameterDescriptor:
-        """What ``ros2 param describe`` shows. A double also takes ``10``, which ROS reads as an integer."""
-        descriptor = ParameterDescriptor(
-            description=self.description,
-            additional_constraints=" ".join(
-                part
-                for part in (
-                    f"Unit: {self.unit}." if self.unit else "",
-                    f"One of: {', '.join(choice or 'nothing' for choice in self.choices)}." if self.choices else "",
-                    "Takes effect at once." if self.dynamic else "Read when the node is configured.",
-                )
-                if part
-            ),
-            dynamic_typing=isinstance(self.default, float),
-        )
-        # Only a range with both ends can be described; a one-sided one is told by the description and by the check.
-        if self.low is not None and self.high is not None:
-            if isinstance(self.default, float):
-                descriptor.floating_point_range = [FloatingPointRange(from_value=self.low, to_value=self.high)]
-            else:
-                descriptor.integer_range = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=1)]
-        return descriptor
-
-    @property
-    def allowed(self) -> str:
-        """The range or the choices, for people."""
-        if self.choices:
-            return ", ".join(f"`{choice}`" if choice else "empty" for choice in self.choices)
-        if self.low is None and self.high is None:
-            return ""
-        low = "" if self.low is None else f"{self.low:g}"
-        high = "" if self.high is None else f"{self.high:g}"
-        return f"{low} .. {high}".strip()
-
-    @property
-    def _unit(self) -> str:
-        return f" {self.unit}" if self.unit else ""
+def descriptor(setting: Setting) -> ParameterDescriptor:
+    """What ``ros2 param describe`` shows. A double also takes ``10``, which ROS reads as an integer."""
+    constraints = ["Takes effect at once." if setting.dynamic else "Read when the node is configured."]
+    if setting.choices:
+        constraints.insert(0, f"One of: {', '.join(choice or 'nothing' for choice in setting.choices)}.")
+    if setting.unit:
+        constraints.insert(0, f"Unit: {setting.unit}.")
+    made = ParameterDescriptor(
+        description=setting.description,
+        additional_constraints=" ".join(constraints),
+        dynamic_typing=isinstance(setting.default, float),
+    )
+    # ROS can only describe a range with both ends; a one-sided one is checked all the same.
+    if setting.minimum is not None and setting.maximum is not None:
+        low, high = setting.minimum, setting.maximum
+        if isinstance(setting.default, float):
+            made.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        else:
+            made.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=setting.step)]
+    return made
 
 
 class NodeParameters:
     """A node's declared parameters: read them by name, change them only to what the table allows."""
 
-    def __init__(self, node: Node, table: Iterable[Parameter]) -> None:
+    def __init__(self, node: Node, table: Iterable[Setting]) -> None:
         self._node = node
         self._table = {parameter.name: parameter for parameter in table}
         self.frozen = False  # while configured, parameters that are read at configure cannot change
         # Before the declarations, so that a value given at start is checked with a reason too.
         node.add_on_set_parameters_callback(self._check)
         for parameter in self._table.values():
-            node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
+            node.declare_parameter(parameter.name, parameter.default, descriptor(parameter))
 
     def __getitem__(self, name: str) -> Any:
         """The value now, of the type of its default."""
@@ -362,121 +321,45 @@ _FUSION = (
 )
 
 
-# What the fields of a configuration mean, where they do not tell it themselves: description, unit, least, greatest.
-_Rows = dict[str, tuple[str, str, float | None, float | None]]
-_VISUAL_FIELDS: _Rows = {
-    "expression_model": (
-        "Weights of the face-expression classifier; a path, or a name in the package.",
-        "",
-        None,
-        None,
-    ),
-    "face_detector_model": (
-        "Another face detector (CenterFace or YuNet, ONNX); empty: the bundled one.",
-        "",
-        None,
-        None,
-    ),
-    "min_detection_score": ("Least score of a face; lower finds more faces, and more that are none.", "", 0.01, 0.99),
-    "detection_width": (
-        "Longer side of the copy that is searched, a multiple of 32; larger finds farther faces, and takes longer.",
-        "px",
-        32,
-        4096,
-    ),
-    "still_detection_width": ("The same for single pictures, where time matters less.", "px", 32, 4096),
-    "detection_interval": (
-        "Time between searches of the whole image; between them faces are followed. 0 searches every image.",
-        "s",
-        0.0,
-        10.0,
-    ),
-    "max_faces": (
-        "Only so many faces are read, the nearest and those that look at the robot; bounds the time an image takes. "
-        "The others are tracked and published with quality 0 and confidence 0.",
-        "",
-        1,
-        100,
-    ),
-    "min_face_size": ("Smaller faces are not reported.", "px", 1, 4096),
-    "track_timeout": ("A face out of sight for longer gets a new id when it comes back.", "s", 0.01, 60.0),
-    "expression_hold_s": (
-        "Time scale of the filter over a face's expressions; larger is steadier and slower; 0: none.",
-        "s",
-        0.0,
-        60.0,
-    ),
-    "expression_slip": (
-        "Chance that a picture says nothing about the expression (a blink); smaller lets a single sure one decide.",
-        "",
-        0.01,
-        0.9,
-    ),
-    "intensity_smoothing_s": ("Time constant of the low-pass filter over the intensities; 0: none.", "s", 0.0, 60.0),
-    "mouth_motion": ("Also tell how mouths move: fusion finds by it who speaks. 0.2 ms a face.", "", None, None),
-    "full_quality": (
-        "A face of this quality or better is believed as it is; below, its distribution is flattened.",
-        "",
-        0.01,
-        1.0,
-    ),
-    "id_seed": ("-1: face ids are drawn at random; from 0 on: they are the same in every run.", "", -1, 2**31 - 1),
-}
-
 _INTERACTION = (
     Parameter("arc_period", 1.0, "Time between two messages on interaction/arc.", unit="s", low=0.1, high=60.0),
 )
 
 
-def config_parameters(config_class: type, rows: _Rows | None = None) -> tuple[Parameter, ...]:
-    """Parameters from a core configuration: defaults are its own, the rest is in its metadata or in ``rows``."""
-    table = []
-    for field in dataclasses.fields(config_class):
-        told = field.metadata
-        description, unit, low, high = (rows or {}).get(
-            field.name, (told.get("description", ""), told.get("unit", ""), told.get("min"), told.get("max"))
-        )
-        default = field.default if isinstance(field.default, (bool, int, float, str)) else ""
-        table.append(
-            Parameter(field.name, default, description, unit, low, high, choices=tuple(told.get("choices", ())))
-        )
-    return tuple(table)
-
-
-def visual_parameters() -> tuple[Parameter, ...]:
+def visual_parameters() -> tuple[Setting, ...]:
     """Those of ``visual_node``."""
     from emotion_perception.visual.perception import VisualConfig
 
-    return _VISUAL + config_parameters(VisualConfig, _VISUAL_FIELDS)
+    return _VISUAL + settings_of(VisualConfig)
 
 
-def acoustic_parameters() -> tuple[Parameter, ...]:
+def acoustic_parameters() -> tuple[Setting, ...]:
     """Those of ``acoustic_node``."""
     from emotion_perception.acoustic.perception import AcousticConfig
 
-    return _ACOUSTIC + config_parameters(AcousticConfig)
+    return _ACOUSTIC + settings_of(AcousticConfig)
 
 
-def fusion_parameters() -> tuple[Parameter, ...]:
+def fusion_parameters() -> tuple[Setting, ...]:
     """Those of ``fusion_node``."""
     from emotion_perception.fusion.engine import FusionConfig
 
-    return _FUSION + config_parameters(FusionConfig)
+    return _FUSION + settings_of(FusionConfig)
 
 
-def interaction_parameters() -> tuple[Parameter, ...]:
+def interaction_parameters() -> tuple[Setting, ...]:
     """Those of ``interaction_node``."""
     from emotion_perception.interaction.conversation import ConversationConfig
 
-    return _INTERACTION + config_parameters(ConversationConfig)
+    return _INTERACTION + settings_of(ConversationConfig)
 
 
-def dashboard_parameters() -> tuple[Parameter, ...]:
+def dashboard_parameters() -> tuple[Setting, ...]:
     """Those of ``dashboard_node``; sound is heard as by ``acoustic_node``."""
     return _DASHBOARD + tuple(parameter for parameter in _ACOUSTIC if parameter.name.startswith("audio_"))
 
 
-def tables() -> dict[str, tuple[Parameter, ...]]:
+def tables() -> dict[str, tuple[Setting, ...]]:
     """Every node's own parameters, by executable."""
     return {
         "media_source_node": MEDIA_SOURCE,

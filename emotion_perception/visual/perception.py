@@ -18,6 +18,7 @@ import numpy as np
 from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.hmm_filter import TemporalConfig, first_belief, next_belief, reported
 from emotion_perception.resources import find_model
+from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.attention import Attention, box_side
@@ -38,41 +39,98 @@ NEWCOMERS = 2  # closer looks in a search beyond those for max_faces, so that a 
 
 @dataclass(frozen=True)
 class VisualConfig:
-    """Everything that can be set; each is a ROS parameter of ``visual_node`` by the same name."""
+    """The settings of :class:`VisualPerception`; each is a ROS parameter of ``visual_node`` with the same name.
 
-    expression_model: str = "expression.safetensors"  # weights of the classifier; a path, or a name in the package
-    face_detector_model: str = ""  # path of another detector (CenterFace or YuNet, ONNX); empty takes the bundled one
-    min_detection_score: float = 0.5  # 0..1; lower finds more faces and more that are none
-    detection_width: int = 320  # px, multiple of 32: longer side of the copy that is searched; farther faces need more
-    still_detection_width: int = 640  # px, the same for single pictures, where time matters less
-    detection_interval: float = 0.2  # s between searches of the whole image; 0 searches every image
-    max_faces: int = 8  # only so many are read, the nearest and most engaged; bounds the time an image takes
-    min_face_size: int = 16  # px, mean side; smaller faces are not reported
-    track_timeout: float = 1.5  # s out of sight after which a face's identity is given up
-    expression_hold_s: float = TemporalConfig.hold  # s, time scale of the expression's filter; 0 turns it off
-    expression_slip: float = TemporalConfig.slip  # 0..1, chance that a picture says nothing about the expression
-    intensity_smoothing_s: float = 0.25  # s, time constant of the intensities' low-pass filter; 0 turns it off
-    mouth_motion: bool = True  # also tell how mouths move, by which fusion finds who speaks; 0.2 ms a face
-    full_quality: float = 0.9  # a face of this quality or better is believed as it is; below, its distribution flattens
-    id_seed: int = -1  # -1 draws face identities at random; from 0 on they are the same in every run
+    Raises:
+        ValueError: a value is out of range; the message names it.
+    """
+
+    expression_model: str = setting(
+        "expression.safetensors",
+        "Weights of the facial expression classifier: a path, or the name of a model in the package.",
+    )
+    face_detector_model: str = setting(
+        "", "ONNX file of another face detector (CenterFace or YuNet). Empty: the bundled CenterFace."
+    )
+    min_detection_score: float = setting(
+        0.5,
+        "Minimum detection score of a face. Lower finds more faces (dark, turned away) and more false positives.",
+        0.01,
+        0.99,
+    )
+    detection_width: int = setting(
+        320,
+        "Longer side of the downscaled image that is searched for faces. 320 finds faces of about 24 px in a 640 px "
+        "image. Larger finds more distant faces; the time per search grows with its square.",
+        32,
+        4096,
+        "px",
+        step=32,
+    )
+    still_detection_width: int = setting(
+        640, "Same as detection_width, for single images, where time matters less.", 32, 4096, "px", step=32
+    )
+    detection_interval: float = setting(
+        0.2,
+        "Time between two searches of the whole image; faces are tracked in the images between. Smaller finds "
+        "newcomers sooner and costs CPU. 0: search every image.",
+        0.0,
+        10.0,
+        "s",
+    )
+    max_faces: int = setting(
+        8,
+        "Maximum number of faces whose expression is classified: the nearest ones and those that look at the robot. "
+        "Bounds the processing time per image. Further faces are tracked and published with quality 0 and confidence "
+        "0.",
+        1,
+        100,
+    )
+    min_face_size: int = setting(
+        16,
+        "Minimum face size (mean of width and height). Smaller faces are not reported: an expression cannot be read "
+        "from so few pixels. Larger restricts the output to people nearby.",
+        1,
+        4096,
+        "px",
+    )
+    track_timeout: float = setting(
+        1.5, "A face that reappears after being out of sight for longer than this gets a new id.", 0.01, 60.0, "s"
+    )
+    expression_hold_s: float = setting(
+        TemporalConfig.hold,
+        "Time constant of the temporal filter of the expression: a clear change is reported after about this time. "
+        "Larger is steadier and slower. 0: no filter.",
+        0.0,
+        60.0,
+        "s",
+    )
+    expression_slip: float = setting(
+        TemporalConfig.slip,
+        "Probability that a single image does not show the expression (a blink, speech). Smaller lets a single "
+        "confident image change the result.",
+        0.01,
+        0.9,
+    )
+    intensity_smoothing_s: float = setting(
+        0.25, "Time constant of the low-pass filter of the intensities. 0: no filter.", 0.0, 60.0, "s"
+    )
+    mouth_motion: bool = setting(
+        True, "Measure mouth motion, which fusion uses to find the active speaker. Costs 0.2 ms per face and image."
+    )
+    full_quality: float = setting(
+        0.9,
+        "Face quality from which the classifier's output is used unchanged; below, its distribution is flattened. "
+        "Larger is more cautious with small, blurred and turned faces.",
+        0.01,
+        1.0,
+    )
+    id_seed: int = setting(
+        -1, "Seed of the face ids, for reproducible runs. -1: random ids in every run.", -1, 2**31 - 1
+    )
 
     def __post_init__(self) -> None:
-        checks = {
-            "min_detection_score": 0 < self.min_detection_score < 1,
-            "detection_width": self.detection_width >= 32 and self.detection_width % 32 == 0,
-            "still_detection_width": self.still_detection_width >= 32 and self.still_detection_width % 32 == 0,
-            "detection_interval": self.detection_interval >= 0,
-            "max_faces": self.max_faces >= 1,
-            "min_face_size": self.min_face_size >= 1,
-            "track_timeout": self.track_timeout > 0,
-            "expression_hold_s": self.expression_hold_s >= 0,
-            "expression_slip": 0 < self.expression_slip < 1,
-            "intensity_smoothing_s": self.intensity_smoothing_s >= 0,
-            "full_quality": 0 < self.full_quality <= 1,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise ValueError(f"{name} is out of range: {getattr(self, name)}")
+        check_settings(self)
 
 
 @dataclass(frozen=True)

@@ -275,7 +275,7 @@ def test_every_setting_is_described() -> None:
     for field in fields(AcousticConfig):
         assert field.metadata["description"].endswith(".")
         if isinstance(field.default, float):
-            assert field.metadata["min"] <= field.default <= field.metadata["max"]
+            assert field.metadata["minimum"] <= field.default <= field.metadata["maximum"]
 
 
 def test_it_needs_a_small_part_of_one_core(listener: AcousticPerception, speech: np.ndarray) -> None:

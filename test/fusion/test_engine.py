@@ -415,7 +415,7 @@ def test_every_parameter_says_its_range_and_refuses_what_is_outside(name: str):
     item = next(item for item in fields(FusionConfig) if item.name == name)
     assert item.metadata["description"].endswith(".")
     with pytest.raises(ValueError, match=name):
-        FusionConfig(**{name: item.metadata["max"] + 1})
+        FusionConfig(**{name: item.metadata["maximum"] + 1})
     with pytest.raises(ValueError, match=name):
         FusionConfig(**{name: float("nan")})
 

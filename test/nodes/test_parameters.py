@@ -13,29 +13,9 @@ from emotion_perception.fusion.engine import FusionConfig
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.media_source_node import MediaSourceNode
 from emotion_perception.ros import parameters
-from emotion_perception.ros.parameters import COMMON, Parameter, reference_page, tables
+from emotion_perception.ros.parameters import COMMON, reference_page, tables
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.mark.parametrize(
-    ("parameter", "value", "reason"),
-    [
-        (Parameter("p", 1.0, "", low=0, high=2), 3.0, "at most 2"),
-        (Parameter("p", 1.0, "", "s", low=0), -1.0, "at least 0 s"),
-        (Parameter("p", 1.0, ""), float("nan"), "finite"),
-        (Parameter("p", 1.0, ""), "fast", "must be a double"),
-        (Parameter("p", 1, ""), 1.5, "must be a int"),
-        (Parameter("p", 1, ""), True, "must be a int"),
-        (Parameter("p", "a", "", choices=("a", "b")), "c", "one of 'a', 'b'"),
-        (Parameter("p", 1.0, "", low=0, high=2), 2, None),
-        (Parameter("p", True, ""), False, None),
-        (Parameter("p", "a", "", choices=("a", "b")), "b", None),
-    ],
-)
-def test_a_value_is_judged_with_a_reason(parameter: Parameter, value: object, reason: str | None):
-    problem = parameter.problem(value)
-    assert problem is None if reason is None else reason in problem
 
 
 def test_a_running_node_refuses_what_is_out_of_range_and_keeps_the_old_value(ros: World):
