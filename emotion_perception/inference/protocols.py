@@ -1,0 +1,82 @@
+"""What the pipelines ask of a face or a voice classifier, whoever made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from emotion_perception.inference.cards import ModelCard
+from emotion_perception.types import EmotionEstimate
+
+
+class FaceClassifier(Protocol):
+    """Calibrated facial expressions of aligned face crops.
+
+    :class:`emotion_perception.visual.expression.ExpressionClassifier` runs the published network,
+    :class:`emotion_perception.inference.foreign.ForeignFaceClassifier` a network from elsewhere.
+    """
+
+    name: str  # for logs and reports
+    path: Path  # the network's file
+    card: ModelCard
+
+    @property
+    def crop_shape(self) -> tuple[int, ...]:
+        """Shape of one crop: ``(S, S)`` grey or ``(S, S, 3)`` BGR."""
+
+    def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classify a batch of faces.
+
+        Args:
+            faces: uint8 ``(N, *crop_shape)``.
+
+        Returns:
+            Probabilities ``(N, 7)`` that sum to 1 and intensities ``(N, 7)`` in 0..1, NaN where the network estimates
+            none; columns are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`.
+
+        Raises:
+            ValueError: shape or type differ.
+        """
+
+    def class_maps(self, faces: np.ndarray) -> np.ndarray | None:
+        """Class activation maps ``(N, 7, h, w)`` of such a batch; None where the network has no such output."""
+
+
+class LogitNormalizer(Protocol):
+    """Removes what is peculiar to a speaker or a place from a voice's logits."""
+
+    def normalise(self, logits: np.ndarray) -> np.ndarray:
+        """Logits ``(8,)`` to logits ``(8,)``."""
+
+
+@dataclass(frozen=True)
+class VoiceEstimate:
+    """What a classifier estimates from one stretch of speech."""
+
+    emotion: EmotionEstimate
+    overlap: float  # 0..1, probability that several people speak at once; 0 where the network does not estimate it
+    overlapped: bool  # overlap is above the threshold of the model card
+    logits: np.ndarray  # (8,) of the emotions, before adaptation and calibration
+
+
+class VoiceClassifier(Protocol):
+    """Calibrated emotion of speech."""
+
+    name: str  # for logs and reports
+    path: Path  # the network's file
+    card: ModelCard
+    population: np.ndarray  # (8,) mean logits over many speakers, the reference of speaker adaptation
+
+    def hear(self, samples: np.ndarray, baseline: LogitNormalizer | None = None) -> VoiceEstimate:
+        """Classify speech.
+
+        Args:
+            samples: ``(T,)`` float32 in -1..1 at ``card.input.sample_rate``, cropped to speech.
+            baseline: of the speaker, if known.
+
+        Raises:
+            ValueError: not a vector, empty, or not finite.
+        """

@@ -1,0 +1,136 @@
+"""Write a trained network as an ONNX file with its card, and read its weights back for further training."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from emotion_perception.errors import ModelError
+from emotion_perception.files import replacing
+from emotion_perception.inference.cards import METADATA_KEY, ModelCard, card_path
+
+OPSET = 17
+STATISTICS = ("running_mean", "running_var")  # of batch norms: their range is too wide for fp16
+HALF = ".fp16"  # what the name of an initialiser in fp16 ends with; a Cast node makes fp32 of it
+
+
+def export_network(
+    path: Path,
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    card: ModelCard,
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+    prefix: str = "",
+) -> None:
+    """Write ``module`` as an ONNX file with fp16 weights, the card in its metadata and as a YAML file beside it.
+
+    The initialisers have the names of the state dict, and batch norms stay apart from their convolutions, so that
+    :func:`read_initializers` gives back what was trained; OpenVINO merges them when it compiles the network.
+
+    Args:
+        path: to write; both files are replaced as a whole.
+        module: in evaluation mode.
+        example: the inputs by name.
+        outputs: names of what ``forward`` returns.
+        card: of the network.
+        dynamic: axes of free length by input or output, ``{"faces": {0: "n"}}``.
+        prefix: taken off the names of the state dict, where ``module`` only wraps the network: ``"net."``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        with warnings.catch_warnings():
+            # The exporter by torch.export needs onnxscript and renames the weights.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.onnx.export(
+                module,
+                tuple(example.values()),
+                str(partial),
+                dynamo=False,
+                opset_version=OPSET,
+                # Keeps batch norms and the names of the weights.
+                training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,
+                input_names=list(example),
+                output_names=list(outputs),
+                dynamic_axes={name: dict(axes) for name, axes in (dynamic or {}).items()},
+            )
+        model = onnx.load(str(partial))
+        _rename(model, prefix)
+        _halve(model)
+        helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_mapping(), sort_keys=True)})
+        onnx.checker.check_model(model)
+        onnx.save(model, str(partial))
+        card_path(path).unlink(missing_ok=True)  # no card of one network ever stands beside another
+    _write_card(path, card)
+
+
+def read_initializers(path: Path) -> dict[str, np.ndarray]:
+    """The weights of an ONNX file that :func:`export_network` wrote: fp32 arrays by their name in the state dict.
+
+    Raises:
+        ModelError: the file is missing or not ONNX; names it.
+    """
+    if not path.is_file():
+        raise ModelError(f"model not found: {path}")
+    try:
+        tensors = onnx.load(str(path), load_external_data=False).graph.initializer
+    except Exception as error:  # protobuf has errors of its own
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+    return {
+        tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor).astype(np.float32)
+        for tensor in tensors
+        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+    }
+
+
+def replace_card(path: Path, card: ModelCard) -> None:
+    """Give an ONNX file another card, inside and beside; the network stays as it is.
+
+    Raises:
+        ModelError: the file is missing or not ONNX; names it.
+    """
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+    helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_mapping(), sort_keys=True)})
+    with replacing(path) as partial:
+        onnx.save(model, str(partial))
+    _write_card(path, card)
+
+
+def _write_card(path: Path, card: ModelCard) -> None:
+    with replacing(card_path(path)) as partial:
+        partial.write_text(card.to_yaml())
+
+
+def _rename(model: onnx.ModelProto, prefix: str) -> None:
+    if not prefix:
+        return
+    for tensor in model.graph.initializer:
+        tensor.name = tensor.name.removeprefix(prefix)
+    for node in model.graph.node:
+        node.input[:] = [name.removeprefix(prefix) for name in node.input]
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store the weights in fp16, with a Cast node each."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(STATISTICS):
+            continue
+        name, half = tensor.name, tensor.name + HALF
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
+        casts.append(helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
