@@ -26,12 +26,11 @@ from emotion_perception.acoustic.noise import (
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
-    CHUNK,
-    POST_ROLL,
-    PRE_ROLL,
     SAMPLE_RATE,
     THRESHOLD,
+    VAD_WINDOW,
     VoiceActivityDetector,
+    speech_slice,
 )
 from emotion_perception.errors import ModelError
 from emotion_perception.resources import model_path
@@ -260,7 +259,7 @@ class AcousticPerception:
         return observations
 
     def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
-        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. It ends the stream.
+        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. The stream is unchanged.
 
         More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged; the model
         hears the last four seconds of a part.
@@ -271,7 +270,7 @@ class AcousticPerception:
         return self.judge(self.find_speech(samples, sample_rate))
 
     def find_speech(self, samples: np.ndarray, sample_rate: int) -> ClipSpeech:
-        """Where the speech of a recording is, and its noise. It ends the stream.
+        """Where the speech of a recording is, and its noise. The stream is left as it is.
 
         Raises:
             ValueError: shape, type or rate make no sense, or there is no sample.
@@ -279,21 +278,14 @@ class AcousticPerception:
         x = resample(samples, sample_rate)
         if not len(x):
             raise ValueError("there is no sound in an empty recording")
-        self.detector.reset()
-        whole = len(x) // CHUNK
-        voice = np.array([self.detector(x[i * CHUNK : (i + 1) * CHUNK]) for i in range(whole)])
-        self._input.reset()
-        self._restart()  # the detector heard something else than the stream
-        chunks = x[: whole * CHUNK].reshape(whole, CHUNK)
-        speech = np.flatnonzero(voice >= self.config.speech_threshold)
+        voice = self.detector.probabilities(x)
+        windows = x[: len(voice) * VAD_WINDOW].reshape(len(voice), VAD_WINDOW)
+        speech = voice >= self.config.speech_threshold
         profile = NoiseProfile()
-        profile.add(chunks[voice < NOISE_BELOW].ravel())
-        snr = profile.snr_db(chunks[speech].ravel())
-        start, stop = 0, len(x)
-        if len(speech):
-            start = max(0, int(speech[0]) * CHUNK - int(PRE_ROLL * SAMPLE_RATE))
-            stop = min(len(x), (int(speech[-1]) + 1) * CHUNK + int(POST_ROLL * SAMPLE_RATE))
-        return ClipSpeech(x[start:stop], profile, snr, bool(len(speech)))
+        profile.add(windows[voice < NOISE_BELOW].ravel())
+        snr = profile.snr_db(windows[speech].ravel())
+        kept = speech_slice(voice, len(x), self.config.speech_threshold)
+        return ClipSpeech(x[kept], profile, snr, bool(speech.any()))
 
     def judge(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
         """The decision about it; ``clean`` says whether to take out the noise, None decides as for a stream."""
@@ -312,19 +304,21 @@ class AcousticPerception:
         self.detector.reset()
         self._cleaner.reset()
         self._heard = 0  # samples the detector has seen
-        self._pauses: deque[int] = deque(maxlen=int(2 * self.config.max_utterance * SAMPLE_RATE / CHUNK))  # their ends
+        self._pauses: deque[int] = deque(
+            maxlen=int(2 * self.config.max_utterance * SAMPLE_RATE / VAD_WINDOW)
+        )  # their ends
         self._spoken: list[tuple[int, int]] = []  # chunks of speech of the utterance under way, for its level
 
     def _listen(self, stamp_of: Callable[[int], int] | None = None) -> list[VoiceObservation]:
         """Let the detector hear what is new, 512 samples at a time however they came."""
         observations = []
-        while self._heard + CHUNK <= self._ring.end:
-            chunk = self._ring.read(self._heard, self._heard + CHUNK)
-            self._heard += CHUNK
+        while self._heard + VAD_WINDOW <= self._ring.end:
+            chunk = self._ring.read(self._heard, self._heard + VAD_WINDOW)
+            self._heard += VAD_WINDOW
             probability = self.detector(chunk)
             stretch = self.segmenter.update(probability)
             if probability >= self.config.speech_threshold:
-                self._spoken.append((self._heard - CHUNK, self._heard))
+                self._spoken.append((self._heard - VAD_WINDOW, self._heard))
             elif probability < NOISE_BELOW:
                 self._pauses.append(self._heard)
                 if not self.segmenter.speaking and stretch is None:
@@ -346,7 +340,7 @@ class AcousticPerception:
         # Where there was a pause lately, voice activity tells speech from what is behind it; where there was none, it
         # hears the voices behind as well.
         lately = start - self.config.max_utterance * SAMPLE_RATE
-        paused = CHUNK * sum(end > lately for end in self._pauses) >= LEARNT_FROM * SAMPLE_RATE
+        paused = VAD_WINDOW * sum(end > lately for end in self._pauses) >= LEARNT_FROM * SAMPLE_RATE
         front = slice(None) if paused else foreground(heard)
         if self._noisy(self.noise, snr):
             heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emotion_perception.acoustic.voice_activity import CHUNK, POST_ROLL, PRE_ROLL, SAMPLE_RATE
+from emotion_perception.acoustic.voice_activity import POST_ROLL, PRE_ROLL, SAMPLE_RATE, VAD_WINDOW
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class UtteranceSegmenter:
 
     def update(self, probability: float) -> Stretch | None:
         """Take in the next 512 samples' voice probability; the stretch to decide about now, if any."""
-        begin, self._position = self._position, self._position + CHUNK
+        begin, self._position = self._position, self._position + VAD_WINDOW
         if self._start is None:
             if probability < self._high:
                 return None

@@ -124,9 +124,9 @@ def test_what_is_no_sound_is_refused(classifier: VoiceClassifier, samples: np.nd
 
 
 def test_an_angry_voice_is_heard_as_angry(classifier: VoiceClassifier, speech: np.ndarray) -> None:
-    from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+    from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, crop_to_speech
 
-    assert classifier.classify(cut_to_speech(speech, VoiceActivityDetector())).name == "angry"
+    assert classifier.classify(crop_to_speech(speech, VoiceActivityDetector())).name == "angry"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -23,8 +23,11 @@ class LoudnessDetector:
     def reset(self) -> None:
         """It has no state."""
 
-    def __call__(self, chunk: np.ndarray) -> float:
-        return 0.99 if np.sqrt(np.mean(chunk**2)) > 0.05 else 0.01
+    def __call__(self, window: np.ndarray) -> float:
+        return 0.99 if np.sqrt(np.mean(window**2)) > 0.05 else 0.01
+
+    def probabilities(self, samples: np.ndarray) -> np.ndarray:
+        return np.array([self(samples[i : i + 512]) for i in range(0, len(samples) - 511, 512)])
 
 
 def tone(seconds: float, level: float = 0.3, rate: int = RATE) -> np.ndarray:

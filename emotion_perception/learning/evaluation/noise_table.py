@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
-from emotion_perception.acoustic.voice_activity import cut_to_speech
+from emotion_perception.acoustic.voice_activity import crop_to_speech
 from emotion_perception.learning.evaluation.voice_protocols import interval
 from emotion_perception.learning.report import write_text
 from emotion_perception.learning.voices.augmentation import make_noise
@@ -53,9 +53,9 @@ def noise_table(
         clip, label = read_speech(corpus.paths[row]), corpus.labels[row]
         quiet = np.zeros(int(LEAD * SAMPLE_RATE), np.float32)
         clip = np.concatenate([quiet, clip, quiet])
-        power = float(np.mean(cut_to_speech(clip, perception.detector) ** 2))
+        power = float(np.mean(crop_to_speech(clip, perception.detector) ** 2))
         others = rng.permutation(np.flatnonzero(corpus.speakers != corpus.speakers[row]))[:VOICES]
-        voices = [cut_to_speech(read_speech(corpus.paths[other]), perception.detector) for other in others]
+        voices = [crop_to_speech(read_speech(corpus.paths[other]), perception.detector) for other in others]
         conditions: list[tuple[str, int | None]] = [("none", None), *((kind, snr) for kind in KINDS for snr in SNRS_DB)]
         noises = {kind: make_noise(kind, len(clip), rng, voices) for kind in KINDS}
         for kind, snr in conditions:

@@ -17,7 +17,7 @@ import soxr
 from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
-from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, crop_to_speech
 from emotion_perception.files import replacing
 from emotion_perception.learning.voices.augmentation import perturb
 from emotion_perception.learning.voices.corpora import SpeechSplit
@@ -85,7 +85,7 @@ def clip_features(
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
     """
-    clip = cut_to_speech(read_speech(path), detector)
+    clip = crop_to_speech(read_speech(path), detector)
     return [log_mel(clip if copy == 0 else perturb(clip, rng)).astype(np.float16) for copy in range(copies)]
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
-from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, cut_to_speech
+from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, crop_to_speech
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -84,7 +84,7 @@ class Voices:
             speech = []
             for speaker in tqdm(np.unique(split.speakers), desc=f"voices of {split.corpus}", unit="speaker"):
                 rows = rng.permutation(np.flatnonzero(split.speakers == speaker))[:clips_per_speaker]
-                clips = [cut_to_speech(read_speech(split.paths[row]), detector) for row in rows]
+                clips = [crop_to_speech(read_speech(split.paths[row]), detector) for row in rows]
                 speech.append(np.concatenate([clip / (clip.std() + 1e-6) for clip in clips]))
             if len(speech) > 1:  # who speaks alone in a corpus cannot be mixed
                 self.corpora.append(speech)
