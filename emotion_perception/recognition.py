@@ -1,4 +1,4 @@
-"""Recognise emotions in files, without ROS: the same core as the nodes, fed from media time instead of a clock."""
+"""Recognise emotions in files, without ROS: the same core as the nodes, on media time instead of a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.inference.runtime import read_card
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.conversation import ConversationSummary, summarize
-from emotion_perception.media.files import MediaFile, MediaFrame, open_media
+from emotion_perception.media.files import MediaFile, MediaFrame, open_media, read_image
 from emotion_perception.reports.conversation import html_page
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
@@ -27,37 +27,38 @@ from emotion_perception.visual.perception import VisualConfig, VisualPerception,
 if TYPE_CHECKING:
     from emotion_perception.media.rosbag import Recording
 
-OFFLINE_FACES = 64  # read of a picture: files do not wait for an answer as a robot does
+OFFLINE_FACES = 64  # faces classified per image; files have no deadline, so more than on a robot
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What was known at one moment of a recording."""
+    """The state at one time of a media file."""
 
-    time: float  # s from the start of the recording
-    duration: float | None  # s of the recording, None where the file does not say
-    state: EmotionState
-    faces: tuple[FaceObservation, ...]  # of the newest picture looked at
+    time: float  # s from the start of the file
+    duration: float | None  # s of the whole file, None where its container does not state it
+    state: EmotionState  # of the conversation partner
+    faces: tuple[FaceObservation, ...]  # in the newest image that was analysed
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that a recording holds."""
+    """Evidence of one time of a media file."""
 
-    time: float  # s of the recording
-    end: float  # s, until when it lasts
-    evidence: tuple[FaceObservation, ...] | VoiceObservation | None  # the faces of a picture; None is but time
+    time: float  # s from the start of the file
+    end: float  # s, end of the frame or audio block
+    evidence: tuple[FaceObservation, ...] | VoiceObservation | None  # the faces of an image; None: time passes
 
 
-def moments(
+def fuse_events(
     events: Iterable[Event], fusion: EmotionFusion, step: float, duration: float | None = None
 ) -> Iterator[Moment]:
-    """The state every ``step`` seconds of what comes in the order of its time, and once at its end.
+    """The state every ``step`` seconds of media time, and once at the end.
 
     Args:
-        events: what the fusion is told.
-        fusion: an empty one.
-        duration: s, as the recording states it.
+        events: in the order of their time.
+        fusion: without evidence so far.
+        step: s, > 0.
+        duration: s, as the file states it.
     """
     faces: tuple[FaceObservation, ...] = ()
     end, due = 0.0, step
@@ -74,24 +75,28 @@ def moments(
     yield Moment(end, duration, fusion.state(round(end * SECOND)), faces)
 
 
-class Course:
-    """The emotional arc of one recording, from its moments in order."""
+class RecordingArc:
+    """The emotional arc of one media file, built from its moments in order.
+
+    Args:
+        step: s between two moments.
+    """
 
     def __init__(self, step: float) -> None:
-        self._arc = EmotionalArc(0, step=max(1.0, step), hold=1.001 * step)  # a little more, for rounding
+        self._arc = EmotionalArc(0, step=max(1.0, step), hold=1.001 * step)  # 0.1 % more, for rounding
         self._end = 0  # ns
 
     def add(self, moment: Moment) -> None:
-        """Take the next moment: what it knows is about the time since the one before."""
+        """Add the next moment; its state stands for the time since the moment before it."""
         self._arc.add(ArcSample.from_state(moment.state, self._end))
         self._end = round(moment.time * SECOND)
 
     def summary(self, name: str) -> ConversationSummary:
-        """What the recording was like."""
+        """Summary of the conversation in the file; ``name`` becomes its id."""
         return summarize(self._arc.arc(self._end), interaction_id=name)
 
     def write_report(self, path: Path, name: str) -> None:
-        """Write it as a page for people, as a whole or not at all.
+        """Write the arc and its summary as an HTML page, atomically.
 
         Raises:
             OSError: the file cannot be written.
@@ -101,14 +106,28 @@ class Course:
 
 
 class Recognizer:
-    """Loads each model when it is first needed, then reads any number of files.
+    """Emotions in images, videos, sound files and rosbag2 recordings.
+
+    Each model is loaded at its first use and then serves any number of files. Not thread-safe.
 
     Args:
-        frames_per_second: pictures of a video that are looked at; the rest are decoded and dropped.
-        step: seconds of media time between two moments.
+        visual, acoustic, fusion: settings; the defaults are those of the nodes, without the limit on faces.
+        frames_per_second: frames of a video that are analysed; the others are decoded and dropped.
+        step: s of media time between two moments.
 
     Raises:
-        ModelError: (on first use) a model file is missing or corrupt.
+        ValueError: ``frames_per_second`` or ``step`` is not positive.
+        ModelError: (at the first use) a model file is missing or corrupt.
+
+    Example:
+        >>> from emotion_perception import Recognizer
+        >>> from emotion_perception.resources import demo_clip_path
+        >>> for moment in Recognizer(step=4.0).moments(demo_clip_path()):
+        ...     state = moment.state
+        ...     print(f"{moment.time:.1f} s: {state.emotion.name} ({state.status.name})")
+        4.0 s: happy (VISUAL_ONLY)
+        8.0 s: happy (VISUAL_ONLY)
+        12.0 s: happy (VISUAL_ONLY)
     """
 
     def __init__(
@@ -120,7 +139,7 @@ class Recognizer:
         step: float = 1.0,
     ) -> None:
         if frames_per_second <= 0 or step <= 0:
-            raise ValueError(f"frames per second and step must be positive, got {frames_per_second} and {step}")
+            raise ValueError(f"frames_per_second and step must be positive, got {frames_per_second} and {step}")
         self._visual_config = visual or VisualConfig(max_faces=OFFLINE_FACES)
         self._acoustic_config = acoustic or AcousticConfig()
         self._fusion_config = fusion or FusionConfig()
@@ -129,56 +148,69 @@ class Recognizer:
 
     @cached_property
     def visual(self) -> VisualPerception:
-        """The visual core."""
+        """The visual pipeline."""
         return VisualPerception(self._visual_config)
 
     @cached_property
     def acoustic(self) -> AcousticPerception:
-        """The acoustic core."""
+        """The acoustic pipeline."""
         return AcousticPerception(self._acoustic_config)
 
     @cached_property
     def _reliability(self) -> tuple[Reliability | None, ...]:
-        """What the cards of the two models say."""
+        """Reliability of the face and the voice model, as their cards state it."""
         models = (self._visual_config.expression_model, self._acoustic_config.model)
         return tuple(Reliability.from_card(read_card(find_model(model)), model) for model in models)
 
-    def image(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
-        """The faces of one picture, uint8 ``(H, W, 3)`` bgr; a picture of 64 pixels or smaller is itself the face."""
-        return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
-
-    def course(self) -> Course:
-        """Gathers the moments of :meth:`media` into an arc."""
-        return Course(self._step)
-
-    def explain(self, image: np.ndarray, emotion: str | None = None) -> tuple[np.ndarray, Explanation] | None:
-        """The largest face of a picture, uint8 ``(48, 48)``, and what in it speaks for ``emotion`` (or the likeliest).
-
-        None where no face is found.
-
-        Raises:
-            ValueError: the emotion is unknown, or one that a face does not show.
-        """
-        crops = [whole_crop(image)] if is_whole_face(image) else self.visual.still_crops(image)[1]
-        return (crops[0], explain_face(crops[0], self.visual.classifier.path, emotion)) if crops else None
-
-    def media(self, path: Path, image_topic: str = "", audio_topic: str = "") -> Iterator[Moment]:
+    def moments(self, path: Path | str, image_topic: str = "", audio_topic: str = "") -> Iterator[Moment]:
         """The state every ``step`` seconds of a video, sound file or rosbag2 recording, and once at its end.
 
-        A recording's topics are found by their types where they are not named.
+        An image has one moment, at time 0.
+
+        Args:
+            path: the media file, or the folder of a recording.
+            image_topic, audio_topic: of a recording; found by message type where empty.
 
         Raises:
             MediaError: the file cannot be read.
         """
-        with open_media(path, image_topic, audio_topic) as media:
-            if media.has_video:
-                self.visual.reset()
-            if media.has_audio:
-                self.acoustic.reset()
-            yield from moments(self._events(media), self.fusion(), self._step, media.duration)
+        with open_media(Path(path), image_topic, audio_topic) as media:
+            if media.is_image:
+                events = iter([Event(0.0, 0.0, self.faces(read_image(media.path)))])
+            else:
+                if media.has_video:
+                    self.visual.reset()
+                if media.has_audio:
+                    self.acoustic.reset()
+                events = self._events(media)
+            yield from fuse_events(events, self.fusion(), self._step, media.duration)
+
+    def faces(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
+        """The faces of one image, uint8 ``(H, W, 3)`` BGR; an image of 64 pixels or smaller is taken as a face crop."""
+        return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
+
+    def explain(self, image: np.ndarray, emotion: str | None = None) -> tuple[np.ndarray, Explanation] | None:
+        """Which regions of the largest face support an emotion.
+
+        Args:
+            image: uint8 ``(H, W, 3)`` BGR.
+            emotion: the emotion to explain; None: the most probable one.
+
+        Returns:
+            The face crop, uint8 ``(48, 48)``, and the explanation; None where no face is found.
+
+        Raises:
+            ValueError: the emotion is unknown, or not one of the face classifier's.
+        """
+        crops = [whole_crop(image)] if is_whole_face(image) else self.visual.still_crops(image)[1]
+        return (crops[0], explain_face(crops[0], self.visual.classifier.path, emotion)) if crops else None
+
+    def recording_arc(self) -> RecordingArc:
+        """An empty arc for the moments of one file."""
+        return RecordingArc(self._step)
 
     def fusion(self) -> EmotionFusion:
-        """An empty fusion that knows the two models' reliability."""
+        """A fusion engine without evidence, with the reliability of the two models."""
         return EmotionFusion(self._fusion_config, *self._reliability)
 
     def _events(self, media: MediaFile | Recording) -> Iterator[Event]:

@@ -24,7 +24,7 @@ from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
 from emotion_perception.media.files import MediaError, MediaFile, is_recording, open_media
 from emotion_perception.media.rosbag import Recording
-from emotion_perception.recognition import Course, Recognizer, moments
+from emotion_perception.recognition import Recognizer, RecordingArc, fuse_events
 from emotion_perception.reports.conversation import html_page, summary_fields
 from emotion_perception.types import SECOND
 
@@ -210,15 +210,15 @@ class Worker:
                 counts.update(rows.column("kind").to_pylist())
                 yield end, rows
 
-        course = Course(ARC_STEP_S)
-        for moment in moments(events(counted()), self._recognizer.fusion(), ARC_STEP_S, about.duration):
-            course.add(moment)
+        arc = RecordingArc(ARC_STEP_S)
+        for moment in fuse_events(events(counted()), self._recognizer.fusion(), ARC_STEP_S, about.duration):
+            arc.add(moment)
         name = Path(recording.path).name
-        summary = course.summary(recording.id)
+        summary = arc.summary(recording.id)
         page = html_page(summary, title=f"Emotional arc of {name}", relative_time=True)
         self._store.write_arc(recording.id, arc_table(summary.arc), page)
         fields = summary_fields(summary)
-        arc = fields.pop("arc")
+        arc_fields = fields.pop("arc")
         damage = list(troubles)
         if counts["errors"]:
             damage.append(f"{counts['errors']} pictures or packets could not be decoded")
@@ -236,7 +236,7 @@ class Worker:
                 "shots": counts["shot"],
                 "faces": counts["face"],
                 "voices": counts["voice"],
-                "summary": fields | {"shape": arc["shape"], "turning_points": arc["turning_points"]},
+                "summary": fields | {name: arc_fields[name] for name in ("shape", "turning_points")},
             },
         )
         return "; ".join(damage)

@@ -104,20 +104,20 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
     if is_image:
         if report:
             raise MediaError(f"{path} is a picture; --report is about a video or sound file")
-        faces = recognizer.image(read_image(path))
+        faces = recognizer.faces(read_image(path))
         for face in faces:
             _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})
         if not faces:
             _print({"path": str(path), "status": "NO_EVIDENCE"})
         return
-    course = recognizer.course() if report else None
+    arc = recognizer.recording_arc() if report else None
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for moment in recognizer.media(path, *topics):
+        for moment in recognizer.moments(path, *topics):
             bar.total = moment.duration and round(moment.duration, 1)
             bar.update(round(moment.time - bar.n, 3))
             state = moment.state
-            if course:
-                course.add(moment)
+            if arc:
+                arc.add(moment)
             _print(
                 {
                     "path": str(path),
@@ -129,9 +129,9 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
                     "faces": [face_fields(face) for face in moment.faces],
                 }
             )
-    if course and report:
+    if arc and report:
         try:
-            course.write_report(report, path.name)
+            arc.write_report(report, path.name)
         except OSError as error:
             raise OSError(f"the report {report} cannot be written: {error.strerror or error}") from error
 

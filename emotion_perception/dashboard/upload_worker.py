@@ -97,7 +97,7 @@ def analyse(recognizer: Recognizer, kind: str, data: bytes) -> dict[str, Any]:
 
 def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
     height, width = image.shape[:2]
-    faces = recognizer.image(image)
+    faces = recognizer.faces(image)
     crops = [whole_crop(image)] if is_whole_face(image) else recognizer.visual.still_crops(image)[1]
     told = []
     for i, face in enumerate(faces):
@@ -116,16 +116,16 @@ def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
         if media.has_video and media.width * media.height > min(MAX_PIXELS, VIDEO_PIXELS):
             raise ValueError(f"the clip has {media.width} x {media.height} pixels; at most 4096 x 2304 are taken")
         seen, heard = media.has_video, media.has_audio
-    course = recognizer.course()
+    arc = recognizer.recording_arc()
     moments: list[list[Any]] = []
     clearest: FacePicture | None = None
     end, cut = 0.0, False
-    for moment in recognizer.media(path):
+    for moment in recognizer.moments(path):
         if moment.time > MAX_SECONDS:
             cut = True
             break
         end = moment.time
-        course.add(moment)
+        arc.add(moment)
         state = moment.state
         point: list[Any] = [round(moment.time, 2), int(state.status)]
         if state.status != EmotionStatus.NO_EVIDENCE:
@@ -135,7 +135,7 @@ def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
         picture = recognizer.visual.picture(state.face_id) if seen and state.face_id else None
         if picture is not None and (clearest is None or picture.emotion.confidence > clearest.emotion.confidence):
             clearest = picture
-    summary = course.summary("upload")
+    summary = arc.summary("upload")
     satisfaction = summary.satisfaction
     answer: dict[str, Any] = {
         "kind": "recording",

@@ -16,7 +16,7 @@ from emotion_perception import recognition
 from emotion_perception.cli import recognize
 from emotion_perception.emotions import emotion_index
 from emotion_perception.media import files as media
-from emotion_perception.recognition import Course, Moment
+from emotion_perception.recognition import Moment, RecordingArc
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
 
@@ -41,10 +41,10 @@ def moments(step: float) -> Iterator[Moment]:
 
 @pytest.mark.parametrize("step", [0.1, 0.3, 1.0, 2.0])
 def test_a_moment_speaks_for_the_time_before_it_at_any_step(step: float) -> None:
-    course = Course(step)
+    arc = RecordingArc(step)
     for each in moments(step):
-        course.add(each)
-    summary = course.summary("talk.mp4")
+        arc.add(each)
+    summary = arc.summary("talk.mp4")
     assert summary.end_ns == 60 * SECOND
     assert summary.arc.evidence_s.sum() == pytest.approx(50, abs=1.01 * step)
     assert summary.seconds_by_label[emotion_index("happy")] == pytest.approx(30, abs=step)
@@ -57,7 +57,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file whose recognition is played instead of computed."""
 
     class Player(recognition.Recognizer):
-        def media(self, path: Path, *topics: str) -> Iterator[Moment]:
+        def moments(self, path: Path, *topics: str) -> Iterator[Moment]:
             return moments(self._step)
 
     class Opened(SimpleNamespace):

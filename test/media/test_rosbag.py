@@ -237,7 +237,7 @@ def test_the_regression_bag_is_read_as_the_film_that_it_was_made_of(tmp_path: Pa
     path = write(tmp_path / "bag", speaker.store, messages)
     moments = {}
     recognizer = Recognizer()
-    for moment in recognizer.media(demo_clip_path()):
+    for moment in recognizer.moments(demo_clip_path()):
         if moment.time > 2.5:
             break
         moments[moment.time] = moment.state

@@ -345,7 +345,7 @@ def _real_clips(clips: Sequence[Path], expression: Path, voice: Path) -> list[di
     rows = []
     for path in tqdm(clips, desc="clips", unit="clip", leave=False):
         said: dict[str, list[np.ndarray]] = {"fused": [], "visual": [], "acoustic": []}
-        for moment in recognizer.media(path):
+        for moment in recognizer.moments(path):
             if moment.state.evidence:
                 said["fused"].append(moment.state.emotion.probabilities)
             for item in moment.state.evidence:
