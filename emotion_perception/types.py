@@ -6,6 +6,7 @@ Stamps are integers, nanoseconds on the source's clock (ROS time once a node is 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -146,3 +147,27 @@ class EmotionState:
     voice_id: str
     emotion: EmotionEstimate
     evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True)
+class RunningConversation:
+    """How the running conversation goes, as ``interaction/arc`` reports it."""
+
+    interaction_id: str  # empty: no conversation is running
+    person_id: str
+    start_ns: int
+    end_ns: int
+    shape: str
+    valence_trend: float  # per minute; NaN if unknown
+    turning_points: int
+    mean_valence: float  # NaN if unknown
+
+
+@dataclass(frozen=True)
+class NodeHealth:
+    """What a node reports about itself on ``/diagnostics``."""
+
+    name: str
+    level: str  # "ok", "warn", "error" or "stale"
+    message: str
+    values: Mapping[str, str]

@@ -23,7 +23,7 @@ from emotion_perception.acoustic.noise import (
     foreground,
     load_noisereduce,
 )
-from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, check_samples, resample
+from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
 from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
     SAMPLE_RATE,
@@ -33,6 +33,7 @@ from emotion_perception.acoustic.voice_activity import (
     speech_slice,
 )
 from emotion_perception.errors import ModelError
+from emotion_perception.messages.samples import check_samples
 from emotion_perception.resources import model_path
 from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import EmotionEstimate, VoiceObservation

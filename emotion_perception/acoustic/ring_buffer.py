@@ -13,6 +13,7 @@ import numpy as np
 import soxr
 
 from emotion_perception.acoustic.features import SAMPLE_RATE
+from emotion_perception.messages.samples import to_float
 from emotion_perception.types import SECOND
 
 MAX_RATE = 384_000  # Hz; more than any microphone, and a sign of a wrong field
@@ -178,35 +179,6 @@ class StreamInput:
         self.counts[kind] += 1
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(text)
-
-
-def check_samples(samples: np.ndarray) -> None:
-    """Whether this is sound at all.
-
-    Raises:
-        ValueError: not ``(T,)`` or ``(T, channels)``, no channel, or neither integers nor floats.
-    """
-    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not samples.shape[1]):
-        raise ValueError(f"samples must be (T,) or (T, channels), got shape {samples.shape}")
-    if samples.dtype.kind not in "iuf":
-        raise ValueError(f"samples must be integers or floats, got {samples.dtype}")
-
-
-def to_float(samples: np.ndarray) -> np.ndarray:
-    """Samples ``(T,)`` or ``(T, channels)`` as float32 in -1..1: integers by their full scale, floats as they are.
-
-    Raises:
-        ValueError: another shape, no channel, or a type that is not a number.
-    """
-    x = np.asarray(samples)
-    check_samples(x)
-    if x.dtype.kind == "i":
-        return x.astype(np.float32) / np.float32(-float(np.iinfo(x.dtype).min))
-    if x.dtype.kind == "u":
-        half = np.float32((float(np.iinfo(x.dtype).max) + 1) / 2)  # unsigned sound has its zero in the middle
-        return (x.astype(np.float32) - half) / half
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is reported as that
-        return x.astype(np.float32)
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

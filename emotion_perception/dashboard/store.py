@@ -11,12 +11,19 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from emotion_perception.interaction.group import GroupEmotion
-from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
+from emotion_perception.types import (
+    SECOND,
+    EmotionEstimate,
+    EmotionState,
+    EmotionStatus,
+    FaceObservation,
+    NodeHealth,
+    RunningConversation,
+)
 
 TRAIL_STEP_S = 0.5  # between two points of the scrolling arc
 TRAIL_S = 240.0  # what a new viewer is given of it
@@ -25,30 +32,6 @@ STATE_RATE_HZ = 5.0  # faster than eyes can read figures
 GROUP_RATE_HZ = 2.0
 SILENT_AFTER_S = 3.0  # a node that reports every second and has not for so long
 EXPECTED_NODES = ("visual_node", "acoustic_node", "fusion_node")  # without them there is nothing to show
-
-
-@dataclass(frozen=True)
-class NodeHealth:
-    """What a node says about itself on ``/diagnostics``."""
-
-    name: str
-    level: str  # "ok", "warn", "error" or "stale"
-    message: str
-    values: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class RunningConversation:
-    """The conversation going on, from ``interaction/arc``."""
-
-    interaction_id: str  # empty: none is going on
-    person_id: str
-    start_ns: int
-    end_ns: int
-    shape: str
-    valence_trend: float  # per minute; NaN where not known
-    turning_points: int
-    mean_valence: float  # NaN where not known
 
 
 class Store:

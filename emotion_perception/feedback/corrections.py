@@ -33,6 +33,7 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.files import sync_folder, write_atomically
+from emotion_perception.messages.samples import to_int16
 from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
 
 FORMAT_VERSION = 1
@@ -121,7 +122,7 @@ class RecentEvidence:
     def add_sound(self, samples: np.ndarray, rate: int, stamp_ns: int) -> None:
         """A run of sound ``(T,)`` or ``(T, channels)``, integers of full scale or floats -1..1; of several channels the
         first is kept. ``stamp_ns`` is when its first sample was taken."""
-        mono = _to_int16(samples if samples.ndim == 1 else samples[:, 0])
+        mono = to_int16(samples if samples.ndim == 1 else samples[:, 0]).copy()  # not a view of the message
         with self._lock:
             self._sounds.append(_Sound(stamp_ns, mono, rate))
             _forget(self._sounds, stamp_ns, self.reach_s)
@@ -492,17 +493,6 @@ def _sound_of(sounds: Sequence[_Sound], voice: VoiceObservation) -> tuple[bytes,
     length = min(max(voice.duration, MIN_SOUND_S), MAX_SOUND_S)
     wav = _cut(sounds, voice.stamp_ns - round(length * SECOND), voice.stamp_ns)
     return None if wav is None else (wav, voice.emotion, voice.stamp_ns, voice.voice_id)
-
-
-def _to_int16(samples: np.ndarray) -> np.ndarray:
-    if samples.dtype == np.int16:
-        return samples.copy()
-    if samples.dtype.kind == "f":
-        return (np.clip(np.nan_to_num(samples), -1, 1) * 32767).astype(np.int16)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.int16) - 128) * 256
-    shift = 8 * (samples.dtype.itemsize - 2)
-    return (samples >> shift if shift >= 0 else samples.astype(np.int16) << -shift).astype(np.int16)
 
 
 def _cut(sounds: Sequence[_Sound], start_ns: int, end_ns: int) -> bytes | None:

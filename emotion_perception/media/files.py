@@ -22,6 +22,8 @@ import av.error
 import cv2
 import numpy as np
 
+from emotion_perception.messages.samples import to_float, to_int16
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -307,7 +309,7 @@ class MediaFile(Lending):
             clock: float | None = None  # where the next sample belongs by count
             for frame in _decode_from(container, stream, self._origin + start, self._origin, self._count_error):
                 try:
-                    samples = _frame_to_int16(frame)
+                    samples = to_int16(_frame_to_samples(frame))
                 except (av.error.FFmpegError, ValueError, MemoryError):
                     self.errors += 1
                     continue
@@ -419,7 +421,7 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
                 rate = rate or frame.sample_rate
                 if frame.sample_rate != rate:
                     break
-                parts.append(_frame_to_float(frame).mean(axis=1))
+                parts.append(np.clip(np.nan_to_num(to_float(_frame_to_samples(frame))), -1.0, 1.0).mean(axis=1))
     if not parts:
         raise MediaError(f"{file}: no audio in it that can be decoded")
     return np.concatenate(parts), rate
@@ -601,25 +603,7 @@ def thumbnail_of(grey: np.ndarray) -> np.ndarray:
     return cv2.resize(grey[::stride, ::stride], THUMBNAIL, interpolation=cv2.INTER_AREA)
 
 
-def _frame_to_planes(frame: Any) -> np.ndarray:
+def _frame_to_samples(frame: Any) -> np.ndarray:
     """Samples ``(T, channels)`` in the frame's own number format."""
     samples = frame.to_ndarray()
     return samples.T if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))
-
-
-def _frame_to_float(frame: Any) -> np.ndarray:
-    """Samples ``(T, channels)`` float32 in -1..1."""
-    samples = _frame_to_planes(frame)
-    if samples.dtype.kind == "f":
-        return np.clip(np.nan_to_num(samples, posinf=1.0, neginf=-1.0), -1.0, 1.0).astype(np.float32)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128.0) / 128.0
-    return (samples / float(-np.iinfo(samples.dtype).min)).astype(np.float32)
-
-
-def _frame_to_int16(frame: Any) -> np.ndarray:
-    """Samples ``(T, channels)`` int16."""
-    samples = _frame_to_planes(frame)
-    if samples.dtype == np.int16:
-        return np.ascontiguousarray(samples)
-    return np.clip(np.rint(_frame_to_float(frame) * 32768.0), -32768, 32767).astype(np.int16)

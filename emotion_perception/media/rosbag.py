@@ -35,6 +35,7 @@ from emotion_perception.media.files import (
     thumbnail_of,
 )
 from emotion_perception.messages.audio import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
+from emotion_perception.messages.samples import to_int16
 from emotion_perception.messages.sensors import (
     ConversionError,
     image_from_compressed,
@@ -287,7 +288,7 @@ class Recording(Lending):
         sound = self._dialect.read(message, self._form)
         if sound.stamp_ns is None:
             stamp = arrivals.stamp(logged - self._lag, len(sound.samples), sound.sample_rate)
-        return MediaAudio(self._time(stamp), _int16(sound.samples), sound.sample_rate)
+        return MediaAudio(self._time(stamp), to_int16(sound.samples), sound.sample_rate)
 
     def _time(self, stamp_ns: int) -> float:
         """Media time, s; what lies before the first messages of both topics is at the start."""
@@ -395,19 +396,6 @@ def _lazy_frame(time: float, message: Any) -> LazyFrame:
 def _bgr(image: np.ndarray) -> np.ndarray:
     """``(H, W, 3)`` uint8, contiguous, its own memory."""
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image)
-
-
-def _int16(samples: np.ndarray) -> np.ndarray:
-    """Samples ``(T, channels)`` of any number format as int16."""
-    if samples.dtype == np.int16:
-        return np.ascontiguousarray(samples)
-    if samples.dtype.kind == "f":
-        wide = np.nan_to_num(samples.astype(np.float64), posinf=1.0, neginf=-1.0)
-    else:
-        limits = np.iinfo(samples.dtype)
-        middle = 0.0 if samples.dtype.kind == "i" else (limits.max + 1) / 2
-        wide = (samples.astype(np.float64) - middle) / (limits.max - middle + 1)
-    return np.clip(np.rint(wide * 32768.0), -32768, 32767).astype(np.int16)
 
 
 def _listed(reader: Reader) -> str:

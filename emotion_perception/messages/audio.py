@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from emotion_perception.messages.samples import check_channels, samples_from_bytes
 from emotion_perception.messages.sensors import ConversionError, audio_from_message, stamp_to_ns
 from emotion_perception.types import SECOND
 
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; beyond them it is a broken header, not sound
-MAX_CHANNELS = 1024
 MAX_LATENESS = SECOND // 2  # a chunk without a stamp that is this late comes after a pause
 
 
@@ -51,57 +51,10 @@ class SoundForm:
         return SoundForm(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
 
 
-# --- samples ------------------------------------------------------------------------------------------------------
+# --- plain bytes ------------------------------------------------------------------------------------------------
 
-# GStreamer's names, which ros-drivers' audio_common uses; S24 is packed into three bytes.
-SAMPLE_FORMATS: dict[str, str] = {
-    "S8": "i1",
-    "U8": "u1",
-    "S16LE": "<i2",
-    "S16BE": ">i2",
-    "U16LE": "<u2",
-    "U16BE": ">u2",
-    "S24LE": "<i3",
-    "S24BE": ">i3",
-    "S32LE": "<i4",
-    "S32BE": ">i4",
-    "U32LE": "<u4",
-    "U32BE": ">u4",
-    "F32LE": "<f4",
-    "F32BE": ">f4",
-    "F64LE": "<f8",
-    "F64BE": ">f8",
-}
 _PLAIN_CODINGS = ("", "wave", "wav", "pcm", "raw")
 _USE_WAVE = "sound is MP3, which is not decoded here; start the capture node with format:=wave"
-
-
-def samples_from_bytes(data: Any, sample_format: str, channels: int) -> np.ndarray:
-    """Interleaved PCM bytes as ``(T, channels)``, integers of full scale or floats, in the machine's byte order.
-
-    Raises:
-        ConversionError: unknown format, no channels, no bytes, or bytes that do not fill the channels evenly.
-    """
-    code = SAMPLE_FORMATS.get(sample_format.strip().upper())
-    if code is None:
-        raise ConversionError(f"unknown sample format {sample_format!r}; known: {', '.join(SAMPLE_FORMATS)}")
-    _check_channels(channels)
-    payload = np.frombuffer(data, np.uint8)
-    width = int(code[-1])
-    if payload.size == 0:
-        raise ConversionError("sound is empty")
-    if payload.size % (width * channels):
-        raise ConversionError(
-            f"sound has {payload.size} bytes, not a multiple of {width * channels} ({channels} x {sample_format})"
-        )
-    if width == 3:
-        # The upper three bytes of 32-bit samples: full scale stays full scale.
-        wide = np.zeros((payload.size // 3, 4), np.uint8)
-        first = 1 if code[0] == "<" else 0
-        wide[:, first : first + 3] = payload.reshape(-1, 3)
-        payload, code = wide.reshape(-1), f"{code[0]}i4"
-    samples = payload.view(code)
-    return samples.astype(samples.dtype.newbyteorder("="), copy=False).reshape(-1, channels)
 
 
 def looks_like_mp3(data: Any) -> bool:
@@ -136,11 +89,6 @@ def _mp3_frame_length(head: bytes) -> int:
 def _check_rate(rate: int) -> None:
     if not MIN_RATE <= rate <= MAX_RATE:
         raise ConversionError(f"sound has a sample rate of {rate} Hz")
-
-
-def _check_channels(channels: int) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise ConversionError(f"sound says it has {channels} channels")
 
 
 def _stamp(stamp: Any) -> int | None:
@@ -221,7 +169,7 @@ def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sou
         known = ", ".join(f"{flag} ({name.removesuffix('_data')})" for flag, (name, _) in _PORTAUDIO.items())
         raise ConversionError(f"unknown sample format {info.format} (PortAudio's number); known: {known}")
     _check_rate(info.rate)
-    _check_channels(info.channels)
+    check_channels(info.channels)
     name, kind = _PORTAUDIO[info.format]
     samples = np.frombuffer(getattr(data, name), kind)
     if samples.size == 0:

@@ -46,13 +46,14 @@ from emotion_perception.types import (
     EmotionStatus,
     Evidence,
     FaceObservation,
+    NodeHealth,
+    RunningConversation,
     VoiceObservation,
 )
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticArray
 
-    from emotion_perception.dashboard.store import NodeHealth, RunningConversation
     from emotion_perception.interaction.arc import Arc
     from emotion_perception.interaction.conversation import Outcome
     from emotion_perception.interaction.group import GroupEmotion
@@ -471,7 +472,6 @@ def outcome_to_message(outcome: Outcome) -> InteractionSummary:
 
 def running_from_message(message: EmotionArc) -> RunningConversation:
     """What the dashboard tells of a conversation that goes on."""
-    from emotion_perception.dashboard.store import RunningConversation
     from emotion_perception.interaction.arc import SHAPE_TEXT, ArcShape
 
     known = np.asarray(message.valence, np.float32)
@@ -491,8 +491,6 @@ def running_from_message(message: EmotionArc) -> RunningConversation:
 
 def health_from_message(message: DiagnosticArray, namespace: str = "/") -> tuple[NodeHealth, ...]:
     """What the nodes of this package in a namespace say about themselves; others' reports are left out."""
-    from emotion_perception.dashboard.store import NodeHealth
-
     levels = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
     ours = f"{namespace.strip('/')}/".lstrip("/")
     found = []

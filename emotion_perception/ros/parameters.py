@@ -14,7 +14,8 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-from emotion_perception.messages.audio import DIALECTS, MAX_CHANNELS, MAX_RATE, SAMPLE_FORMATS
+from emotion_perception.messages.audio import DIALECTS, MAX_RATE
+from emotion_perception.messages.samples import MAX_CHANNELS, SAMPLE_FORMATS
 from emotion_perception.settings import Setting, Value, settings_of
 
 Config = TypeVar("Config")

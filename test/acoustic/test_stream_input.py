@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sounds import tone
 
-from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample, to_float
+from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
+from emotion_perception.messages.samples import to_float
 from emotion_perception.types import SECOND
 
 

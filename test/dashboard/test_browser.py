@@ -19,7 +19,7 @@ from page_world import TOKEN, Page, a_state, happy, store_conversation
 
 from emotion_perception.dashboard import server as server_module
 from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
-from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
+from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import HAPPY, SAD
@@ -27,7 +27,7 @@ from emotion_perception.feedback.corrections import CorrectionConfig, Correction
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.interaction.group import GroupEmotion
 from emotion_perception.interaction.history import Archive
-from emotion_perception.types import Box, EmotionEstimate, FaceObservation
+from emotion_perception.types import Box, EmotionEstimate, FaceObservation, NodeHealth, RunningConversation
 
 S = 1_000_000_000
 VIEWS = ("live", "conversations", "try", "feedback", "robot")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from page_world import Clock, a_face, a_state, happy
 
-from emotion_perception.dashboard.store import NodeHealth, RunningConversation, Store
+from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import EMOTIONS, SAD
 from emotion_perception.interaction.group import GroupEmotion
+from emotion_perception.types import NodeHealth, RunningConversation
 
 S = 1_000_000_000
 

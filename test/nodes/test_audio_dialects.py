@@ -22,8 +22,8 @@ from node_world import World, now_header, set_parameter
 from std_msgs.msg import String
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.acoustic.ring_buffer import to_float
 from emotion_perception.messages import audio as d
+from emotion_perception.messages.samples import SAMPLE_FORMATS, samples_from_bytes, to_float
 from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
@@ -71,7 +71,7 @@ def raw_audio(**changes: object) -> SimpleNamespace:
 # --- samples
 
 
-@pytest.mark.parametrize("name", d.SAMPLE_FORMATS)
+@pytest.mark.parametrize("name", SAMPLE_FORMATS)
 def test_every_sample_format_means_the_same_sound(name: str):
     wave = np.array([-1.0, -0.5, 0.0, 0.5])  # exact in all of them
     bits = int("".join(character for character in name if character.isdigit()))
@@ -81,7 +81,7 @@ def test_every_sample_format_means_the_same_sound(name: str):
     else:
         whole = (wave * 2 ** (bits - 1)).astype(int) + (2 ** (bits - 1) if name[0] == "U" else 0)
         data = b"".join(int(value).to_bytes(bits // 8, order, signed=name[0] == "S") for value in whole)
-    samples = d.samples_from_bytes(data, name, 2)
+    samples = samples_from_bytes(data, name, 2)
     assert samples.shape == (2, 2) and samples.dtype.isnative
     np.testing.assert_array_equal(to_float(samples).reshape(-1), wave.astype(np.float32))
 
@@ -89,7 +89,7 @@ def test_every_sample_format_means_the_same_sound(name: str):
 @pytest.mark.parametrize("name", ["S17LE", "", "mu-law", "S16"])
 def test_an_unknown_sample_format_is_rejected_by_its_name(name: str):
     with pytest.raises(ConversionError, match=f"unknown sample format '{name}'.*S16LE"):
-        d.samples_from_bytes(b"1234", name, 1)
+        samples_from_bytes(b"1234", name, 1)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_an_unknown_sample_format_is_rejected_by_its_name(name: str):
 )
 def test_bytes_that_do_not_fill_the_channels_are_rejected(data: bytes, channels: int, words: str):
     with pytest.raises(ConversionError, match=words):
-        d.samples_from_bytes(data, "S16LE", channels)
+        samples_from_bytes(data, "S16LE", channels)
 
 
 # --- ros-drivers
@@ -299,7 +299,7 @@ def assert_survives(read: Callable[[], d.Sound]) -> None:
     data=st.binary(max_size=64),
     rate=st.one_of(UINT32, st.just(16_000)),
     channels=st.integers(0, 255),
-    sample_format=st.one_of(st.sampled_from(sorted(d.SAMPLE_FORMATS)), st.text(max_size=6)),
+    sample_format=st.one_of(st.sampled_from(sorted(SAMPLE_FORMATS)), st.text(max_size=6)),
     coding=st.one_of(st.sampled_from(["", "WAVE", "MP3"]), st.text(max_size=6)),
     told=st.builds(d.SoundForm, st.integers(0, d.MAX_RATE), st.integers(0, 8), st.sampled_from(["", "S16LE", "F64BE"])),
 )
@@ -737,7 +737,7 @@ def test_mgonzs13_sound_is_heard_from_its_best_effort_publisher_and_another_afte
     ],
 )
 def test_the_real_packages_are_told_apart_by_their_fields(audio_common, maker: str, name: str, words: str):
-    code = f"from emotion_perception.nodes import audio_dialects as d; d.message_class(d.DIALECTS[{name!r}])"
+    code = f"from emotion_perception.messages import audio as d; d.message_class(d.DIALECTS[{name!r}])"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **audio_common[maker]}, capture_output=True, text=True
     )
