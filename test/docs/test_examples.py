@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
-from markdown_page import ROOT, CodeBlock, MarkdownPage, all_pages
-
-from emotion_perception.messages import audio
-from emotion_perception.resources import demo_clip_path
+from markdown_page import ROOT, MarkdownPage, all_pages
 
 PAGES = [page for page in all_pages() if any("run" in block.words for block in page.blocks)]
 MODULES = sorted(
@@ -26,34 +23,9 @@ MODULES = sorted(
 )
 
 
-@pytest.fixture
-def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that examples name: ``talk.mp4`` and ``portrait.jpg``."""
-    (tmp_path / "talk.mp4").symlink_to(demo_clip_path())
-    clip = cv2.VideoCapture(str(demo_clip_path()))
-    found, image = clip.read()
-    clip.release()
-    assert found
-    cv2.imwrite(str(tmp_path / "portrait.jpg"), image)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run_block(page: MarkdownPage, block: CodeBlock, names: dict[str, Any]) -> None:
-    """Execute a block; a traceback names line and page."""
-    code = "\n" * (block.line - 1) + block.text
-    exec(compile(code, str(page.path), "exec", dont_inherit=True), names)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_examples_of_the_page_run(page: MarkdownPage, sample_files: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(audio, "DIALECTS", dict(audio.DIALECTS))  # an example may add to it
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for block in page.blocks:
-        if block.file:
-            (sample_files / block.file).write_text(block.text)
-        elif "run" in block.words:
-            run_block(page, block, names)
+def test_python_examples_of_the_page_run(page: MarkdownPage, run_page: Callable[..., dict[str, Any]]):
+    run_page(page)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -73,6 +73,21 @@ class MarkdownPage:
         """All code blocks in their order."""
         return [block for _, _, block in self._lines if block is not None]
 
+    def section_blocks(self, heading: str) -> list[CodeBlock]:
+        """The code blocks below a heading and before the next of the same or a higher level."""
+        found: list[CodeBlock] = []
+        level = 0  # of the heading; 0 outside its section
+        for _, line, block in self._lines:
+            if match := _HEADING.match(line):
+                here = len(line) - len(line.lstrip("#"))
+                if match.group(1) == heading:
+                    level = here
+                elif here <= level:
+                    level = 0
+            if block is not None and level:
+                found.append(block)
+        return found
+
     @property
     def anchors(self) -> set[str]:
         """Fragments that links may name, formed as GitHub forms them."""
