@@ -22,7 +22,7 @@ import threading
 import time
 import wave
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -100,6 +100,10 @@ class RecentEvidence:
         self._sounds: deque[_Sound] = deque()
         self._voices: deque[VoiceObservation] = deque()
         self._last: dict[str, int] = {}  # when each face was last kept
+
+    def due(self, stamp_ns: int, face_ids: Iterable[str]) -> bool:
+        """Whether :meth:`add_faces` would keep one of these faces."""
+        return any(not 0 <= stamp_ns - self._last.get(name, -(2**62)) < FACE_EVERY_S * SECOND for name in face_ids)
 
     def add_faces(self, image: np.ndarray, stamp_ns: int, faces: Sequence[FaceObservation]) -> None:
         """The faces of a picture, uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey; of each, two a second are kept."""

@@ -18,17 +18,22 @@ from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
+from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.history import Archive
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.parameters import dashboard_parameters
 from emotion_perception.ros.worker import Worker
-from emotion_perception.types import SECOND
+from emotion_perception.types import SECOND, FaceObservation
+
+Pair = Joined[Image, tuple[FaceObservation, ...]]
 
 FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
 ANSWER_WITHIN = 5.0  # s for interaction_node
 CHUNKS_WAITING = 500
+PAIRS_WAITING = 8  # images with faces that wait to be kept as evidence
+REPORT_PICTURE_PERIOD = SECOND // 5  # ns between two images offered for reports
 
 
 class DashboardNode(PerceptionNode):
@@ -50,8 +55,9 @@ class DashboardNode(PerceptionNode):
         self._listener: Worker | None = None
         self._ear: AudioInput | None = None
         self._image_source: Any = None
-        self._waiting: Image | None = None  # a picture whose faces are still to come
-        self._faces: FaceEmotionArray | None = None
+        self._join: StampJoin[Image, tuple[FaceObservation, ...]] = StampJoin(hold_s=0.0)
+        self._face_keeper: Worker | None = None
+        self._offered_ns = 0  # stamp of the last image offered for reports
         # It exists in every state, and refuses with the reason where the node is not active.
         self.create_service(CorrectEmotion, "correct_emotion", self._on_correct)
         self._start_client = self.create_client(StartInteraction, "interaction/start")
@@ -104,6 +110,8 @@ class DashboardNode(PerceptionNode):
         self._server.start()
         self.get_logger().info(f"the dashboard is at {self._server.url}")
         self._painter = self.work_on(self._show)
+        # Apart from the painter: there the newest image displaces others, here every face counts.
+        self._face_keeper = Worker(self._keep_faces, PAIRS_WAITING, self.meter.drop, self._on_work_error)
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(GroupEmotion, "group_emotion", self._on_group, "state")
@@ -125,8 +133,11 @@ class DashboardNode(PerceptionNode):
         self._ear = None
         if self._listener is not None:
             self._listener.stop()
+        if self._face_keeper is not None:
+            self._face_keeper.stop()
         self._listen_to_pictures(False)
-        self._waiting = self._faces = self._painter = self._listener = None
+        self._painter = self._listener = self._face_keeper = None
+        self._join.clear()
         self._store.forget()
         if self._recent is not None:
             self._recent.forget()
@@ -172,46 +183,46 @@ class DashboardNode(PerceptionNode):
             recent.add_voice(voice)
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
-        self._store.add_faces(conversions.faces_from_message(message)[1])
-        self._faces = message
-        if self._waiting is not None and self._waiting.header.stamp == message.header.stamp:
-            self._hand_over()
+        stamp_ns, faces = conversions.faces_from_message(message)
+        self._store.add_faces(faces)
+        self._hand_out(self._join.add_faces(stamp_ns, faces))
 
     def _on_image(self, message: Image) -> None:
-        """A picture waits for its own faces, at most until the next one comes, so that boxes sit where the face is."""
-        if self._waiting is not None:
-            self._hand_over()
-        self._waiting = message
-        if self._faces is not None and self._faces.header.stamp == message.header.stamp:  # they were here first
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        if self._painter is not None:
-            self._painter.submit((self._waiting, self._faces))
-        self._waiting = None
-
-    def _show(self, seen: tuple[Image, FaceEmotionArray | None]) -> None:
-        message, face_message = seen
-        server, recent = self._server, self._recent
-        video = server.parts.video if server is not None else None
-        wanted = video is not None and video.wanted
-        pictures, conversation = self._pictures, self._store.running
-        keeps = pictures is not None and self._keeps_pictures and bool(conversation)
-        if not wanted and recent is None and not keeps:
-            return
+        self._join.hold_s = HOLD_S if self._recent is not None or self._wants_report_pictures else 0.0
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        faces, faces_ns = (), 0
-        image = conversions.image_from_message(message)
-        if face_message is not None:
-            faces_ns, faces = conversions.faces_from_message(face_message)
-        if recent is not None and faces_ns == stamp_ns:
-            recent.add_faces(image, stamp_ns, faces)
-        if keeps and pictures is not None and faces_ns == stamp_ns:
-            chosen = next((face for face in faces if face.face_id == self._store.chosen_face), None)
-            pictures.offer(image, stamp_ns, chosen, conversation, self._store.shown_emotion)
-        if wanted:
-            shown = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
-            video.offer(image, stamp_ns, shown, self._store.chosen_face)
+        self._hand_out(self._join.add_image(stamp_ns, message, len(message.data)))
+
+    def _hand_out(self, pairs: list[Pair]) -> None:
+        for pair in pairs:
+            if not pair.late and self._painter is not None:
+                self._painter.submit(pair)
+            if not pair.matched or self._face_keeper is None:
+                continue
+            recent = self._recent
+            due = recent is not None and recent.due(pair.faces_ns, [face.face_id for face in pair.faces])
+            if self._wants_report_pictures and not 0 <= pair.faces_ns - self._offered_ns < REPORT_PICTURE_PERIOD:
+                due, self._offered_ns = True, pair.faces_ns
+            if due:
+                self._face_keeper.submit(pair)
+
+    def _show(self, pair: Pair) -> None:
+        server = self._server
+        video = server.parts.video if server is not None else None
+        if video is None or not video.wanted:
+            return
+        image = conversions.image_from_message(pair.image)
+        recent_enough = pair.faces is not None and abs(pair.image_ns - pair.faces_ns) <= FACES_HOLD
+        video.offer(image, pair.image_ns, pair.faces if recent_enough else (), self._store.chosen_face)
+
+    def _keep_faces(self, pair: Pair) -> None:
+        """Keep faces for corrections and for reports, as far as people consented to either."""
+        recent, pictures, store = self._recent, self._pictures, self._store
+        image = conversions.image_from_message(pair.image)
+        if recent is not None:
+            recent.add_faces(image, pair.faces_ns, pair.faces)
+        if pictures is not None and self._wants_report_pictures:
+            chosen = next((face for face in pair.faces if face.face_id == store.chosen_face), None)
+            pictures.offer(image, pair.faces_ns, chosen, store.running, store.shown_emotion)
 
     def _keep_sound(self, chunk: Chunk) -> None:
         ear, recent = self._ear, self._recent
@@ -223,8 +234,11 @@ class DashboardNode(PerceptionNode):
     def _follow_viewers(self) -> None:
         video = self._server.parts.video
         watched = video is not None and video.viewers > 0
-        keeps = self._keeps_pictures and bool(self._store.running)
-        self._listen_to_pictures(self._recent is not None or watched or keeps)
+        self._listen_to_pictures(self._recent is not None or watched or self._wants_report_pictures)
+
+    @property
+    def _wants_report_pictures(self) -> bool:
+        return self._keeps_pictures and bool(self._store.running)
 
     @property
     def _keeps_pictures(self) -> bool:
@@ -237,7 +251,8 @@ class DashboardNode(PerceptionNode):
             )
         elif not wanted and self._image_source is not None:
             self.destroy_subscription(self._image_source)
-            self._image_source = self._waiting = None
+            self._image_source = None
+            self._join.clear()
 
     def _look_for_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:

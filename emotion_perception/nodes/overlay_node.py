@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.feedback.stamp_join import Joined, StampJoin
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import PerceptionNode, run
@@ -93,8 +94,7 @@ class OverlayNode(PerceptionNode):
         return {"watched": ", ".join(watched) or "nothing"}
 
     def _forget(self) -> None:
-        self._waiting: Image | None = None
-        self._faces: FaceEmotionArray | None = None
+        self._join = StampJoin(hold_s=0.0)
         self._state: EmotionState | None = None
         self._calibration: Camera | None = None
         self._size: tuple[int, int] | None = None
@@ -111,7 +111,7 @@ class OverlayNode(PerceptionNode):
         self._listen("image_raw", pictures or (by_camera and self._calibration is None), Image, self._on_image)
         self._listen(self._info_topic(), by_camera, CameraInfo, self._on_info)
         if not pictures:
-            self._waiting = None
+            self._join.clear()
         if not labels:
             self._labels.clear()
         if not (pictures or labels or self._watched("boxes")):
@@ -136,14 +136,11 @@ class OverlayNode(PerceptionNode):
         self._size = (message.width, message.height) if message.width and message.height else None
         if not self._watched("pictures"):
             return
-        if self._waiting is not None:
-            self._hand_over()
-        self._waiting = message
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        self._submit(self._join.add_image(stamp_ns, message, len(message.data)))
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
-        self._faces = message
-        if self._waiting is not None and self._waiting.header.stamp == message.header.stamp:
-            self._hand_over()
+        self._submit(self._join.add_faces(conversions.stamp_to_ns(message.header.stamp), message))
         if self._watched("labels"):
             self._label(message)
         if self._watched("boxes"):
@@ -187,13 +184,14 @@ class OverlayNode(PerceptionNode):
         if not (self._watched("pictures") or self._watched("labels")):  # with them the meter is theirs
             self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
-    def _hand_over(self) -> None:
-        self._drawer.submit((self._waiting, self._faces, self._state))
-        self._waiting = None
+    def _submit(self, found: list[Joined[Image, FaceEmotionArray]]) -> None:
+        for joined in found:
+            if not joined.late:
+                self._drawer.submit((joined, self._state))
 
-    def _draw(self, seen: tuple[Image, FaceEmotionArray | None, EmotionState | None]) -> None:
-        message, face_message, state_message = seen
-        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+    def _draw(self, seen: tuple[Joined[Image, FaceEmotionArray], EmotionState | None]) -> None:
+        joined, state_message = seen
+        message, face_message, stamp_ns = joined.image, joined.faces, joined.image_ns
         faces, state = (), None
         image = conversions.image_from_message(message)
         if face_message is not None:

@@ -164,6 +164,26 @@ def test_a_correction_is_refused_without_consent_and_kept_with_it(ros: World, tm
     assert keeping._recent.face("f1", None) is None, "inactive means that nothing is held"
 
 
+def test_no_correction_is_lost_while_faces_arrive_after_the_next_image(ros: World, tmp_path: Path):
+    node = dashboard(ros, store_corrections=True, corrections_directory=str(tmp_path))
+    images, faces = sources(ros)
+    assert ros.until(lambda: images.get_subscription_count() == 1 and faces.get_subscription_count() == 1)
+    ros.spin(0.3)
+    picture = np.full((240, 320, 3), 90, np.uint8)
+    late: list[Any] = []
+    kept = 0
+    for number in range(85):  # 20 images a second; each one's faces arrive after two more images
+        header = now_header()
+        images.publish(conversions.image_to_message(picture, header))
+        late.append(conversions.faces_to_message([a_face()], header, 320, 240))
+        ros.spin(0.05)
+        if len(late) > 2:
+            faces.publish(late.pop(0))
+        if number >= 55 and number % 2:  # on screen for more than two seconds
+            kept += bool(node._corrections.correct(SAD, "f1", stamp_ns=conversions.stamp_to_ns(header.stamp)))
+    assert kept == 15
+
+
 def test_pictures_for_reports_need_consent_and_a_place(ros: World):
     node = ros.add(DashboardNode, store_pictures=True)
     node.trigger_configure()
