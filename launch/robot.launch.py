@@ -7,6 +7,7 @@ does; a process that dies is started again, later with every death that follows 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit, OnProcessStart
 from launch.events import matches_action
 from launch.events.process import ProcessExited
+from launch.logging import launch_config
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
@@ -34,6 +36,8 @@ from lifecycle_msgs.msg import Transition
 from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, GraphNode, container_arguments, graph_nodes
 from emotion_perception.bringup.supervisor import Backoff, describe_exit
 from emotion_perception.resources import config_path
+from emotion_perception.ros.private_files import make_new_files_private
+from emotion_perception.ros.shared_memory import tidy_shared_memory
 
 PACKAGE = "emotion_perception"
 # The nodes share few cores, and idle helper threads only steal from each other; as emotion-bringup has it.
@@ -141,8 +145,16 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     return [entity for node in nodes for entity in KeptAlive(node.name, [node], by_events).start()]
 
 
+def make_files_private() -> None:
+    """Let nobody but this user read logs and shared memory of the launch process and of the nodes it starts."""
+    make_new_files_private()
+    os.chmod(launch_config.log_dir, 0o700)  # made before this file was loaded
+
+
 def generate_launch_description() -> LaunchDescription:
     """Called by launch."""
+    make_files_private()
+    tidy_shared_memory()
     arguments = [
         DeclareLaunchArgument(
             name,

@@ -96,6 +96,9 @@ def _run(
     from rclpy.node import Node
     from rclpy.signals import SignalHandlerOptions
 
+    from emotion_perception.ros.private_files import make_new_files_private
+
+    make_new_files_private()
     # Signals become KeyboardInterrupt here: rclpy's own handlers end the context before "idle" could be said.
     rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.NO)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored

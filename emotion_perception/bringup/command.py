@@ -15,6 +15,8 @@ from emotion_perception.bringup.supervisor import Supervisor
 from emotion_perception.media.files import MediaError
 from emotion_perception.media.playback import check_source
 from emotion_perception.resources import config_path
+from emotion_perception.ros.private_files import make_new_files_private
+from emotion_perception.ros.shared_memory import tidy_shared_memory
 
 EXIT_BAD_ARGUMENT = 2
 EXIT_NO_INPUT = 66  # media_source_node's, too
@@ -52,6 +54,7 @@ def start_graph(
     if arguments.get("source"):
         check_source(arguments["source"])
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
+    tidy_shared_memory()
     supervisor = Supervisor(log)
     if arguments.get("composed") == "true":
         commands = {CONTAINER: container_command(nodes)}
@@ -95,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     parser.add_argument("--loop", action="store_true", help="Play a file again and again.")
     options = vars(parser.parse_args(argv))
+    make_new_files_private()
     loop = options.pop("loop")
     # A source that plays alone ends the graph with it: at the file's end, or where it cannot be read.
     source_parameters = {"loop": loop, "at_end": "exit"}

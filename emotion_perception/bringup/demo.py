@@ -22,6 +22,7 @@ from emotion_perception.bringup.command import (
     wait_for_signal,
 )
 from emotion_perception.media.files import MediaError
+from emotion_perception.ros.private_files import make_new_files_private
 
 STILL_SECONDS = 10.0  # how long an image is shown where --duration does not say
 LAST_STATES = 0.5  # s after the source's end in which states still come
@@ -164,6 +165,7 @@ class States:
 def main(argv: Sequence[str] | None = None) -> int:
     """Console script ``emotion-demo``: 0 when it ended as asked, 66 with one line where the source can't be read."""
     options = parse(argv)
+    make_new_files_private()
     stop = threading.Event()
     wait_for_signal(stop)
     window = None

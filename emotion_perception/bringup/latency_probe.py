@@ -11,6 +11,7 @@ from rclpy.time import Time
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.ros.lifecycle import end_ros
+from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.qos import profile
 
 
@@ -26,6 +27,7 @@ class Heard:
 
 def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Heard:
     """Wait up to ``patience`` s for a state with evidence, let ``settle`` s pass, then listen for ``duration`` s."""
+    make_new_files_private()
     rclpy.init(args=[])
     node = rclpy.create_node("emotion_latency_probe")
     latencies: list[float] = []

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
 
+from emotion_perception.ros.shared_memory import tidy_shared_memory
+
 FIRST_BACKOFF = 0.5  # s before the first restart; doubled by every death that follows soon
 LONGEST_BACKOFF = 30.0
 HEALTHY_AFTER = 60.0  # s of life after which a death counts as a first one again
@@ -159,6 +161,7 @@ class Supervisor:
                 process.send(signal.SIGKILL)
         for process in self.processes.values():
             process.wait(time.monotonic() + 1.0)
+        tidy_shared_memory()
 
 
 def describe_exit(code: int) -> str:

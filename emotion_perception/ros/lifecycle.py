@@ -26,6 +26,8 @@ from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
 from emotion_perception.ros.parameters import COMMON, NodeParameters
+from emotion_perception.ros.private_files import make_new_files_private
+from emotion_perception.ros.shared_memory import tidy_shared_memory
 from emotion_perception.ros.worker import Worker
 from emotion_perception.settings import Setting
 from emotion_perception.types import SECOND
@@ -362,6 +364,8 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
         args: the process' own arguments; ``sys.argv`` where None.
     """
     one_thread_each()
+    private = make_new_files_private()
+    tidy_shared_memory()
     rclpy.init(args=args)
     nodes: list[PerceptionNode] = []
     threading.Thread(target=_end_anyway, args=(nodes,), daemon=True).start()
@@ -369,6 +373,8 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
     try:
         for make in makers:
             nodes.append(make())
+        if not private:
+            nodes[0].get_logger().warning("other local users can read the shared memory of Fast DDS on this system")
         beside = [threading.Thread(target=_spin_beside, args=(node,), daemon=True) for node in nodes[1:]]
         for thread in beside:
             thread.start()

@@ -157,7 +157,7 @@ def test_a_graph_in_one_process_that_is_killed_comes_back_as_a_whole(robot: Call
 PEER = """
 import rclpy, sys
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.nodes import qos
+from emotion_perception.ros import qos
 rclpy.init()
 node = rclpy.create_node("peer")
 node.create_subscription(EmotionState, "/emotion_state", lambda m: print("heard", flush=True), qos.profile("state"))
