@@ -13,13 +13,11 @@ import numpy as np
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.files import write_atomically
 from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
-from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.inference.runtime import read_card
+from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.conversation import ConversationSummary, summarize
 from emotion_perception.media.files import MediaFile, MediaFrame, open_media, read_image
 from emotion_perception.reports.conversation import html_page
-from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
@@ -158,9 +156,9 @@ class Recognizer:
 
     @cached_property
     def _reliability(self) -> tuple[Reliability | None, ...]:
-        """Reliability of the face and the voice model, as their cards state it."""
+        """Reliability of the face and the voice model."""
         models = (self._visual_config.expression_model, self._acoustic_config.model)
-        return tuple(Reliability.from_card(read_card(find_model(model)), model) for model in models)
+        return tuple(map(reliability_of, models))
 
     def moments(self, path: Path | str, image_topic: str = "", audio_topic: str = "") -> Iterator[Moment]:
         """The state every ``step`` seconds of a video, sound file or rosbag2 recording, and once at its end.

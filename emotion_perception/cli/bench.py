@@ -258,14 +258,11 @@ def measure_fusion(steps: int) -> dict[str, Any]:
     from emotion_perception.acoustic.perception import AcousticConfig
     from emotion_perception.emotions import CALM, EMOTIONS
     from emotion_perception.fusion.engine import EmotionFusion
-    from emotion_perception.fusion.reliability import Reliability
-    from emotion_perception.inference.runtime import read_card
-    from emotion_perception.resources import find_model
+    from emotion_perception.fusion.reliability import reliability_of
     from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
     from emotion_perception.visual.perception import VisualConfig
 
-    cards = [find_model(name) for name in (VisualConfig().expression_model, AcousticConfig().model)]
-    fusion = EmotionFusion(None, *[Reliability.from_card(read_card(path), path.name) for path in cards])
+    fusion = EmotionFusion(None, *map(reliability_of, (VisualConfig().expression_model, AcousticConfig().model)))
     rng = np.random.default_rng(0)
 
     def feeling(of_a_face: bool) -> EmotionEstimate:

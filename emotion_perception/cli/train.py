@@ -21,8 +21,8 @@ EPILOG = """examples:
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
-used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the two
-published models on validation data and writes class factors and pooling weights into their cards."""
+used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the
+reliability of the two published models on validation data and writes it to models/fusion.yaml, or to --out."""
 
 
 VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # folders in that of the corrections, one a model
@@ -36,8 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or how to pool them")
     parser.add_argument("--data", type=Path, help="training data (see below)")
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
-    parser.add_argument("--out", type=Path, help="weights to write (default: runs/<model>/<model>.safetensors)")
-    parser.add_argument("--checkpoint", type=Path, help="resumable state (default: beside the weights)")
+    parser.add_argument(
+        "--out", type=Path, help="file to write (default: models/fusion.yaml, or runs/<model>/<model>.safetensors)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="resumable state (default: next to the weights); for fusion: folder for the models' outputs",
+    )
     parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
     parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
     parser.add_argument(
@@ -221,13 +227,14 @@ def _versions(args: argparse.Namespace) -> int:
 
 def _fusion(args: argparse.Namespace) -> int:
     from emotion_perception.errors import ModelError
+    from emotion_perception.fusion.reliability import FUSION_FILE
     from emotion_perception.learning.fusion.reliability import learn
     from emotion_perception.resources import find_model
 
     try:
         expression = args.expression_model or find_model("expression.safetensors")
         voice = args.voice_model or find_model("voice.safetensors")
-        learnt = learn(args.data, expression, voice, args.out)
+        learnt = learn(args.data, expression, voice, args.out or find_model(FUSION_FILE), args.checkpoint)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2

@@ -330,7 +330,7 @@ class _Voice:
         self._believed: tuple[tuple[float, ...], _Speech] | None = None
 
     def add(self, voice: VoiceObservation, weight: float) -> None:
-        decision = _Decision(voice, weight, self._reliability.read(voice.emotion), self._temporal)
+        decision = _Decision(voice, weight, self._reliability.as_evidence(voice.emotion), self._temporal)
         insort(self.decisions, decision, key=lambda held: (held.voice.stamp_ns, held.voice.final))
         del self.decisions[:-MAX_DECISIONS]
         self._turns = self._believed = None
@@ -402,7 +402,7 @@ class EmotionFusion:
 
     Args:
         config: see :class:`FusionConfig`.
-        visual, acoustic: what the models' cards say of their reliability; without, each is taken at its word.
+        visual, acoustic: reliability of the two models; None: fully reliable.
     """
 
     def __init__(
@@ -462,7 +462,7 @@ class EmotionFusion:
             if weight <= 0:  # a blurred picture is no evidence, and does not end that of a sharp one just before
                 self.counts["poor"] += 1
                 continue
-            picture = _Picture(stamp_ns, face, self._visual.read(face.emotion), _size(face, image_size), weight)
+            picture = _Picture(stamp_ns, face, self._visual.as_evidence(face.emotion), _size(face, image_size), weight)
             track = self._tracks.get(face.face_id)
             if track is None:
                 self._tracks[face.face_id] = _FaceTrack(self._person_of(face.face_id), picture)
@@ -806,7 +806,7 @@ class EmotionFusion:
         if not face.quality > self.config.min_quality:
             return 0.0
         detected = ramp(face.detection_score, 0.0, self.config.good_detection_score)
-        return self.config.visual_weight * detected * self._visual.at(face.quality)
+        return self.config.visual_weight * detected * self._visual.weight_at(face.quality)
 
     def _visual_weight(self, track: _FaceTrack, now_ns: int) -> float:
         config = self.config
@@ -822,7 +822,7 @@ class EmotionFusion:
             return 0.0
         spoken = ramp(voice.duration, 0.0, config.full_speech_s)
         alone = config.overlap_factor if voice.overlapped_speech else 1.0
-        return config.acoustic_weight * spoken * alone * self._acoustic.at(voice.snr_db)
+        return config.acoustic_weight * spoken * alone * self._acoustic.weight_at(voice.snr_db)
 
     def _acoustic_weight(self, speech: _Speech, now_ns: int) -> float:
         config = self.config

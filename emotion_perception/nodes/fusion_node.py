@@ -17,11 +17,9 @@ from std_msgs.msg import Float32, String
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
-from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
-from emotion_perception.inference.runtime import read_card
 from emotion_perception.interaction.group import group_emotion
-from emotion_perception.resources import find_model
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, run
 from emotion_perception.ros.parameters import fusion_parameters
@@ -46,7 +44,7 @@ class FusionNode(PerceptionNode):
         self._speaker = "nobody"
 
     def configure(self) -> None:
-        """Read the models' cards; make the pool and the publishers."""
+        """Read the models' reliability; make the pool and the publishers."""
         visual, acoustic = self._reliability("expression_model"), self._reliability("voice_model")
         self._fusion = EmotionFusion(self.parameters.config(FusionConfig), visual, acoustic)
         self.model_name = "log-linear pooling"
@@ -94,16 +92,17 @@ class FusionNode(PerceptionNode):
         self._on_evidence()
 
     def _reliability(self, parameter: str) -> Reliability | None:
-        """What the card of a model says; a robot may run a perception node without having the other model's file."""
-        if not self.parameters[parameter]:
+        """Reliability of the model in a parameter; empty where the robot does not have that model's file."""
+        model, fusion_file = self.parameters[parameter], self.parameters["fusion_model"]
+        if not model or not fusion_file:
             return None
-        path = find_model(self.parameters[parameter])
-        told = Reliability.from_card(read_card(path), path.name)
-        if told is None:
+        reliability = reliability_of(model, fusion_file)
+        if reliability is None:
             self.get_logger().warning(
-                f"{path.name} does not say how reliable it is; taken at its word (emotion-train fusion measures it)"
+                f"the reliability of {model} is not in {fusion_file}; assuming full reliability "
+                "(measure it with `emotion-train fusion`)"
             )
-        return told
+        return reliability
 
     def _on_direction(self, message: Float32) -> None:
         """The message has no stamp: it counts as of its arrival."""

@@ -295,9 +295,16 @@ _FUSION = (
     Parameter(
         "expression_model",
         "expression.safetensors",
-        "Its card tells how reliable visual_node's model is; a path, or a name in the package. Empty: at its word.",
+        "Face classifier of visual_node, whose reliability fusion_model states: a path, or the name of a model in the "
+        "package. Empty: assume full reliability.",
     ),
-    Parameter("voice_model", "voice.safetensors", "The same of acoustic_node's model."),
+    Parameter("voice_model", "voice.safetensors", "Voice classifier of acoustic_node; likewise."),
+    Parameter(
+        "fusion_model",
+        "fusion.yaml",
+        "Reliability of the two classifiers, measured by `emotion-train fusion`: a path, or the name of a file in the "
+        "package. Empty: assume full reliability.",
+    ),
     Parameter(
         "transcript_type",
         "String",

@@ -199,7 +199,7 @@ def test_doubtful_face_weighs_less(worse: dict):
     ids=["noise", "unknown noise", "overlap", "short"],
 )
 def test_doubtful_voice_weighs_less(worse: dict):
-    fusion = EmotionFusion(acoustic=Reliability(quality=(-5.0, 15.0), weight=(0.2, 1.0), unknown=0.7))
+    fusion = EmotionFusion(acoustic=Reliability(quality=(-5.0, 15.0), weight=(0.2, 1.0), unknown_weight=0.7))
     fusion.add_voice(voice(0, **worse))
     assert 0 < fusion.state(at(0)).evidence[0].weight < 0.8
 

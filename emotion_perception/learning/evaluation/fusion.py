@@ -19,9 +19,8 @@ from tqdm import tqdm
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.emotions import CALM, CREMAD_CODES, EMOTIONS, NEUTRAL
 from emotion_perception.fusion.engine import EmotionFusion
-from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.reliability import FUSION_FILE, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
-from emotion_perception.inference.runtime import read_card
 from emotion_perception.learning import metrics
 from emotion_perception.learning.fusion.reliability import (
     Answers,
@@ -81,9 +80,9 @@ class Pooling:
         ModelError: a model's card is missing or wrong.
     """
 
-    def __init__(self, expression: Path, voice: Path) -> None:
-        self._visual = Reliability.from_card(read_card(expression), expression.name)
-        self._acoustic = Reliability.from_card(read_card(voice), voice.name)
+    def __init__(self, expression: Path, voice: Path, fusion_file: str = FUSION_FILE) -> None:
+        self._visual = reliability_of(str(expression), fusion_file)
+        self._acoustic = reliability_of(str(voice), fusion_file)
 
     def __call__(
         self, faces: Answers | None, voices: Answers | None, words: Sequence[EmotionEstimate | None] = ()

@@ -10,27 +10,24 @@ corpus are never touched.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
+import yaml
 from scipy.optimize import minimize
 from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
-from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
 from emotion_perception.fusion.pooling import FLOOR
-from emotion_perception.fusion.reliability import KEY, Reliability
-from emotion_perception.inference.runtime import read_card
+from emotion_perception.fusion.reliability import Reliability, load_reliabilities, model_name
+from emotion_perception.inference.cards import card_path
 from emotion_perception.learning.faces.labelled import load_ferplus_faces
 from emotion_perception.learning.voices.augmentation import coloured_noise, fan_noise
 from emotion_perception.learning.voices.corpora import load_speech
@@ -53,6 +50,14 @@ NOISY_COPIES = 4  # of each validation clip
 # while that of undamaged validation pairs is 0.251 and 0.243, and their calibration error 0.070 and 0.053.
 FACE_RIDGE, VOICE_RIDGE = 1e-3, 1.0
 PAIRS = 20_000
+HEADER = """\
+# How fusion uses the estimates of each model as evidence. Written by `emotion-train fusion`; keys are the models' names
+# in their cards.
+#   factors         factor on the probability of each emotion, against the model's bias towards some emotions
+#   weights         exponent of the distribution in the pool at a face quality (0..1) or voice SNR (dB), linear between
+#   unknown_weight  the same where quality or SNR is not known
+#   confusion       mean probabilities by true emotion, for information
+"""
 
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -179,14 +184,12 @@ def kept(cache: Path | None, name: str, model: Path, make: Callable[[], Answers]
 
 
 def _fingerprint(model: Path) -> str:
-    """Of a model's weights and calibration, and of the program that runs it; not of what is learnt here."""
-    card = {key: value for key, value in read_card(model).items() if key != KEY}
-    digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
-    with safe_open(str(model), framework="numpy") as file:
-        for name in sorted(file.keys()):
-            digest.update(file.get_tensor(name).tobytes())
+    """Of a model's file and card and of the program that runs it."""
+    digest = hashlib.sha256(model.read_bytes())
+    if (card := card_path(model)).is_file():
+        digest.update(card.read_bytes())
     package = Path(__file__).parents[2]
-    for folder in ("visual", "acoustic"):
+    for folder in ("inference", "visual", "acoustic"):
         for source in sorted((package / folder).glob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
@@ -371,48 +374,55 @@ def measure(
     voices = voices.where(voices.heard)  # of the others the robot would have told nothing
     face_factors, voice_factors = learnt_factors(clean_faces, FACE_PRIOR), learnt_factors(clean_voices, VOICE_PRIOR)
     by_quality, by_snr, losses = pooling_weights(faces, voices, face_factors, voice_factors)
-    face = Reliability(_plain(face_factors), FACE_QUALITIES, _plain(by_quality))
-    heard = Reliability(_plain(voice_factors), VOICE_SNRS_DB, _plain(by_snr[:-1]), _plain(by_snr[-1:])[0])
+    face = Reliability(_rounded(face_factors), FACE_QUALITIES, _rounded(by_quality))
+    heard = Reliability(
+        _rounded(voice_factors), VOICE_SNRS_DB, _rounded(by_snr[:-1]), unknown_weight=round(float(by_snr[-1]), 4)
+    )
     return (
-        _entry(face, clean_faces, f"FER+ {VALIDATION_FACES}, crowd majority"),
+        _entry(face, clean_faces, f"FER+ {VALIDATION_FACES}, majority vote"),
         _entry(heard, clean_voices, "RAVDESS speech, validation actors"),
         losses,
     )
 
 
-def _plain(values: np.ndarray) -> tuple[float, ...]:
+def _rounded(values: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
 
 
 def _entry(reliability: Reliability, answers: Answers, data: str) -> dict[str, Any]:
-    confusion = [[None if np.isnan(x) else round(float(x), 4) for x in row] for row in soft_confusion(answers)]
-    return {"data": data, "cases": len(answers), "confusion": confusion, **asdict(reliability)}
+    confusion = {
+        EMOTIONS[emotion]: dict(zip(EMOTIONS, _rounded(row), strict=True))
+        for emotion, row in enumerate(soft_confusion(answers))
+        if not np.isnan(row[0])
+    }
+    return {"data": data, "cases": len(answers), **reliability.to_mapping(), "confusion": confusion}
 
 
-def put_in_card(path: Path, entry: dict[str, Any]) -> None:
-    """Write an entry as the reliability in the card of published weights, atomically; the weights stay as they are.
+def write_fusion_file(path: Path, models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write entries into a fusion file by the names of their models, atomically; entries of other models stay.
 
     Raises:
-        ModelError: the file is missing, corrupt or without a card; names it.
+        ModelError: the present file is not a fusion file.
+        OSError: it cannot be written.
     """
-    card = read_card(path) | {KEY: entry}
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except Exception as error:
-        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+    entries: dict[str, Any] = {}
+    if path.is_file():
+        load_reliabilities(path)
+        entries = yaml.safe_load(path.read_text())["models"]
+    text = HEADER + yaml.safe_dump(
+        {"models": {**entries, **models}}, sort_keys=False, width=140, default_flow_style=None
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
-        partial.chmod(0o644)  # safetensors makes it private
+        partial.write_text(text)
 
 
-def learn(data: Path, expression: Path, voice: Path, cache: Path | None = None) -> dict[str, Any]:
-    """Measure both models and write what was found into their cards; returns it.
+def learn(data: Path, expression: Path, voice: Path, fusion_file: Path, cache: Path | None = None) -> dict[str, Any]:
+    """Measure both models and write their reliabilities into the fusion file; returns them.
 
     Raises:
-        ValueError, OSError, ModelError: as :func:`measure`.
+        ValueError, OSError, ModelError: as :func:`measure` and :func:`write_fusion_file`.
     """
     face, heard, losses = measure(data, expression, voice, cache)
-    put_in_card(expression, face)
-    put_in_card(voice, heard)
-    return {"visual": face, "acoustic": heard, **losses}
+    write_fusion_file(fusion_file, {model_name(expression): face, model_name(voice): heard})
+    return {"fusion_file": str(fusion_file), "visual": face, "acoustic": heard, **losses}

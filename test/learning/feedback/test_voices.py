@@ -16,7 +16,7 @@ from emotion_perception.cli.train import main
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
-from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.reliability import reliability_of
 from emotion_perception.inference.runtime import read_card, read_weights
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback import voices as voice_feedback
@@ -130,9 +130,8 @@ def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corp
 
 
 def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cache, base, tmp_path):
-    measured = {"factors": [1.0] * 8, "quality": [0.0], "weight": [0.7], "unknown": 0.6}
     source, told = tmp_path / "measured.safetensors", VoiceLearner(corpora, cache)
-    card = read_card(base) | {"reliability": measured}
+    card = read_card(base)
     feedback.publish_weights(source, told.load(base), card, told.beside(base))
     accept(tmp_path, STRANGE, "calm")
     versions = ModelVersions(tmp_path / "voice_models")
@@ -147,8 +146,7 @@ def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cac
     for key in card.keys() - {"calibration", "population", "validation"}:
         assert fresh[key] == card[key], key
     assert fresh["calibration"] != card["calibration"] and fresh["feedback"]["steps"] == QUICK.steps
-    reliability = Reliability.from_card(fresh, "v0002")
-    assert reliability is not None and reliability.weight == (0.7,), "fusion takes the swapped model by its card"
+    assert reliability_of(str(versions.path(2))) is not None, "the model keeps its entry in fusion.yaml"
 
 
 def test_a_model_that_got_worse_by_wrong_corrections_is_refused(corpora, cache, base, tmp_path):
