@@ -20,6 +20,7 @@ from emotion_perception.errors import ModelError
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
 from emotion_perception.ros.parameters import visual_parameters
+from emotion_perception.visual.blank_image import BlankImageMonitor
 
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import FacePicture
@@ -35,6 +36,7 @@ class VisualNode(PerceptionNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("visual_node", visual_parameters(), **options)
         self._perception = None
+        self._blank = BlankImageMonitor()
         self._faces = None
         self._frame_id = ""
         self._explaining = ThreadPoolExecutor(1, "explain")  # starts its thread with the first explanation
@@ -55,6 +57,7 @@ class VisualNode(PerceptionNode):
     def activate(self) -> None:
         """Start to look."""
         self._perception.reset()
+        self._blank.reset()
         self.beside(self._perception.warm_up)
         worker = self.work_on(self._look)
         if self.parameters["image_transport"] == "compressed":
@@ -66,6 +69,10 @@ class VisualNode(PerceptionNode):
         """Free the models."""
         self._perception = self._faces = None
 
+    def input_problem(self) -> str:
+        """What is wrong with the camera's images, although they arrive."""
+        return self._blank.problem
+
     def _look(self, message: Image | CompressedImage) -> None:
         decode = conversions.image_from_message if isinstance(message, Image) else conversions.image_from_compressed
         image = decode(message)
@@ -75,6 +82,7 @@ class VisualNode(PerceptionNode):
             return
         if order == "jump":
             self._perception.reset()
+        self._blank.update(image, stamp_ns)
         faces = self._perception.process(image, stamp_ns)
         self._frame_id = message.header.frame_id
         height, width = image.shape[:2]

@@ -96,6 +96,10 @@ class PerceptionNode(LifecycleNode):
         """More key-value pairs for /diagnostics."""
         return {}
 
+    def input_problem(self) -> str:
+        """What is wrong with the input although it arrives, for /diagnostics (WARN); empty if nothing is."""
+        return ""
+
     # What a subclass uses.
 
     @property
@@ -302,6 +306,8 @@ class PerceptionNode(LifecycleNode):
             level, message = diagnostics.ERROR, self.problem
         elif state == "active" and self.meter.staleness > STALE_AFTER:
             level, message = diagnostics.WARN, f"no work for {self.meter.staleness:.0f} s"
+        elif state == "active" and self.input_problem():
+            level, message = diagnostics.WARN, self.input_problem()
         elif state != "active":
             level = diagnostics.WARN
         values = {"lifecycle state": state, "model": self.model_name, **self.meter.values(), **self.extra_diagnostics()}

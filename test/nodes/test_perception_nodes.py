@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_world import World, a_face, now_header
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
@@ -17,6 +19,7 @@ from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.visual_node import VisualNode
 from emotion_perception.ros import conversions, qos
+from emotion_perception.types import SECOND
 from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 
@@ -260,3 +263,34 @@ def test_a_picture_without_faces_is_shown_when_the_next_one_comes(ros: World):
 def test_what_is_wrong_with_a_model_is_a_model_error():
     """The nodes tell a bad set-up from a bug by its class."""
     assert issubclass(ModelError, VisualNode.expected_problems)
+
+
+def test_a_covered_camera_is_named_in_the_diagnostics_until_a_picture_returns(ros: World):
+    node = ros.begin(VisualNode, diagnostics_period=0.1)
+    camera = ros.node.create_publisher(Image, "image_raw", qos.profile("image_out"))
+    heard = ros.hear(DiagnosticArray, "/diagnostics", 10)
+    assert ros.matched(camera)
+    stamp_ns = time.time_ns()
+
+    def status() -> tuple[bytes, str]:
+        return heard[-1].status[0].level, heard[-1].status[0].message
+
+    def show(image: np.ndarray, expected: tuple[bytes, str]) -> bool:
+        nonlocal stamp_ns
+        for _ in range(100):
+            stamp_ns += SECOND // 4  # faster than the time passes: the node goes by the stamps
+            camera.publish(conversions.image_to_message(image, conversions.make_header(stamp_ns, "camera")))
+            if ros.until(lambda: bool(heard) and status() == expected, 0.2):
+                return True
+        return False
+
+    black, grey = np.zeros((120, 160, 3), np.uint8), np.full((120, 160, 3), 127, np.uint8)
+    picture = grey.copy()
+    picture[40:90, 60:120] = 220
+    assert show(picture, (DiagnosticStatus.OK, "active"))
+    assert show(black, (DiagnosticStatus.WARN, "the image is black"))
+    assert show(picture, (DiagnosticStatus.OK, "active"))
+    assert show(grey, (DiagnosticStatus.WARN, "the image is uniform: covered lens?"))
+    node.trigger_deactivate()
+    node.trigger_activate()
+    assert node.input_problem() == "", "a new start does not know the old images"
