@@ -1,7 +1,7 @@
-"""The vocabulary: eight emotions, their order, their place on the circumplex, their names elsewhere.
+"""The vocabulary: eight emotions, their order, their points on the circumplex, their names in data sets and packages.
 
 Every probability vector of the project has shape ``(8,)`` in the order of :data:`EMOTIONS`. The eight are those of
-RAVDESS (Livingstone & Russo 2018). No other module maps a data set's names onto them.
+RAVDESS (Livingstone & Russo 2018). Only this module maps the names of data sets to them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ EMOTIONS: tuple[str, ...] = (
 )
 NEUTRAL, CALM, HAPPY, SAD, ANGRY, FEARFUL, DISGUSTED, SURPRISED = range(8)
 
-# A face does not tell calm from neutral; the visual model has the other seven, in the vocabulary's order.
+# Faces do not distinguish calm from neutral: the face model has the other seven, in the order of the vocabulary.
 VISUAL_INDICES: tuple[int, ...] = (NEUTRAL, HAPPY, SAD, ANGRY, FEARFUL, DISGUSTED, SURPRISED)
 VISUAL_EMOTIONS: tuple[str, ...] = tuple(EMOTIONS[i] for i in VISUAL_INDICES)
 
-# Valence and arousal in -1..1. Positions on the circumplex of affect: Russell (1980), figure 2, read off as angles and
-# put at a radius that keeps strong emotions near the rim and calm between neutral and the rim.
+# Valence and arousal in -1..1: points on the circumplex of affect. The angles are read from figure 2 of Russell (1980);
+# the radius places strong emotions near the rim and calm between neutral and the rim.
 CIRCUMPLEX = np.array(
     [
         (0.00, 0.00),  # neutral
@@ -44,10 +44,10 @@ CIRCUMPLEX = np.array(
 
 _VALENCES, _AROUSALS = CIRCUMPLEX.T.tolist()
 
-# Names used by data sets, other packages and people, lower-case, to the vocabulary.
+# Other names of the emotions in data sets, packages and speech, in lower case.
 ALIASES: dict[str, int] = {
     "neutrality": NEUTRAL,
-    "boredom": CALM,  # low-arousal, no display; the nearest of the eight (EmoDB)
+    "boredom": CALM,  # low arousal, little expression: the nearest of the eight (EmoDB)
     "calmness": CALM,
     "happiness": HAPPY,
     "joy": HAPPY,
@@ -58,7 +58,7 @@ ALIASES: dict[str, int] = {
     "disgust": DISGUSTED,
     "surprise": SURPRISED,
 }
-# FER+ vote columns in their order; None has no place in the vocabulary.
+# Vote columns of FER+ in their order; None is outside the vocabulary.
 FERPLUS_COLUMNS: tuple[int | None, ...] = (NEUTRAL, HAPPY, SURPRISED, SAD, ANGRY, DISGUSTED, FEARFUL, None, None, None)
 FERPLUS_CONTEMPT = 7
 FER2013_LABELS: tuple[int, ...] = (ANGRY, DISGUSTED, FEARFUL, HAPPY, SAD, SURPRISED, NEUTRAL)
@@ -80,7 +80,7 @@ CREMAD_CODES: dict[str, int] = {
     "NEU": NEUTRAL,
     "SAD": SAD,
 }
-# hri_msgs/Expression constants (ROS4HRI); calm has none, neutral is the nearest.
+# Constants of hri_msgs/Expression (ROS4HRI); it has no calm, and neutral is the nearest.
 ROS4HRI_NAMES: tuple[str, ...] = (
     "neutral",
     "neutral",
@@ -94,10 +94,17 @@ ROS4HRI_NAMES: tuple[str, ...] = (
 
 
 def emotion_index(name: str) -> int:
-    """Index of an emotion by its name here or by a common alias ("anger", "joy", "scared" ...).
+    """Index of an emotion by its name or by a common alias ("anger", "joy", "scared" ...), in any case.
 
     Raises:
-        ValueError: the name is not known; the message lists the eight.
+        ValueError: the name is unknown; the message lists the vocabulary.
+
+    Example:
+        >>> EMOTIONS[emotion_index("Joy")]
+        'happy'
+        >>> emotion_index("hunger")
+        Traceback (most recent call last):
+        ValueError: unknown emotion 'hunger'; the vocabulary is neutral, calm, happy, ...
     """
     key = name.strip().lower()
     if key in EMOTIONS:
@@ -108,19 +115,31 @@ def emotion_index(name: str) -> int:
 
 
 def visual_to_vocabulary(visual: np.ndarray) -> np.ndarray:
-    """Spread ``(..., 7)`` visual probabilities over the vocabulary, ``(..., 8)``; calm gets 0."""
+    """Probabilities ``(..., 7)`` in the order of :data:`VISUAL_EMOTIONS` as ``(..., 8)``, with 0 for calm.
+
+    Example:
+        >>> print(visual_to_vocabulary(np.array([0.3, 0.7, 0, 0, 0, 0, 0])))
+        [0.3 0.  0.7 0.  0.  0.  0.  0. ]
+    """
     full = np.zeros((*visual.shape[:-1], len(EMOTIONS)), dtype=np.float32)
     full[..., VISUAL_INDICES] = visual
     return full
 
 
 def valence_arousal(probabilities: np.ndarray, intensities: np.ndarray | None = None) -> tuple[float, float]:
-    """Expected valence and arousal, each -1..1, of a distribution ``(8,)`` over the circumplex.
+    """Expected valence and arousal, each -1..1, of a distribution over the emotions.
 
-    Where an intensity ``(8,)`` is known (0..1, NaN elsewhere) the emotion's point moves towards neutral, to half its
-    radius at intensity 0: a faint smile is nearer the centre than a laugh.
+    Args:
+        probabilities: ``(8,)``, sum 1.
+        intensities: ``(8,)`` in 0..1, NaN where unknown. A known intensity scales the radius of the emotion's point
+            from half (0) to full (1): a faint smile is nearer to the centre than a laugh.
+
+    Example:
+        >>> valence, arousal = valence_arousal(np.eye(8)[HAPPY])
+        >>> f"{valence:.2f} {arousal:.2f}"
+        '0.85 0.30'
     """
-    # Python's own arithmetic is several times quicker than numpy's on eight numbers, and every face comes here.
+    # Called for every face: Python arithmetic is several times faster than numpy for eight numbers.
     weight = probabilities.tolist()
     if intensities is not None:
         known = intensities.tolist()

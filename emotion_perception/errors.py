@@ -1,4 +1,4 @@
-"""What the core raises when something that it needs is not usable."""
+"""Errors that the core raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MODE = 0o600  # readable by the robot's own user alone
+MODE = 0o600  # readable by the robot's own user only
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of ``path`` when the block ends well, and is removed otherwise.
+    """A temporary path that replaces ``path`` when the block succeeds, and is removed when it raises.
 
-    It has the same ending, as some writers choose the format by it. The folder must exist.
+    It has the same suffix, because some writers choose the format by it. The folder must exist.
+
+    Example:
+        >>> with replacing(Path("notes.txt")) as partial:
+        ...     _ = partial.write_text("complete")
+        >>> Path("notes.txt").read_text()
+        'complete'
     """
     partial = path.with_name(f".part.{path.name}")
     try:
@@ -26,14 +32,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, chunks: Iterable[str | bytes]) -> None:
-    """Write what people said or showed: as a whole or not at all, also after a power cut, for the own user alone.
+    """Write a file completely or not at all, even in a power cut, readable only by its owner: for personal data.
 
     Args:
-        path: folders that are missing are made.
-        chunks: of one file in order; text becomes UTF-8 with its line ends as they are.
+        path: missing folders are made.
+        chunks: contents in order; text is encoded as UTF-8 with its line ends unchanged.
 
     Raises:
-        OSError: the disk does not take it; nothing of it is left.
+        OSError: writing failed; nothing of the file is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
@@ -46,7 +52,7 @@ def write_atomically(path: Path, chunks: Iterable[str | bytes]) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force a folder's entries onto the disk, where the system can."""
+    """Flush a folder's entries to disk, if the system can."""
     if os.name != "posix":
         return
     fd = os.open(folder, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""Where the package's own files are: models, configuration, the built-in demo clip. No ROS import.
+"""Locations of the package's own files: models, configuration, the built-in demo clip. No ROS import.
 
-Looked for in a source checkout first (so that a new model file counts at once), then in the installed share folder.
+The source checkout is searched first (so that a new model file takes effect at once), then the installed share folder.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def find_resource(name: str) -> Path:
     """A file of the package by its path in the share folder, such as ``models/expression.safetensors``.
 
     Raises:
-        FileNotFoundError: it is nowhere; the message names every path tried.
+        FileNotFoundError: not found; the message names every path tried.
     """
     tried: list[Path] = []
     for folder in share_directories():
@@ -53,7 +53,7 @@ def model_path(name: str) -> Path:
     """Path of a file in ``models/``; an absolute path stands for itself.
 
     Raises:
-        FileNotFoundError: it is nowhere; the message names every path tried.
+        FileNotFoundError: not found; the message names every path tried.
     """
     return find_resource(str(Path("models") / name))
 
@@ -62,7 +62,7 @@ def find_model(model: str) -> Path:
     """A model by its path or, where no such file is, by its name in ``models/``.
 
     Raises:
-        ModelError: it is nowhere; the message names every path tried.
+        ModelError: not found; the message names every path tried.
     """
     if Path(model).is_file():
         return Path(model)
@@ -76,7 +76,7 @@ def config_path(name: str) -> Path:
     """Path of a file in ``config/``, such as ``training/visual.yaml``; an absolute path stands for itself.
 
     Raises:
-        FileNotFoundError: it is nowhere; the message names every path tried.
+        FileNotFoundError: not found; the message names every path tried.
     """
     return find_resource(str(Path("config") / name))
 
@@ -85,6 +85,6 @@ def demo_clip_path() -> Path:
     """Path of the built-in demo clip, which ``scripts/setup.sh`` makes (:mod:`emotion_perception.media.demo_clip`).
 
     Raises:
-        FileNotFoundError: it was not made yet; the message names every path tried.
+        FileNotFoundError: not made yet; the message names every path tried.
     """
     return find_resource(DEMO_CLIP)

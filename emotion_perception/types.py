@@ -1,6 +1,6 @@
-"""What the parts of the core hand to each other: frozen dataclasses, numpy inside, no ROS, no torch.
+"""Values that the parts of the core exchange: frozen dataclasses with numpy arrays, without ROS and torch.
 
-Stamps are integers, nanoseconds on the source's clock (ROS time once a node is involved); durations are seconds.
+Stamps are integer nanoseconds on the source's clock (ROS time in nodes); durations are in seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SECOND = 1_000_000_000  # ns, the unit of every stamp
 
 
 class EmotionModality(IntEnum):
-    """Which sense a piece of evidence comes from; the numbers of ``emotion_msgs/ModalityEvidence``."""
+    """Source of a piece of evidence; values as in ``emotion_msgs/ModalityEvidence``."""
 
     VISUAL = 0
     ACOUSTIC = 1
@@ -26,7 +26,7 @@ class EmotionModality(IntEnum):
 
 
 class EmotionStatus(IntEnum):
-    """What an emotion state rests on; the numbers of ``emotion_msgs/EmotionState``."""
+    """Modalities that a state is based on; values as in ``emotion_msgs/EmotionState``."""
 
     NO_EVIDENCE = 0
     VISUAL_ONLY = 1
@@ -39,8 +39,8 @@ class EmotionEstimate:
     """A calibrated distribution over the vocabulary."""
 
     probabilities: np.ndarray  # (8,) float32, sums to 1
-    intensities: np.ndarray  # (8,) float32, 0..1, NaN where the source cannot tell
-    confidence: float  # probability that `label` is right, 0..1
+    intensities: np.ndarray  # (8,) float32, 0..1, NaN where the model has no such output
+    confidence: float  # probability that `label` is correct, 0..1
     valence: float  # -1..1
     arousal: float  # -1..1
 
@@ -58,10 +58,20 @@ class EmotionEstimate:
     def from_probabilities(
         cls, probabilities: np.ndarray, intensities: np.ndarray | None = None, confidence: float | None = None
     ) -> EmotionEstimate:
-        """Fill in the rest: confidence is the largest probability unless given, valence/arousal the circumplex mean.
+        """Make an estimate from a distribution; valence and arousal are its mean on the circumplex.
+
+        Args:
+            probabilities: ``(8,)``, >= 0; normalised to sum 1.
+            intensities: ``(8,)`` in 0..1; NaN if left out.
+            confidence: 0..1; the largest probability if left out.
 
         Raises:
-            ValueError: ``probabilities`` is not ``(8,)``, not finite, or sums to nothing.
+            ValueError: ``probabilities`` is not ``(8,)``, not finite, negative, or its sum is 0.
+
+        Example:
+            >>> estimate = EmotionEstimate.from_probabilities(np.array([1, 0, 3, 0, 0, 0, 0, 0]))
+            >>> estimate.name, estimate.confidence, round(estimate.valence, 4)
+            ('happy', 0.75, 0.6375)
         """
         p = np.asarray(probabilities, dtype=np.float32)
         total = float(p.sum())
@@ -74,14 +84,14 @@ class EmotionEstimate:
 
     @classmethod
     def unknown(cls) -> EmotionEstimate:
-        """Uniform, confidence 0: what goes with status NO_EVIDENCE."""
+        """Uniform distribution with confidence 0, for status NO_EVIDENCE."""
         n = len(EMOTIONS)
         return cls(np.full(n, 1 / n, np.float32), np.full(n, np.nan, np.float32), 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in pixels of the full image; it may reach over the edge."""
+    """An axis-aligned rectangle in pixels of the full image; it may extend beyond the edge."""
 
     x: float
     y: float
@@ -95,7 +105,7 @@ class FaceDetection:
 
     box: Box
     score: float  # 0..1
-    landmarks: np.ndarray  # (5, 2) float32 px: eyes, nose tip, mouth corners; of each pair the person's own right first
+    landmarks: np.ndarray  # (5, 2) float32 px: eyes, nose tip, mouth corners; the person's right one first
 
 
 @dataclass(frozen=True)
@@ -105,30 +115,30 @@ class FaceObservation:
     face_id: str
     box: Box
     detection_score: float  # 0..1
-    quality: float  # 0..1, how much the picture of this face can be trusted
+    quality: float  # 0..1, of the face crop
     emotion: EmotionEstimate
-    mouth_opening: float = math.nan  # 0..1, how dark the mouth's inside is against the face; NaN where it is not known
-    mouth_motion: float = math.nan  # >= 0, share of its contrast that changed over 1/30 s; NaN where it is not known
+    mouth_opening: float = math.nan  # 0..1, darkness of the mouth's inside against the face; NaN if unknown
+    mouth_motion: float = math.nan  # >= 0, share of its contrast that changed over 1/30 s; NaN if unknown
 
 
 @dataclass(frozen=True)
 class VoiceObservation:
-    """One decision about a stretch of speech."""
+    """One decision about a segment of speech."""
 
-    stamp_ns: int  # end of the stretch
+    stamp_ns: int  # end of the segment
     duration: float  # s
     voice_id: str
-    snr_db: float  # NaN where it could not be estimated
+    snr_db: float  # NaN if unknown
     overlapped_speech: bool
     final: bool  # True for the decision at the end of an utterance
     emotion: EmotionEstimate
-    # (K,) float32 dB, how loud it was over the stretch, in K equal parts; empty where it is not known
+    # (K,) level of K equal parts of the segment, float32 dB of full scale; empty if unknown
     level_db: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one modality contributed to a state."""
+    """Contribution of one modality to a state."""
 
     modality: EmotionModality
     weight: float  # exponent in the log-linear pool, >= 0
@@ -138,9 +148,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class EmotionState:
-    """The state of the person spoken with."""
+    """Fused estimate about one person."""
 
-    stamp_ns: int  # of the newest evidence used; of the query where there is none
+    stamp_ns: int  # of the newest evidence used; of the query if there is none
     status: EmotionStatus
     person_id: str
     face_id: str
@@ -151,7 +161,7 @@ class EmotionState:
 
 @dataclass(frozen=True)
 class RunningConversation:
-    """How the running conversation goes, as ``interaction/arc`` reports it."""
+    """Arc of the running conversation, as ``interaction/arc`` reports it."""
 
     interaction_id: str  # empty: no conversation is running
     person_id: str
