@@ -1,13 +1,57 @@
-"""Files that are written completely or not at all."""
+"""Whole files: written completely or not at all, private, and bounded when they are read."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 MODE = 0o600  # readable by the robot's own user only
+FOLDER_MODE = 0o700
+MAX_JSON = 8_000_000  # bytes; a conversation summary of 1200 bins has a tenth
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and its missing parents, all of them for the robot's own user alone.
+
+    ``Path.mkdir(parents=True, mode=...)`` gives the mode to the last one only.
+    """
+    for path in [*reversed(folder.parents), folder]:
+        if not path.is_dir():
+            path.mkdir(exist_ok=True, mode=FOLDER_MODE)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file that somebody else may have written.
+
+    Raises:
+        ValueError: too large, not UTF-8, not JSON (NaN and Infinity are none), or nested too deeply.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_JSON + 1)
+    if len(data) > MAX_JSON:
+        raise ValueError(f"larger than {MAX_JSON / 1e6:g} MB")
+    return parse_json(data)
+
+
+def parse_json(data: str | bytes) -> Any:
+    """As :func:`read_json`, of text or UTF-8 bytes.
+
+    Raises:
+        ValueError: see :func:`read_json`.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 @contextmanager
@@ -41,7 +85,7 @@ def write_atomically(path: Path, chunks: Iterable[str | bytes]) -> None:
     Raises:
         OSError: writing failed; nothing of the file is left.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     with replacing(path) as partial, open(os.open(partial, flags, MODE), "wb") as file:
         for chunk in chunks:

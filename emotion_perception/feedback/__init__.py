@@ -1,1 +1,1 @@
-"""Corrections that people make, and what they are made about. Shared by the page, the nodes and learning."""
+"""Recent faces and voices, corrected labels, face images for reports: shared by the page, the nodes and learning."""

@@ -1,12 +1,11 @@
-"""Small pictures of the person a conversation is with, for reports, if storing them was consented to.
+"""Small face images of the conversation partner for reports, if people consented to storing them.
 
-Without consent nothing is written and no report has a picture. With it, one crop of the face is kept where the
-conversation begins and where each stretch of another emotion begins::
+Without consent nothing is written and no report has an image. With it, one face crop is kept at the beginning of a
+conversation and whenever the displayed emotion has changed::
 
-    <folder>/<conversation>/<when it was written>-<stamp, ns>-<emotion>.jpg     readable for the robot's own user alone
+    <folder>/<conversation>/<time written>-<stamp, ns>-<emotion>.jpg     only the robot's own user can read it
 
-Every one is deleted after ``retention_days``, also when consent has been withdrawn meanwhile; *Delete everything* takes
-all of them at once.
+Each is deleted after ``retention_days``, even if consent was withdrawn meanwhile; *Delete everything* removes them all.
 """
 
 from __future__ import annotations
@@ -17,46 +16,46 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.feedback.corrections import face_crop
+from emotion_perception.feedback.recent import face_crop
+from emotion_perception.feedback.retention import Retention, time_name
 from emotion_perception.files import write_atomically
 from emotion_perception.interaction.history import is_conversation_id
 from emotion_perception.types import SECOND, FaceObservation
 
 LARGEST = 160  # px, of the longer side
-QUALITY = 80  # JPEG; some 6 kB then
-HOLD_S = 1.0  # an emotion shown for less begins no stretch
-EVERY_S = 3.0  # at most
-PER_CONVERSATION = 60  # and no more
-_NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{1,19})-(" + "|".join(EMOTIONS) + r")\.jpg")
+QUALITY = 80  # JPEG; about 6 kB
+HOLD_S = 1.0  # an emotion displayed for less is ignored
+EVERY_S = 3.0  # shortest time between two images
+PER_CONVERSATION = 60  # most images of one conversation
+_NAME = re.compile(r"\d{8}T\d{6}Z-(\d{1,19})-(" + "|".join(EMOTIONS) + r")\.jpg")
 CONSENT = "storing pictures was not consented to; set store_pictures and pictures_directory"
 
 
 class NoConsent(ValueError):
-    """Pictures were asked for, and the configuration has not consented to storing them."""
+    """Images were requested, but the configuration has no consent to storing them."""
 
     status = 409
 
 
 @dataclass(frozen=True)
 class PictureConfig:
-    """Where pictures are kept, for how long, and whether new ones may be."""
+    """Where face images are kept, for how long, and whether new ones may be."""
 
     folder: Path
     consented: bool
     retention_days: float = 30.0
-    max_mb: float = 200.0  # no more are taken beyond
+    max_mb: float = 200.0  # beyond, no more are kept
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One that was kept."""
+    """One face image on disk."""
 
     stamp_ns: int
     label: str
@@ -64,11 +63,11 @@ class Picture:
 
 
 class Pictures:
-    """The pictures of a folder. Safe to use from several threads.
+    """The face images of a folder. Safe to use from several threads.
 
     Args:
         config: folder, consent, retention.
-        warn: is told what goes wrong, once.
+        warn: called with the first problem.
         clock: seconds since the epoch; for tests.
     """
 
@@ -81,35 +80,35 @@ class Pictures:
         self.config = config
         self._warn, self._clock = warn, clock
         self._lock = threading.Lock()
-        self._swept = 0.0
-        self._told = False
+        self._retention = Retention(config.retention_days, _delete)
+        self._warned = False
         self._size = 0  # bytes on the disk, counted by sweep
-        self._forget()
+        self._start("")
 
-    def _forget(self) -> None:
-        self._conversation = ""
+    def _start(self, conversation: str) -> None:
+        self._conversation = conversation
         self._kept, self._last_ns = 0, 0  # of this conversation
-        self._label = ""  # of the last picture
-        self._shown, self._since_ns = "", 0  # what the face shows now, and since when
+        self._label = ""  # of the last image
+        self._shown, self._since_ns = "", 0  # displayed emotion, and since when
 
     def offer(
         self, image: np.ndarray, stamp_ns: int, face: FaceObservation | None, conversation: str, label: str
     ) -> bool:
-        """Look at a picture of the camera; whether a crop of it was kept.
+        """Keep a face crop of a camera image if one is due; whether it was kept.
 
         Args:
             image: uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey.
-            face: of the person the conversation is with, in this picture; None where it is not to be seen.
-            conversation: its id; empty where none is going on.
-            label: what the person shows, empty where it is not known.
+            stamp_ns: of the image.
+            face: of the conversation partner in this image; None if it is not visible.
+            conversation: its id; empty if none is running.
+            label: displayed emotion; empty if unknown.
         """
         if not self.config.consented:
             return False
         self.sweep()
         with self._lock:
             if conversation != self._conversation:
-                self._forget()
-                self._conversation = conversation
+                self._start(conversation)
             if not is_conversation_id(conversation) or face is None or label not in EMOTIONS:
                 return False
             if label != self._shown or stamp_ns < self._since_ns:
@@ -123,25 +122,23 @@ class Pictures:
                 return False
             jpeg = cv2.imencode(".jpg", crop, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1].tobytes()
             if self._size + len(jpeg) > self.config.max_mb * 1e6:
-                self._tell(f"{self.config.folder} holds {self.config.max_mb:g} MB of pictures; no more are taken")
+                self._warn_once(f"{self.config.folder} holds {self.config.max_mb:g} MB of pictures; no more are kept")
                 return False
-            made = datetime.fromtimestamp(self._clock(), timezone.utc)
+            path = self.config.folder / conversation / f"{time_name(self._clock())}-{stamp_ns}-{label}.jpg"
             try:
-                write_atomically(
-                    self.config.folder / conversation / f"{made:%Y%m%dT%H%M%SZ}-{stamp_ns}-{label}.jpg", [jpeg]
-                )
+                write_atomically(path, [jpeg])
             except OSError as error:
-                self._tell(f"no picture can be kept in {self.config.folder}: {error}")
+                self._warn_once(f"no picture can be kept in {self.config.folder}: {error}")
                 return False
             self._size += len(jpeg)
             self._label, self._last_ns, self._kept = label, stamp_ns, self._kept + 1
             return True
 
     def of(self, conversation: str) -> list[Picture]:
-        """Those of a conversation, oldest first.
+        """The face images of a conversation, oldest first.
 
         Raises:
-            NoConsent: the configuration has not consented, or not any more.
+            NoConsent: there is no consent, or it was withdrawn.
         """
         if not self.config.consented:
             raise NoConsent(CONSENT)
@@ -149,58 +146,53 @@ class Pictures:
         if not is_conversation_id(conversation):
             return []
         found = [
-            Picture(int(name[2]), name[3], path)
+            Picture(int(name[1]), name[2], path)
             for path in (self.config.folder / conversation).glob("*.jpg")
             if (name := _NAME.fullmatch(path.name))
         ]
         return sorted(found, key=lambda picture: picture.stamp_ns)
 
     def sweep(self) -> int:
-        """Delete what is older than the retention allows; looks once a minute. How many were deleted."""
+        """Delete what is older than the retention allows, at most once a minute; the number of deleted images."""
         now = self._clock()
         with self._lock:
-            if 0 <= now - self._swept < 60:
+            if not self._retention.due(now):
                 return 0
-            self._swept, self._size, deleted = now, 0, 0
-            for path in self.config.folder.glob("*/*.jpg"):
-                name = _NAME.fullmatch(path.name)
-                if name is None:
-                    continue
-                made = datetime.strptime(name[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).timestamp()
-                if now - made > self.config.retention_days * 86400:
-                    path.unlink(missing_ok=True)
-                    deleted += 1
-                    _remove_if_empty(path.parent)
-                else:
-                    with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
-                        self._size += path.stat().st_size
+            deleted = self._retention.sweep(self._files(), now)
+            self._size = 0
+            for path in self._files():
+                with contextlib.suppress(FileNotFoundError):  # deleted by another process meanwhile
+                    self._size += path.stat().st_size
             return deleted
 
     def delete_all(self) -> int:
-        """Delete every picture; how many there were. What else lies in the folder stays."""
+        """Delete every face image, but no other file in the folder; the number of deleted images."""
         with self._lock:
-            count = 0
-            for path in list(self.config.folder.glob("*/*.jpg")) + list(self.config.folder.glob("*/.part.*.jpg")):
-                if _NAME.fullmatch(path.name.removeprefix(".part.")):
-                    path.unlink(missing_ok=True)
-                    count += not path.name.startswith(".part.")
-                    _remove_if_empty(path.parent)
+            images = list(self._files())
+            for path in [*images, *self._files(".part.")]:
+                _delete(path)
             self._size = 0
-            self._forget()
-            return count
+            self._start("")
+            return len(images)
 
-    def _tell(self, text: str) -> None:
-        if not self._told:
+    def _files(self, prefix: str = "") -> list[Path]:
+        """Face images, or with ``.part.`` those that were never finished; other files are not ours."""
+        found = self.config.folder.glob(f"*/{prefix}*.jpg")
+        return [path for path in found if _NAME.fullmatch(path.name, len(prefix)) and path.name.startswith(prefix)]
+
+    def _warn_once(self, text: str) -> None:
+        if not self._warned:
             self._warn(text)
-        self._told = True
+        self._warned = True
 
 
 def evenly(pictures: Sequence[Picture], most: int) -> list[Picture]:
-    """``most`` of them, the first among them, spread over all."""
+    """At most ``most`` of them, evenly spaced, the first included."""
     count = min(most, len(pictures))
     return [pictures[i * len(pictures) // count] for i in range(count)]
 
 
-def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # there are more
-        folder.rmdir()
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # the folder holds more
+        path.parent.rmdir()

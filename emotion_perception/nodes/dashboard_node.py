@@ -16,8 +16,9 @@ from emotion_perception.dashboard.server import DashboardServer, Parts, ServerCo
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.history import Archive
 from emotion_perception.ros import conversions, qos

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_world import Client, Clock, chromium, screenshot_folder
-
-from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
-from emotion_perception.dashboard.store import Store
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Client]]:
-    """Starts servers; they are stopped afterwards."""
-    running: list[DashboardServer] = []
-
-    def start(parts: Parts | None = None, **config: Any) -> Client:
-        server = DashboardServer(ServerConfig(port=0, **config), parts or Parts(Store()))
-        server.start()
-        running.append(server)
-        return Client(server)
-
-    yield start
-    for server in running:
-        server.stop()
+from page_fixtures import clock, serve  # noqa: F401
+from page_world import chromium, screenshot_folder
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,9 @@ from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import Analyst
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import HAPPY, SAD
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.interaction.group import GroupEmotion
 from emotion_perception.interaction.history import Archive
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, NodeHealth, RunningConversation

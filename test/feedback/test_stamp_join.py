@@ -9,7 +9,8 @@ import pytest
 from page_world import a_face
 
 from emotion_perception.emotions import SAD
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import Joined, StampJoin
 from emotion_perception.types import SECOND
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import CALM, EMOTIONS
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.messages.samples import SAMPLE_FORMATS, samples_from_bytes, to_float, to_int16
 from emotion_perception.types import SECOND, EmotionEstimate, VoiceObservation
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from emotion_perception.emotions import VISUAL_EMOTIONS
-from emotion_perception.feedback.corrections import MARGIN
+from emotion_perception.feedback.recent import MARGIN
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.augmentation import augment_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus

@@ -19,7 +19,7 @@ from emotion_perception.acoustic.features import N_MELS
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.feedback.corrections import MIN_SOUND_S
+from emotion_perception.feedback.recent import MIN_SOUND_S
 from emotion_perception.inference.runtime import read_card
 from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner

@@ -15,7 +15,8 @@ from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
 from emotion_perception.cli.train import main
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.fusion.reliability import reliability_of
 from emotion_perception.inference.runtime import read_card, read_weights
 from emotion_perception.learning.feedback import learn as feedback

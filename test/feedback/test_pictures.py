@@ -16,8 +16,9 @@ from page_world import a_face, store_conversation
 
 from emotion_perception.dashboard.server import Parts
 from emotion_perception.dashboard.store import Store
-from emotion_perception.feedback.corrections import CorrectionConfig, Corrections, RecentEvidence
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PER_CONVERSATION, NoConsent, PictureConfig, Pictures, evenly
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.interaction.history import Archive
 from emotion_perception.reports.exports import EXPORTS, MOST_PICTURES
 
@@ -62,6 +63,7 @@ def test_a_small_crop_is_kept_where_each_stretch_of_an_emotion_begins(pictures, 
     assert max(crop.shape) == 160 and found[0].path.stat().st_size < 30_000
     assert stat.S_IMODE(found[0].path.stat().st_mode) == 0o600
     assert stat.S_IMODE(found[0].path.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "pictures").stat().st_mode) == 0o700
     assert not list((tmp_path / "pictures").rglob(".part*"))
 
 

@@ -19,9 +19,9 @@ from emotion_perception.feedback.corrections import (
     CorrectionConfig,
     CorrectionError,
     Corrections,
-    RecentEvidence,
     read_correction,
 )
+from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.types import VoiceObservation
 
 S = 1_000_000_000
@@ -60,6 +60,13 @@ def test_only_the_robots_own_user_can_read_them(kept, tmp_path):
     for path in (tmp_path / "corrections/pending").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "corrections/pending").stat().st_mode) == 0o700
+
+
+def test_every_folder_that_is_made_is_for_the_robots_own_user_alone(tmp_path, recent, clock):
+    deep = tmp_path / "robot" / "corrections"
+    Corrections(CorrectionConfig(deep), recent, clock=clock).correct(SAD)
+    for folder in (tmp_path / "robot", deep, deep / "pending"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_corrected_voice_is_kept_as_the_stretch_that_was_judged(kept):
@@ -201,6 +208,16 @@ def test_a_damaged_file_is_left_out_and_told(kept, tmp_path, clock):
     (tmp_path / f"corrections/pending/{made}.json").write_text("{")
     assert Corrections(kept.config, kept.recent, told.append, clock).listed() == []
     assert len(told) == 1 and made in told[0]
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"format": NaN}', "\0", '{"format": 1}', "[]", '"\\ud800"'])
+def test_a_damaged_file_hides_no_other_correction(kept, tmp_path, text):
+    good, bad = kept.correct(SAD)["id"], kept.correct(ANGRY)["id"]
+    (tmp_path / f"corrections/pending/{bad}.json").write_text(text)
+    warnings: list[str] = []
+    listed = Corrections(kept.config, kept.recent, warnings.append, lambda: kept._clock()).listed()
+    assert [item["id"] for item in listed] == [good]
+    assert len(warnings) == 1 and bad in warnings[0]
 
 
 # --- through the server

@@ -1,0 +1,3 @@
+"""Servers to ask."""
+
+from page_fixtures import clock, serve  # noqa: F401
