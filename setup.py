@@ -28,7 +28,7 @@ def installed(folder: str) -> list[tuple[str, list[str]]]:
 setup(
     name=NAME,
     version="0.1.0",
-    description="Emotional perception for service robots: faces and voices in, one honest emotion state out.",
+    description="Emotion perception for service robots: from faces and voices to one calibrated emotion state.",
     license="Apache-2.0",
     maintainer="emotion_perception maintainers",
     maintainer_email="maintainers@emotion-perception.example",

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, cast
 
 Value = bool | int | float | str
 _TYPE_NAMES = {bool: "bool", int: "int", float: "double", str: "string"}
@@ -113,7 +113,7 @@ def setting(
 def settings_of(config_class: type) -> tuple[Setting, ...]:
     """The settings of a configuration dataclass, in the order of its fields; other fields are left out."""
     return tuple(
-        Setting(item.name, item.default, **item.metadata)
+        Setting(item.name, cast(Value, item.default), **item.metadata)
         for item in fields(config_class)
         if "description" in item.metadata
     )

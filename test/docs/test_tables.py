@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 
+import yaml
 from markdown_page import ROOT
 
 PACKAGE = ROOT / "emotion_perception"
@@ -51,3 +53,9 @@ def test_contributing_names_tests_that_exist():
     assert {name for name in named if not (ROOT / name).exists()} == set()
     folders = {f"test/{path.name}" for path in (ROOT / "test").iterdir() if any(path.glob("test_*.py"))}
     assert {folder for folder in folders if folder not in named and folder + "/" not in named} == set()
+
+
+def test_the_ci_workflow_runs_the_script_that_developers_run():
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    assert ".ci/run" in [step.get("run") for step in job["steps"]]
+    assert os.access(ROOT / ".ci/run", os.X_OK) and "scripts/test.sh" in (ROOT / ".ci/run").read_text()
