@@ -13,7 +13,7 @@ from emotion_perception.messages.audio import DIALECTS, message_class
 from emotion_perception.ros import conversions
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
-from emotion_perception.ros.parameters import acoustic_parameters
+from emotion_perception.ros.node_settings import node_settings
 
 CHUNKS_WAITING = 500  # 10 s of 20 ms chunks: a decision takes a fraction of a second, and no chunk may get lost
 
@@ -22,7 +22,7 @@ class AcousticNode(PerceptionNode):
     """Listens to every chunk in order; deaf while the robot itself speaks."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("acoustic_node", acoustic_parameters(), **options)
+        super().__init__("acoustic_node", node_settings("acoustic_node"), **options)
         self._perception = None
         self._voices = None
         self._ear: AudioInput | None = None

@@ -24,7 +24,7 @@ from emotion_perception.interaction.history import Archive
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.lifecycle import PerceptionNode, run
-from emotion_perception.ros.parameters import dashboard_parameters
+from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, FaceObservation
 
@@ -45,7 +45,7 @@ class DashboardNode(PerceptionNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("dashboard_node", dashboard_parameters(), **options)
+        super().__init__("dashboard_node", node_settings("dashboard_node"), **options)
         self._server: DashboardServer | None = None
         self._store = Store()
         self._recent: RecentEvidence | None = None

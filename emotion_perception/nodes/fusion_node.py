@@ -22,7 +22,7 @@ from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.interaction.group import group_emotion
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, run
-from emotion_perception.ros.parameters import fusion_parameters
+from emotion_perception.ros.node_settings import node_settings
 
 PERSONS = "/humans/persons/tracked"  # of REP-155; each person's ids lie beside
 
@@ -31,7 +31,7 @@ class FusionNode(PerceptionNode):
     """Publishes at a steady rate, and at once when there is new evidence."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("fusion_node", fusion_parameters(), **options)
+        super().__init__("fusion_node", node_settings("fusion_node"), **options)
         self._fusion = None
         self._state = None
         self._states = None

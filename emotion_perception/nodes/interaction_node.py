@@ -10,7 +10,7 @@ from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError, Conversations
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, run
-from emotion_perception.ros.parameters import interaction_parameters
+from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.types import SECOND
 
 MAX_AGE = 2 * SECOND  # ns; an older state is a latched one from before, not news
@@ -20,7 +20,7 @@ class InteractionNode(PerceptionNode):
     """Keeps the course of the conversation that is going on, and stores it where a folder is configured."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("interaction_node", interaction_parameters(), **options)
+        super().__init__("interaction_node", node_settings("interaction_node"), **options)
         self._conversations = None
         self._arc = None
         self._services: list[Any] = []

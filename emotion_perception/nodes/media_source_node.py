@@ -18,7 +18,7 @@ from emotion_perception.media.files import MediaError, MediaFile, MediaFrame, Me
 from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, run
-from emotion_perception.ros.parameters import MEDIA_SOURCE
+from emotion_perception.ros.node_settings import node_settings
 
 if TYPE_CHECKING:
     from emotion_perception.media.rosbag import Recording
@@ -40,7 +40,7 @@ class MediaSourceNode(PerceptionNode):
     expected_problems = (*PerceptionNode.expected_problems, MediaError)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("media_source_node", MEDIA_SOURCE, **options)
+        super().__init__("media_source_node", node_settings("media_source_node"), **options)
         self._source: Source | None = None
         self._images = None
         self._audio = None

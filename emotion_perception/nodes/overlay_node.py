@@ -21,7 +21,7 @@ from emotion_perception.feedback.stamp_join import Joined, StampJoin
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import PerceptionNode, run
-from emotion_perception.ros.parameters import OVERLAY
+from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND
 from emotion_perception.visualization.markers import (
@@ -48,7 +48,7 @@ class OverlayNode(PerceptionNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("overlay_node", OVERLAY, **options)
+        super().__init__("overlay_node", node_settings("overlay_node"), **options)
         self._annotated = self._compressed = self._markers = self._text = None
         self._text_type: type | None = None
         self._annotations = self._foxglove = None

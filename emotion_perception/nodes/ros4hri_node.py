@@ -18,7 +18,7 @@ from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
-from emotion_perception.ros.parameters import ROS4HRI
+from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, EmotionEstimate
 from emotion_perception.visual.steady import SteadyExpression
@@ -41,7 +41,7 @@ class Ros4HriNode(PerceptionNode):
     """One subscription and one publisher a face, for as long as the face is tracked."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("ros4hri_node", ROS4HRI, **options)
+        super().__init__("ros4hri_node", node_settings("ros4hri_node"), **options)
         self._expression_type: type | None = None
         self._perception = None
         self._queue: Worker[str] | None = None

@@ -19,7 +19,7 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
-from emotion_perception.ros.parameters import visual_parameters
+from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.visual.blank_image import BlankImageMonitor
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class VisualNode(PerceptionNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__("visual_node", visual_parameters(), **options)
+        super().__init__("visual_node", node_settings("visual_node"), **options)
         self._perception = None
         self._blank = BlankImageMonitor()
         self._faces = None

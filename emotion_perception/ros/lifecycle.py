@@ -25,11 +25,12 @@ from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, T
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
-from emotion_perception.ros.parameters import COMMON, NodeParameters
+from emotion_perception.ros.node_settings import CommonSettings
+from emotion_perception.ros.parameters import NodeParameters
 from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 from emotion_perception.ros.worker import Worker
-from emotion_perception.settings import Setting
+from emotion_perception.settings import Setting, settings_of
 from emotion_perception.types import SECOND
 
 EXIT_BROKEN = 1
@@ -58,10 +59,10 @@ class PerceptionNode(LifecycleNode):
     # What is wrong with the set-up, not with the program.
     expected_problems: tuple[type[Exception], ...] = (ModelError, OSError, ValueError)
 
-    def __init__(self, name: str, table: Iterable[Setting], **options: Any) -> None:
+    def __init__(self, name: str, settings: Iterable[Setting], **options: Any) -> None:
         super().__init__(name, **options)
         self._guard_change_state()
-        self.parameters = NodeParameters(self, (*COMMON, *table))
+        self.parameters = NodeParameters(self, (*settings_of(CommonSettings), *settings))
         self.meter = diagnostics.WorkMeter()
         self.reporter = diagnostics.BurstReporter(self.get_logger().warning)
         self.problem = ""  # why the last transition failed

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from node_world import World, set_parameter
 
-from emotion_perception.fusion.engine import FusionConfig
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.media_source_node import MediaSourceNode
-from emotion_perception.ros import parameters
-from emotion_perception.ros.parameters import COMMON, reference_page, tables
+from emotion_perception.nodes.visual_node import VisualNode
+from emotion_perception.ros.node_settings import CommonSettings, node_settings
+from emotion_perception.ros.parameter_reference import (
+    COMMAND,
+    PAGE,
+    PROFILE,
+    all_settings,
+    reference_page,
+    robot_profile,
+)
+from emotion_perception.settings import settings_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,34 +65,47 @@ def test_values_that_the_core_refuses_together_fail_the_configure_with_its_reaso
 
 
 def test_every_parameter_is_described_and_its_default_is_allowed():
-    for node, table in {"all": COMMON, **tables()}.items():
-        for parameter in table:
-            assert len(parameter.description) > 10, f"{node}.{parameter.name}"
-            assert parameter.problem(parameter.default) is None, f"{node}.{parameter.name}"
+    for node, settings in {"all": settings_of(CommonSettings), **all_settings()}.items():
+        for item in settings:
+            assert len(item.description) > 10, f"{node}.{item.name}"
+            assert item.problem(item.default) is None, f"{node}.{item.name}"
 
 
-def test_defaults_are_those_of_the_core():
-    table = {parameter.name: parameter for parameter in parameters.fusion_parameters()}
-    for field in dataclasses.fields(FusionConfig):
-        assert table[field.name].default == field.default
+def test_ros_describes_unit_range_and_moment_of_a_parameter(ros: World):
+    node = ros.add(FusionNode)
+    described = node.describe_parameter("mouth_weight")
+    (limits,) = described.floating_point_range
+    assert (limits.from_value, limits.to_value) == (0.0, 2.0)
+    assert "mouth-motion" in described.description
+    assert node.describe_parameter("max_rate").additional_constraints == "Unit: Hz. Takes effect at once."
+    assert "One of: String, LiveSpeech, off." in node.describe_parameter("transcript_type").additional_constraints
+
+
+def test_a_width_that_the_detector_cannot_search_is_refused(ros: World):
+    taken, reason = set_parameter(ros.add(VisualNode), "detection_width", 333)
+    assert not taken
+    assert "detection_width" in reason
 
 
 def test_no_parameter_is_there_twice():
-    for table in tables().values():
-        names = [parameter.name for parameter in (*COMMON, *table)]
+    for settings in all_settings().values():
+        names = [item.name for item in (*settings_of(CommonSettings), *settings)]
         assert len(names) == len(set(names))
 
 
-def test_the_reference_page_is_the_one_in_docs():
-    assert (ROOT / "docs" / "parameters.md").read_text() == reference_page(), (
-        "run: python -m emotion_perception.ros.parameters > docs/parameters.md"
-    )
+def test_a_node_that_does_not_exist_has_no_settings():
+    with pytest.raises(ValueError, match="no node 'ear_node'"):
+        node_settings("ear_node")
 
 
-def test_the_robot_profile_holds_existing_parameters_at_their_defaults():
-    profile = yaml.safe_load((ROOT / "config" / "robot.yaml").read_text())
-    assert set(profile) <= {f"/**/{node}" for node in tables()}
-    for node, table in tables().items():
-        defaults = {parameter.name: parameter.default for parameter in table}
-        for name, value in profile.get(f"/**/{node}", {"ros__parameters": {}})["ros__parameters"].items():
-            assert value == defaults[name], f"{node}.{name}"
+@pytest.mark.parametrize(("path", "generated"), [(PAGE, reference_page), (PROFILE, robot_profile)])
+def test_the_generated_files_are_those_in_the_repository(path: Path, generated: Callable[[], str]):
+    assert (ROOT / path).read_text() == generated(), f"run: {COMMAND}"
+
+
+def test_the_robot_profile_holds_every_parameter_at_its_default():
+    profile = yaml.safe_load((ROOT / PROFILE).read_text())
+    assert profile == {
+        f"/**/{node}": {"ros__parameters": {item.name: item.default for item in settings}}
+        for node, settings in all_settings().items()
+    }
