@@ -20,7 +20,7 @@ def make_private_folder(folder: Path) -> None:
     ``Path.mkdir(parents=True, mode=...)`` gives the mode to the last one only.
     """
     for path in [*reversed(folder.parents), folder]:
-        if not path.is_dir():
+        if not path.exists():
             path.mkdir(exist_ok=True, mode=FOLDER_MODE)
 
 

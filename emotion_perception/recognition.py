@@ -15,7 +15,7 @@ from emotion_perception.files import write_atomically
 from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
-from emotion_perception.interaction.conversation import ConversationSummary, summarize
+from emotion_perception.interaction.summary import ConversationSummary, summarize
 from emotion_perception.media.files import MediaFile, MediaFrame, open_media, read_image
 from emotion_perception.reports.conversation import html_page
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation

@@ -17,6 +17,13 @@ from emotion_perception.emotions import EMOTIONS, valence_arousal
 SECOND = 1_000_000_000  # ns, the unit of every stamp
 
 
+def clock_text(seconds: float) -> str:
+    """A duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 class EmotionModality(IntEnum):
     """Source of a piece of evidence; values as in ``emotion_msgs/ModalityEvidence``."""
 

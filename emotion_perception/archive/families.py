@@ -59,7 +59,7 @@ def find_families(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[
 
 def resampled(times: np.ndarray, valence: np.ndarray) -> np.ndarray | None:
     """An arc at 32 even times from its first to its last evidence; None where too little is known of it."""
-    from emotion_perception.interaction.arc import MAX_SHAPE_GAP, MIN_SHAPE_BINS
+    from emotion_perception.interaction.arc_shape import MAX_SHAPE_GAP, MIN_SHAPE_BINS
 
     known = np.flatnonzero(~np.isnan(valence))
     if len(known) < MIN_SHAPE_BINS:

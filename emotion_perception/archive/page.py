@@ -23,7 +23,8 @@ from emotion_perception.archive.query import LASTING_S, SURE, ArchiveQueries, Tu
 from emotion_perception.archive.store import ArchiveError
 from emotion_perception.emotions import ALIASES, EMOTIONS
 from emotion_perception.files import write_atomically
-from emotion_perception.reports.conversation import COLOURS, clock, document
+from emotion_perception.reports.conversation import COLOURS, document
+from emotion_perception.types import clock_text
 
 MOST_TURNS = 20_000  # in the page; the surest
 CURVE_POINTS = 120  # of a small arc
@@ -90,7 +91,7 @@ def report(folder: Path, time_zone: str = "", links: bool = False) -> str:
                 {f"{hour:02d}:00": mass for hour, mass in by_hour(shares, zone).items()},
                 "hour",
                 f"Time zone: {time_zone or 'that of the machine that made this page'}."
-                + (f" Of {clock(unnamed)} nobody knows the hour." if unnamed else ""),
+                + (f" Of {clock_text(unnamed)} nobody knows the hour." if unnamed else ""),
             ),
             "<h2>By place</h2>",
             _shares_table(by_place(shares), "place", ""),
@@ -139,7 +140,7 @@ def _shares_table(shares: Mapping[str, np.ndarray], what: str, note: str) -> str
         cells = "".join(f'<td class="n">{100 * value / total:.0f} %</td>' for value in mass)
         rows.append(
             f'<tr><th scope="row">{escape(name)}</th><td>{_bar(mass / total)}</td>'
-            f'<td class="n">{clock(total)}</td>{cells}</tr>'
+            f'<td class="n">{clock_text(total)}</td>{cells}</tr>'
         )
     if not rows:
         return "<p>Nothing is known.</p>"
@@ -228,7 +229,8 @@ def _recordings_table(
             began = f"{datetime.fromisoformat(told['began_at']).astimezone(zone):%Y-%m-%d %H:%M}"
         rows.append(
             f'<tr><th scope="row" class="path">{name}</th><td>{escape(told["place"])}</td><td>{began}</td>'
-            f'<td class="n">{clock(told["duration_s"])}</td><td>{_curve_svg(*curves.get(identity, _NO_CURVE))}</td>'
+            f'<td class="n">{clock_text(told["duration_s"])}</td>'
+            f"<td>{_curve_svg(*curves.get(identity, _NO_CURVE))}</td>"
             f"<td>{summary['emotion']['label'] or 'nobody'}</td>"
             f'<td class="n">{_valence(summary)}</td><td>{escape(summary["shape"]["text"])}</td>'
             f'<td class="n">{score}</td></tr>'

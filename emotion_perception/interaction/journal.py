@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from emotion_perception.files import MODE, sync_folder
+from emotion_perception.files import MODE, make_private_folder, parse_json, sync_folder
 
 try:
     import fcntl
@@ -100,7 +100,7 @@ class Journal:
         if not self._waiting:
             return
         if self._fd is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(self.path.parent)
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), MODE)
             lock(self._fd)
             sync_folder(self.path.parent)
@@ -158,8 +158,8 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for line in file:
             try:
-                record = json.loads(line)
-            except ValueError:  # also text that is not UTF-8
+                record = parse_json(line)
+            except ValueError:
                 continue
             if isinstance(record, dict):
                 yield record

@@ -7,7 +7,9 @@ from typing import Any
 
 from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
-from emotion_perception.interaction.conversation import ConversationConfig, ConversationError, Conversations
+from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
+from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.reports.conversation import write_files
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
@@ -29,7 +31,9 @@ class InteractionNode(PerceptionNode):
     def configure(self) -> None:
         """Finish what a killed process left behind; make publisher and services."""
         log = self.get_logger()
-        self._conversations = Conversations(self.parameters.config(ConversationConfig), log.info, log.warning)
+        self._conversations = Conversations(
+            self.parameters.config(ConversationConfig), write_files, log.info, log.warning
+        )
         self._conversations.recover()
         self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
         self._services = [

@@ -23,21 +23,14 @@ import numpy as np
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import write_atomically
 from emotion_perception.interaction.arc import Arc, ArcSample
-from emotion_perception.types import SECOND, EmotionStatus
+from emotion_perception.types import SECOND, EmotionStatus, clock_text
 
 if TYPE_CHECKING:
-    from emotion_perception.interaction.conversation import ConversationSummary
+    from emotion_perception.interaction.summary import ConversationSummary
 
 FORMAT_VERSION = 1
 # Okabe & Ito (2008), told apart with any colour vision; light tones for pleasant and quiet, dark for unpleasant.
 COLOURS = ("#999999", "#56b4e9", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#009e73", "#e69f00")
-
-
-def clock(seconds: float) -> str:
-    """Seconds as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def write_files(folder: Path, summary: ConversationSummary, samples: Iterable[ArcSample]) -> tuple[Path, ...]:
@@ -214,7 +207,7 @@ def html_page(summary: ConversationSummary, title: str = "", relative_time: bool
         relative_time: the start is not a date but the beginning of a recording.
     """
     heading = title or (f"Conversation: {summary.name}" if summary.name else "Conversation")
-    length = clock(summary.duration)
+    length = clock_text(summary.duration)
     when = f"Length {length}" if relative_time else f"{_date(summary.start_ns)}, {length}, id {summary.interaction_id}"
     ended = f"; {summary.ended_by}" if summary.ended_by else ""
     note = ""
@@ -304,7 +297,7 @@ def _arc_section(summary: ConversationSummary) -> str:
     described = f"Shape: {arc.shape.text}; {arc.shape.reason}."
     turns = (
         "; ".join(
-            f"{'peak' if point.peak else 'valley'} at {clock(point.time)}, valence {point.valence:+.2f}"
+            f"{'peak' if point.peak else 'valley'} at {clock_text(point.time)}, valence {point.valence:+.2f}"
             for point in arc.turning_points
         )
         or "none beyond noise"
@@ -327,7 +320,7 @@ def _emotion_table(summary: ConversationSummary) -> str:
         return "<p>Nobody was seen or heard.</p>"
     rows = "".join(
         f'<tr><td><span class="key" style="background:{COLOURS[i]}"></span>{EMOTIONS[i]}</td>'
-        f'<td class="n">{clock(seconds[i])}</td><td class="n">{100 * seconds[i] / total:.0f} %</td>'
+        f'<td class="n">{clock_text(seconds[i])}</td><td class="n">{100 * seconds[i] / total:.0f} %</td>'
         f'<td class="n">{100 * summary.emotion.probabilities[i]:.0f} %</td></tr>'
         for i in np.argsort(-seconds, kind="stable")
     )
@@ -345,18 +338,18 @@ def _facts(summary: ConversationSummary) -> str:
     ]
     if summary.best is not None and summary.worst is not None:
         facts.append(
-            f"Best moment at {clock(summary.best[0])} (valence {summary.best[1]:+.2f}), "
-            f"worst at {clock(summary.worst[0])} ({summary.worst[1]:+.2f})."
+            f"Best moment at {clock_text(summary.best[0])} (valence {summary.best[1]:+.2f}), "
+            f"worst at {clock_text(summary.worst[0])} ({summary.worst[1]:+.2f})."
         )
     if len(summary.persons) > 1:
-        facts.append("Persons: " + ", ".join(f"{who} {clock(s)}" for who, s in summary.persons.items()) + ".")
+        facts.append("Persons: " + ", ".join(f"{who} {clock_text(s)}" for who, s in summary.persons.items()) + ".")
     return "".join(f"<p>{escape(fact)}</p>" for fact in facts)
 
 
 def _points_table(arc: Arc) -> str:
     rows = []
     for i in range(len(arc)):
-        start = f"<tr><td>{clock(i * arc.step)}</td>"
+        start = f"<tr><td>{clock_text(i * arc.step)}</td>"
         if not arc.known[i]:
             rows.append(f'{start}<td colspan="4">no evidence</td></tr>')
             continue
@@ -386,7 +379,7 @@ def arc_svg(arc: Arc) -> str:
 
     runs = _runs(arc.known)
     label = (
-        f"Valence and arousal over {clock(arc.duration)}. Shape: {arc.shape.text}. "
+        f"Valence and arousal over {clock_text(arc.duration)}. Shape: {arc.shape.text}. "
         f"{len(arc.turning_points)} turning points. Evidence for {arc.evidence_s.sum():.0f} s. "
         "All values are in the table below."
     )
@@ -441,11 +434,11 @@ def arc_svg(arc: Arc) -> str:
             parts.append(
                 f'<rect x="{left:.1f}" y="{top:.0f}" width="{right - left:.1f}" height="{_STRIP:.0f}" '
                 f'fill="{COLOURS[int(labels[first])]}"><title>{EMOTIONS[int(labels[first])]}, '
-                f"{clock(first * arc.step)} to {clock(min(duration, last * arc.step))}</title></rect>"
+                f"{clock_text(first * arc.step)} to {clock_text(min(duration, last * arc.step))}</title></rect>"
             )
     parts.append(f'<rect class="frame" x="{_LEFT:.0f}" y="{top:.0f}" width="{width:.0f}" height="{_STRIP:.0f}"/>')
     for tick in _ticks(duration):
-        parts.append(f'<text x="{x(tick):.1f}" y="386" text-anchor="middle">{clock(tick)}</text>')
+        parts.append(f'<text x="{x(tick):.1f}" y="386" text-anchor="middle">{clock_text(tick)}</text>')
     return "\n".join([*parts, "</svg>"])
 
 

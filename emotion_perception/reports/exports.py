@@ -22,7 +22,8 @@ from typing import Any
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.feedback.pictures import CONSENT, NoConsent, Picture, Pictures, evenly
 from emotion_perception.interaction.history import Archive, NotStored, period
-from emotion_perception.reports.conversation import COLOURS, clock
+from emotion_perception.reports.conversation import COLOURS
+from emotion_perception.types import clock_text
 
 Z = 1.96  # of a 95 % interval
 MOST_PICTURES = 24  # in a report; 6 kB each
@@ -66,7 +67,7 @@ class Curve:
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Five places on the time axis, s, and what is written there."""
         places = [self.seconds * part / 4 for part in range(5)]
-        return tuple(zip(places, self.marks or [clock(place) for place in places], strict=True))
+        return tuple(zip(places, self.marks or [clock_text(place) for place in places], strict=True))
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def conversation_report(archive: Archive, interaction_id: str, pictures: Picture
             return report
         start = float(fields["start"])
         chosen = [
-            (found, f"{clock(max(0.0, found.stamp_ns / 1e9 - start))} {found.label}")
+            (found, f"{clock_text(max(0.0, found.stamp_ns / 1e9 - start))} {found.label}")
             for found in evenly(pictures.of(interaction_id), MOST_PICTURES)
         ]
         return replace(report, portraits=_portraits(chosen))
@@ -139,7 +140,7 @@ def _conversation(interaction_id: str, fields: dict[str, Any]) -> Report:
         facts.append(("Interrupted", "this is all that was recorded until then"))
     factors = [(str(item["text"]), _signed(item["points"], 1)) for item in satisfaction["factors"]]
     turns = [
-        (clock(point["time"]), str(point["kind"]), _signed(point["valence"]), _signed(point["change_before"]))
+        (clock_text(point["time"]), str(point["kind"]), _signed(point["valence"]), _signed(point["change_before"]))
         for point in arc["turning_points"]
     ]
     tables = [
@@ -168,7 +169,7 @@ def _conversation(interaction_id: str, fields: dict[str, Any]) -> Report:
         for i in range(len(arc["valence"]))
     ]
     who = f"{fields['name'] or fields['person_id'] or 'conversation'}"
-    subtitle = f"{_when(fields['start'])}, {clock(fields['duration'])}; {fields['ended_by']}; id {interaction_id}"
+    subtitle = f"{_when(fields['start'])}, {clock_text(fields['duration'])}; {fields['ended_by']}; id {interaction_id}"
     return Report(
         interaction_id,
         f"Conversation: {who}",
@@ -195,7 +196,7 @@ def period_report(archive: Archive, kind: str, name: str, pictures: Pictures | N
     seconds = sum(entry["duration"] for entry in found)
     facts = [
         ("Conversations", str(len(found))),
-        ("Time in conversation", clock(seconds)),
+        ("Time in conversation", clock_text(seconds)),
         ("Rated", f"{len(scored)} of {len(found)}"),
         ("Mean satisfaction", mean_text(scored)),
         *(
@@ -216,7 +217,7 @@ def period_report(archive: Archive, kind: str, name: str, pictures: Pictures | N
     lines = tuple(
         (
             f"{datetime.fromtimestamp(entry['start']):%a %H:%M}" + (f" {entry['name']}" if entry["name"] else ""),
-            clock(entry["duration"]),
+            clock_text(entry["duration"]),
             str(entry["label"] or "nobody"),
             "no score" if entry["score"] is None else f"{entry['score']} ± {entry['margin']}",
         )
@@ -358,7 +359,7 @@ def _time_by_emotion(seconds: dict[str, Any], probabilities: dict[str, Any] | No
     order = sorted((label for label in EMOTIONS if seconds.get(label)), key=lambda label: -float(seconds[label]))
     rows = []
     for label in order:
-        cells = [label, clock(seconds[label]), f"{100 * seconds[label] / total:.0f} %"]
+        cells = [label, clock_text(seconds[label]), f"{100 * seconds[label] / total:.0f} %"]
         if probabilities is not None:
             cells.append(f"{100 * (probabilities.get(label) or 0):.0f} %")
         rows.append(tuple(cells))

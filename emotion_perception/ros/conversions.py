@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticArray
 
     from emotion_perception.interaction.arc import Arc
-    from emotion_perception.interaction.conversation import Outcome
     from emotion_perception.interaction.group import GroupEmotion
+    from emotion_perception.interaction.sessions import Outcome
 
 # What reads pictures and sound is next door, free of ROS, so that a recording can be read without it.
 __all__ = [
@@ -472,7 +472,7 @@ def outcome_to_message(outcome: Outcome) -> InteractionSummary:
 
 def running_from_message(message: EmotionArc) -> RunningConversation:
     """What the dashboard tells of a conversation that goes on."""
-    from emotion_perception.interaction.arc import SHAPE_TEXT, ArcShape
+    from emotion_perception.interaction.arc_shape import SHAPE_TEXT, ArcShape
 
     known = np.asarray(message.valence, np.float32)
     known = known[np.isfinite(known)]

@@ -20,7 +20,7 @@ from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.cli import archive as cli
 from emotion_perception.emotions import ANGRY, EMOTIONS, HAPPY, NEUTRAL
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
-from emotion_perception.interaction.conversation import summarize
+from emotion_perception.interaction.summary import summarize
 from emotion_perception.reports.conversation import summary_fields
 from emotion_perception.types import EmotionEstimate, EmotionStatus
 

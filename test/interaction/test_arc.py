@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from played_conversation import START, Scene, arc_of, play, state
 
 from emotion_perception.emotions import EMOTIONS, HAPPY
-from emotion_perception.interaction.arc import Arc, ArcSample, ArcShape, EmotionalArc, match_shape, template
+from emotion_perception.interaction.arc import Arc, ArcSample, EmotionalArc
+from emotion_perception.interaction.arc_shape import ArcShape, match_shape, template
 from emotion_perception.types import SECOND, EmotionStatus
 
 SIX = [shape for shape in ArcShape if shape >= ArcShape.RAGS_TO_RICHES]

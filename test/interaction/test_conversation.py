@@ -21,15 +21,10 @@ from played_conversation import START, Scene, play
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import write_atomically
 from emotion_perception.interaction import journal
-from emotion_perception.interaction.conversation import (
-    FORGOTTEN_S,
-    JOURNAL_SUFFIX,
-    ConversationConfig,
-    ConversationError,
-    Conversations,
-    summary_from_journal,
-)
+from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
 from emotion_perception.interaction.journal import Journal, read_journal
+from emotion_perception.interaction.records import JOURNAL_SUFFIX, summary_from_journal
+from emotion_perception.interaction.sessions import FORGOTTEN_S, Conversations
 from emotion_perception.reports import conversation as report
 from emotion_perception.types import SECOND, EmotionStatus
 
@@ -55,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def stored(folder: Path) -> Conversations:
-    return Conversations(ConversationConfig(directory=str(folder)))
+    return Conversations(ConversationConfig(directory=str(folder)), report.write_files)
 
 
 # --- who starts and ends them -------------------------------------------------------------------------------------
@@ -233,6 +228,18 @@ def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> 
         ConversationConfig(**wrong)  # type: ignore[arg-type]
 
 
+def test_a_folder_without_a_writer_is_refused_at_start(folder: Path) -> None:
+    with pytest.raises(ValueError, match="nothing writes their files"):
+        Conversations(ConversationConfig(directory=str(folder)))
+
+
+def test_an_id_says_when_its_conversation_began_by_the_time_of_its_states() -> None:
+    conversations = Conversations(ConversationConfig(auto_start=False))
+    assert conversations.start(at(0)).interaction_id.startswith("20260921T141320Z-")
+    conversations.stop(at(1))
+    assert conversations.start(2**62).interaction_id.startswith("2116"), "even if the clock is wrong"
+
+
 # --- the summary --------------------------------------------------------------------------------------------------
 
 
@@ -309,8 +316,10 @@ def test_every_sample_is_in_the_file_as_soon_as_it_was_taken(folder: Path) -> No
 CHILD = """
 import sys, time
 from played_conversation import START, play
-from emotion_perception.interaction.conversation import ConversationConfig, Conversations
-conversations = Conversations(ConversationConfig(directory=sys.argv[1]))
+from emotion_perception.interaction.conversation import ConversationConfig
+from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.reports.conversation import write_files
+conversations = Conversations(ConversationConfig(directory=sys.argv[1]), write_files)
 conversations.start(START, name="desk 3")
 for count, (state, time_ns) in enumerate(play(("happy", 60), ("angry", 3600)), 1):
     conversations.add(state, time_ns)
@@ -411,7 +420,7 @@ def test_a_journal_without_a_beginning_is_set_aside_and_reported(folder: Path) -
     path = unfinished(folder, ("happy", 5))
     path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
     warnings: list[str] = []
-    conversations = Conversations(ConversationConfig(directory=str(folder)), warn=warnings.append)
+    conversations = Conversations(ConversationConfig(directory=str(folder)), report.write_files, warn=warnings.append)
     assert conversations.recover() == []
     assert [each.name for each in folder.iterdir()] == [path.name + ".damaged"]
     assert len(warnings) == 1 and path.name in warnings[0]
@@ -483,7 +492,9 @@ def test_a_full_disk_loses_nothing_once_it_has_room_again(folder: Path, disk: Di
 
 def test_a_conversation_that_ends_on_a_full_disk_is_written_when_there_is_room(folder: Path, disk: Disk) -> None:
     said: list[str] = []
-    conversations = Conversations(ConversationConfig(directory=str(folder)), tell=said.append, warn=said.append)
+    conversations = Conversations(
+        ConversationConfig(directory=str(folder)), report.write_files, said.append, said.append
+    )
     conversations.start(at(0))
     run(conversations, ("happy", 20))
     disk.room = 0
@@ -506,7 +517,7 @@ def test_a_conversation_that_ends_on_a_full_disk_is_written_when_there_is_room(f
 def test_a_folder_that_cannot_be_made_is_a_problem_told_not_an_exception(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
-    conversations = Conversations(ConversationConfig(directory=str(blocker / "conversations")))
+    conversations = Conversations(ConversationConfig(directory=str(blocker / "conversations")), report.write_files)
     assert conversations.recover() == []
     conversations.start(at(0))
     assert str(blocker / "conversations") in conversations.problem

@@ -20,8 +20,8 @@ from node_world import World, happy_estimate
 from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.bringup.graph import graph_nodes
-from emotion_perception.interaction.arc import ArcShape
-from emotion_perception.interaction.conversation import Conversations
+from emotion_perception.interaction.arc_shape import ArcShape
+from emotion_perception.interaction.sessions import Conversations
 from emotion_perception.nodes.interaction_node import InteractionNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionModality, EmotionStatus, Evidence

@@ -20,7 +20,7 @@ import pytest
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.emotions import EMOTIONS, HAPPY
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
-from emotion_perception.interaction.conversation import summarize
+from emotion_perception.interaction.summary import summarize
 from emotion_perception.reports.conversation import write_files
 from emotion_perception.types import SECOND, Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
 
