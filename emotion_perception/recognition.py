@@ -12,7 +12,8 @@ import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.files import write_atomically
-from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
+from emotion_perception.fusion.config import FusionConfig
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.summary import ConversationSummary, summarize

@@ -188,3 +188,13 @@ class NodeHealth:
     level: str  # "ok", "warn", "error" or "stale"
     message: str
     values: Mapping[str, str]
+
+
+def to_seconds(nanoseconds: int) -> float:
+    """A duration in ns as s."""
+    return nanoseconds * 1e-9
+
+
+def to_nanoseconds(seconds: float) -> int:
+    """A duration in s as whole ns."""
+    return round(seconds * SECOND)

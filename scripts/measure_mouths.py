@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How well mouths tell who speaks, and the numbers of :mod:`emotion_perception.fusion.active_speaker` that rest on it.
+"""How well mouth motion identifies the speaker, and the constants of :mod:`emotion_perception.fusion.mouth_motion`.
 
 The six audio-visual CREMA-D clips go through the robot's own perception: faces with their mouths, and decisions about
 the voice. Each decision is compared with the mouth of the face that spoke, and with mouths that did not: a still
@@ -27,8 +27,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
-from emotion_perception.fusion import active_speaker as speaker
-from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
+from emotion_perception.fusion import mouth_motion
+from emotion_perception.fusion.config import FusionConfig
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.media.files import MediaAudio, MediaFrame, open_media
 from emotion_perception.resources import demo_clip_path
 from emotion_perception.types import VoiceObservation
@@ -103,8 +104,9 @@ def _again(mouth: np.ndarray, first: float, last: float, step: float) -> np.ndar
 def measured(mouth: np.ndarray, voice: VoiceObservation) -> tuple[float, float] | None:
     """ln(motion + still) and the correlation of opening and loudness, as the fusion takes them; None: too little."""
     here = mouth - [voice.stamp_ns / SECOND - voice.duration, 0, 0]
-    ((motion, together),) = speaker.mouth_measures(speaker.MouthPictures.of([here]), voice.duration, voice.level_db)
-    return None if np.isnan(motion) else (float(np.log(motion + speaker.STILL)), together)
+    samples = mouth_motion.MouthSamples.from_tables([here])
+    ((motion, correlation),) = mouth_motion.mouth_measures(samples, voice.duration, voice.level_db)
+    return None if np.isnan(motion) else (float(np.log(motion + mouth_motion.STILL_MOTION)), correlation)
 
 
 def table(clips: list[Clip], still: Clip) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -139,8 +141,8 @@ def fit(x: np.ndarray, kinds: np.ndarray) -> LogisticRegression:
 
 def told(x: np.ndarray) -> np.ndarray:
     """What the fusion makes of the measures."""
-    ratio = speaker.MOTION * x[:, 0] + speaker.TOGETHER * x[:, 1] + speaker.BASE
-    return np.clip(ratio, -speaker.MOST_TOLD, speaker.MOST_TOLD)
+    ratio = mouth_motion.MOTION_SLOPE * x[:, 0] + mouth_motion.CORRELATION_SLOPE * x[:, 1] + mouth_motion.OFFSET
+    return np.clip(ratio, -mouth_motion.MAX_RATIO, mouth_motion.MAX_RATIO)
 
 
 def report(title: str, x: np.ndarray, kinds: np.ndarray, names: np.ndarray, own: np.ndarray) -> None:
@@ -159,7 +161,7 @@ def report(title: str, x: np.ndarray, kinds: np.ndarray, names: np.ndarray, own:
         cells.append(f"{np.average(np.log1p(np.exp(-np.where(right, 1, -1) * said)), weights=weights(kinds)):.3f}")
     found = fit(x, kinds)
     (motion, together), (base,) = found.coef_[0], found.intercept_
-    motions = np.exp(x[:, 0]) - speaker.STILL
+    motions = np.exp(x[:, 0]) - mouth_motion.STILL_MOTION
     medians = " ".join(f"{np.median(motions[kinds == kind]):.2f}" for kind in ("speaks", *KINDS))
     print(f"| {title} | {' | '.join(cells)} | {motion:.1f} {together:.1f} {base:.1f} | {medians} |", flush=True)
 

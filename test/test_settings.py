@@ -9,7 +9,7 @@ import pytest
 
 from emotion_perception import settings
 from emotion_perception.acoustic.perception import AcousticConfig
-from emotion_perception.fusion.engine import FusionConfig
+from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.interaction.conversation import ConversationConfig
 from emotion_perception.settings import Setting, check_settings, setting, settings_of
 from emotion_perception.visual.perception import VisualConfig

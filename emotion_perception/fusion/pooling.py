@@ -1,16 +1,16 @@
 """Late fusion of calibrated distributions by log-linear pooling.
 
-``p(e) ~ product over i of p_i(e) ** w_i`` (Genest & Zidek 1986, "Combining probability distributions", section 3): with
-weights 1 it is Bayes' rule for senses that are independent given the emotion, under a uniform prior; a weight under 1
-takes a source less seriously than it takes itself, and 0 leaves it out. Weights need not sum to 1.
+``p(e) ~ product over i of p_i(e) ** w_i`` (Genest & Zidek 1986, "Combining probability distributions", section 3). With
+all weights 1 it is Bayes' rule for modalities that are independent given the emotion, under a uniform prior. A weight
+below 1 discounts a source, weight 0 leaves it out. Weights need not sum to 1.
 
-Neutral and calm: a face does not tell them apart, so its "neutral" is neutral-or-calm. Sources are pooled over seven
-classes with the two as one, then that class is divided:
+Neutral and calm: a face classifier does not separate them, so its "neutral" means neutral or calm. Sources are pooled
+over seven classes with the two merged, and then that class is divided:
 
-- a source that tells them apart (the voice) divides it in its own ratio, several in the pooled ratio;
-- beside a face the calm part is multiplied by ``min(1, weight of the voice)``: as trust in the voice fades, what is
-  left is what a face alone gives;
-- a face alone: all of it stays neutral.
+- a source that separates them (the voice) divides it in its own ratio, several sources in the pooled ratio;
+- with a face, the calm part is multiplied by ``min(1, weight of the voice)``: as the voice loses weight, the result
+  approaches that of the face alone;
+- a face alone leaves all of it neutral.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ import numpy as np
 from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL, valence_arousal
 from emotion_perception.types import EmotionEstimate
 
-FLOOR = 1e-3  # no source is ever surer than this that an emotion is impossible: none can veto the others
-_CLASSES = len(EMOTIONS) - 1  # neutral and calm as one
+FLOOR = 1e-3  # lower bound of a source's probabilities, so that none can veto the others
+_CLASSES = len(EMOTIONS) - 1  # neutral and calm merged
 
 
 def half_life_decay(age: float, fresh: float, half_life: float, max_age: float) -> float:
-    """Trust left in evidence by age, 1..0: 1 while fresh, then halved every half-life, 0 from ``max_age`` on.
+    """Staleness factor, 1..0: 1 up to age ``fresh``, then halved every ``half_life``, 0 from ``max_age`` on.
 
     All times are in s. A negative age (a source clock that is ahead) counts as 0.
+
+    Example:
+        >>> [half_life_decay(age, fresh=1.0, half_life=2.0, max_age=6.0) for age in (-1.0, 1.0, 3.0, 6.0)]
+        [1.0, 1.0, 0.5, 0.0]
     """
     if age >= max_age:
         return 0.0
@@ -38,15 +42,15 @@ def half_life_decay(age: float, fresh: float, half_life: float, max_age: float) 
 
 
 def ramp(value: float, low: float, high: float) -> float:
-    """0 up to ``low``, 1 from ``high`` on, straight between; NaN gives 0."""
+    """0 up to ``low``, 1 from ``high`` on, linear in between; NaN gives 0."""
     if not value > low:
         return 0.0
     return 1.0 if value >= high else (value - low) / (high - low)
 
 
 def merge_intensities(intensities: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-    """Weighted mean, ``(8,)``, of N ``(8,)`` intensities over the sources that know them; NaN where none does."""
-    # A handful of numbers: here and below, Python's own arithmetic is several times as quick on them as numpy's.
+    """Weighted mean, ``(8,)``, of N intensities ``(8,)`` over the sources that know them; NaN where none does."""
+    # Here and below, Python's own arithmetic is several times faster than numpy's on so few numbers.
     if len(intensities) == 1 and weights[0] > 0:
         return intensities[0]
     rows = [row.tolist() for row in intensities]
@@ -59,54 +63,65 @@ def merge_intensities(intensities: Sequence[np.ndarray], weights: Sequence[float
     return np.array(merged, np.float32)
 
 
-def pool(estimates: Sequence[EmotionEstimate], weights: Sequence[float], tells_calm: Sequence[bool]) -> EmotionEstimate:
+def pool(
+    estimates: Sequence[EmotionEstimate], weights: Sequence[float], separates_calm: Sequence[bool]
+) -> EmotionEstimate:
     """Pool N estimates into one.
 
     Args:
         estimates: calibrated distributions over the vocabulary, each finite, >= 0, with a positive sum.
         weights: exponents, >= 0, finite.
-        tells_calm: per source, whether it tells calm from neutral (voice: yes, face: no).
+        separates_calm: per source, whether it separates calm from neutral (voice: yes, face: no).
 
     Returns:
-        The pooled estimate. Its confidence is the pooled probability of the label, times the weighted mean of what the
-        sources themselves make of theirs (confidence / largest probability): one source at weight 1 keeps its own
-        confidence, agreement raises it, contradiction and small weights lower it. `EmotionEstimate.unknown()` where the
-        weights sum to 0.
+        The pooled estimate. Its confidence is the pooled probability of the label times the weighted mean of the
+        sources' ratios of confidence to largest probability: a single source of weight 1 keeps its own confidence,
+        agreement raises it, contradiction and small weights lower it. `EmotionEstimate.unknown()` where the weights
+        sum to 0.
 
     Raises:
         ValueError: lengths differ, or a weight is negative or not finite.
+
+    Example:
+        >>> face = EmotionEstimate.from_probabilities([0.4, 0, 0.4, 0, 0.2, 0, 0, 0])
+        >>> voice = EmotionEstimate.from_probabilities([0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0, 0])
+        >>> pool([face, voice], [1.0, 1.0], [False, True]).name
+        'happy'
     """
-    if not len(estimates) == len(weights) == len(tells_calm):
-        raise ValueError(f"{len(estimates)} estimates, {len(weights)} weights, {len(tells_calm)} flags; must be equal")
+    if not len(estimates) == len(weights) == len(separates_calm):
+        raise ValueError(
+            f"{len(estimates)} estimates, {len(weights)} weights, {len(separates_calm)} flags; must be equal"
+        )
     if not all(0 <= weight < math.inf for weight in weights):
         raise ValueError(f"weights must be finite and >= 0, got {list(weights)}")
     total = sum(weights)
     if total <= 0:
         return EmotionEstimate.unknown()
-    if len(estimates) == 1 and weights[0] == 1.0 and (tells_calm[0] or estimates[0].probabilities[CALM] == 0):
+    if len(estimates) == 1 and weights[0] == 1.0 and (separates_calm[0] or estimates[0].probabilities[CALM] == 0):
         return estimates[0]
-    log_mass = [0.0] * _CLASSES  # neutral-or-calm, happy, ... surprised
-    trust = told = untold = calm_odds = 0.0
-    for estimate, weight, tells in zip(estimates, weights, tells_calm, strict=True):
+    log_mass = [0.0] * _CLASSES  # neutral or calm, happy, ... surprised
+    confidence_ratio = calm_odds = 0.0
+    separating = merging = 0.0  # weight of the sources that separate calm from neutral, and of those that do not
+    for estimate, weight, separates in zip(estimates, weights, separates_calm, strict=True):
         p = estimate.probabilities.tolist()
-        whole = sum(p)
-        keep = (1 - _CLASSES * FLOOR) / whole
+        norm = sum(p)
+        scale = (1 - _CLASSES * FLOOR) / norm
         merged = (p[NEUTRAL] + p[CALM], *p[CALM + 1 :])
-        log_mass = [log + weight * math.log(q * keep + FLOOR) for log, q in zip(log_mass, merged, strict=True)]
-        trust += weight * estimate.confidence * whole / max(p)
-        if tells:
-            told += weight
-            calm_odds += weight * math.log((p[CALM] / whole + FLOOR) / (p[NEUTRAL] / whole + FLOOR))
+        log_mass = [log + weight * math.log(q * scale + FLOOR) for log, q in zip(log_mass, merged, strict=True)]
+        confidence_ratio += weight * estimate.confidence * norm / max(p)
+        if separates:
+            separating += weight
+            calm_odds += weight * math.log((p[CALM] / norm + FLOOR) / (p[NEUTRAL] / norm + FLOOR))
         else:
-            untold += weight
-    most = max(log_mass)
-    mass = [math.exp(log - most) for log in log_mass]
+            merging += weight
+    largest = max(log_mass)
+    mass = [math.exp(log - largest) for log in log_mass]
     scale = 1.0 / sum(mass)
     calm = 0.0
-    if told > 0:
+    if separating > 0:
         # Shares of the weight, not the weights: pooling the same ratio twice must give that ratio.
-        calm = mass[0] / (1.0 + math.exp(-calm_odds / told)) * (min(1.0, told) if untold > 0 else 1.0)
+        calm = mass[0] / (1.0 + math.exp(-calm_odds / separating)) * (min(1.0, separating) if merging > 0 else 1.0)
     shares = [q * scale for q in (mass[0] - calm, calm, *mass[1:])]
-    pooled, confidence = np.array(shares, np.float32), min(1.0, max(shares) * trust / total)
+    pooled, confidence = np.array(shares, np.float32), min(1.0, max(shares) * confidence_ratio / total)
     intensities = merge_intensities([estimate.intensities for estimate in estimates], weights)
     return EmotionEstimate(pooled, intensities, confidence, *valence_arousal(pooled, intensities))

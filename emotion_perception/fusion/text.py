@@ -1,7 +1,8 @@
-"""What somebody said as evidence: the valence of the words, by VADER's lexicon and rules (Hutto & Gilbert 2014).
+"""Text as evidence: the valence of a transcript, by VADER's lexicon and rules (Hutto & Gilbert 2014).
 
-Words tell pleasant from unpleasant, hardly which of the unpleasant emotions, and often nothing. So a text multiplies
-the odds of two emotions by ``exp(TILT * score * difference of their valence)``: with a score of 0 it says nothing.
+Words separate pleasant from unpleasant, hardly one unpleasant emotion from another, and are often neutral. A text
+therefore multiplies the odds of two emotions by ``exp(TILT * score * difference of their valence)``: a score of 0
+changes nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from emotion_perception.emotions import CIRCUMPLEX
 from emotion_perception.types import EmotionEstimate
 
-TILT = 1.5  # nats a unit of score and valence; see docs/fusion.md for the measurement
-LONGEST = 2000  # characters that are looked at: nobody says more in one breath
+TILT = 1.5  # nats per unit of score and of valence; measured in docs/fusion.md
+MAX_CHARACTERS = 2000  # of a transcript that are read, more than one utterance has
 
 
 @lru_cache(maxsize=1)
@@ -35,12 +36,12 @@ def text_available() -> bool:
 
 
 def text_evidence(text: str, tilt: float = TILT) -> EmotionEstimate | None:
-    """The distribution that English words speak for; None where they say nothing about valence.
+    """The distribution that an English text supports; None where its valence is neutral.
 
     Raises:
         ImportError: vaderSentiment is not installed.
     """
-    score = float(_analyzer().polarity_scores(text[:LONGEST])["compound"])  # -1..1
+    score = float(_analyzer().polarity_scores(text[:MAX_CHARACTERS])["compound"])  # -1..1
     if score == 0.0:
         return None
     return EmotionEstimate.from_probabilities(np.exp(tilt * score * CIRCUMPLEX[:, 0]))

@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, String
 
 from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
-from emotion_perception.fusion.engine import EmotionFusion, FusionConfig
+from emotion_perception.fusion.config import FusionConfig
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.interaction.group import group_emotion

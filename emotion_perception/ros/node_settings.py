@@ -41,7 +41,7 @@ def node_settings(node: str) -> tuple[Setting, ...]:
 
         return settings_of(AudioInputSettings) + settings_of(AcousticNodeSettings) + settings_of(AcousticConfig)
     if node == "fusion_node":
-        from emotion_perception.fusion.engine import FusionConfig
+        from emotion_perception.fusion.config import FusionConfig
 
         return settings_of(FusionNodeSettings) + settings_of(FusionConfig)
     if node == "interaction_node":

@@ -1,4 +1,4 @@
-"""The state of the person spoken with, from faces and voices as they come."""
+"""The state of the conversation partner and of everybody else, from faces and voices as they arrive."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, HAPPY, NEUTRAL, SAD
-from emotion_perception.fusion.engine import MAX_DECISIONS, MAX_PERSONS, MAX_TRACKS, EmotionFusion, FusionConfig
+from emotion_perception.fusion.config import FusionConfig
+from emotion_perception.fusion.engine import EmotionFusion
+from emotion_perception.fusion.face_evidence import MAX_OBSERVATIONS, MAX_TRACKS
+from emotion_perception.fusion.persons import MAX_PERSONS
 from emotion_perception.fusion.reliability import Reliability
+from emotion_perception.fusion.voice_evidence import MAX_DECISIONS
 from emotion_perception.types import (
     Box,
     EmotionEstimate,
@@ -110,7 +114,7 @@ def test_confidence_falls_as_evidence_ages(fusion: EmotionFusion):
     assert confidences[0] > confidences[-1] + 0.2
 
 
-def test_voice_outlasts_the_face_and_ends_too(fusion: EmotionFusion):
+def test_voice_outlasts_the_face_and_expires_too(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face()])
     fusion.add_voice(voice(0))
     assert fusion.state(at(0.5)).status == EmotionStatus.AUDIO_VISUAL
@@ -136,14 +140,14 @@ def test_missed_detection_is_bridged_and_a_face_that_left_ends_soon(fusion: Emot
     assert fusion.state(at(0.61)).status == EmotionStatus.NO_EVIDENCE
 
 
-def test_empty_picture_ends_a_face_at_once_without_hold():
+def test_image_without_faces_ends_a_face_at_once_without_hold():
     fusion = EmotionFusion(FusionConfig(face_hold_s=0))
     fusion.add_faces(at(0), [face()])
     fusion.add_faces(at(0.03), [])
     assert fusion.state(at(0.05)).status == EmotionStatus.NO_EVIDENCE
 
 
-def test_late_picture_does_not_replace_a_newer_one():
+def test_late_image_does_not_replace_a_newer_one():
     fusion = EmotionFusion()
     fusion.add_faces(at(0.5), [face(top=HAPPY)])
     fusion.add_faces(at(0.4), [face(top=SAD)])
@@ -158,35 +162,33 @@ def test_late_voice_does_not_replace_a_newer_one(fusion: EmotionFusion):
     assert fusion.state(at(2)).emotion.label == HAPPY
 
 
-def test_decision_at_the_end_of_an_utterance_beats_a_running_one_of_the_same_stamp(fusion: EmotionFusion):
+def test_final_decision_replaces_a_running_one_of_the_same_stamp(fusion: EmotionFusion):
     fusion.add_voice(voice(1, SAD, final=True))
     fusion.add_voice(voice(1, HAPPY, final=False))
     assert fusion.state(at(1)).emotion.label == SAD
 
 
-def test_the_newest_picture_of_a_face_speaks_for_all_as_it_comes_filtered(fusion: EmotionFusion):
+def test_newest_observation_of_a_face_stands_for_all(fusion: EmotionFusion):
     for step in range(10):
         fusion.add_faces(at(step * 0.05), [face(top=HAPPY)])
     fusion.add_faces(at(0.5), [face(top=ANGRY)])
     assert fusion.state(at(0.5)).emotion.label == ANGRY
 
 
-def test_blurred_pictures_are_no_evidence(fusion: EmotionFusion):
+def test_blurred_images_are_no_evidence(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face(quality=0.05)])
     assert fusion.state(at(0)).status == EmotionStatus.NO_EVIDENCE
     assert fusion.counts["poor"] == 1
 
 
-def test_one_blurred_picture_does_not_end_a_sharp_one(fusion: EmotionFusion):
+def test_blurred_image_does_not_end_the_evidence_of_a_sharp_one(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face()])
     fusion.add_faces(at(0.03), [face(quality=0.0)])
     state = fusion.state(at(0.04))
     assert (state.status, state.stamp_ns) == (EmotionStatus.VISUAL_ONLY, at(0))
 
 
-@pytest.mark.parametrize(
-    "worse", [{"quality": 0.2}, {"detection_score": 0.2}], ids=["picture quality", "detection score"]
-)
+@pytest.mark.parametrize("worse", [{"quality": 0.2}, {"detection_score": 0.2}], ids=["face quality", "detection score"])
 def test_doubtful_face_weighs_less(worse: dict):
     fusion = EmotionFusion(visual=Reliability(quality=(0.1, 0.8), weight=(0.3, 1.0)))
     fusion.add_faces(at(0), [face(**worse)])
@@ -204,7 +206,7 @@ def test_doubtful_voice_weighs_less(worse: dict):
     assert 0 < fusion.state(at(0)).evidence[0].weight < 0.8
 
 
-def test_voice_drowned_in_noise_does_not_hide_the_clear_one_before(fusion: EmotionFusion):
+def test_zero_weight_decision_does_not_hide_the_clear_one_before(fusion: EmotionFusion):
     fusion.add_voice(voice(0, SAD))
     fusion.add_voice(voice(1, HAPPY, snr_db=-10))
     state = fusion.state(at(1))
@@ -218,35 +220,35 @@ def test_calm_voice_makes_a_neutral_face_calm(fusion: EmotionFusion):
     assert fusion.state(at(0)).emotion.label == CALM
 
 
-def turns(*spoken: tuple[float, int], **more: object) -> EmotionFusion:
-    """A fusion that heard turns of speech that end at these times, of these emotions."""
+def utterances(*spoken: tuple[float, int], **more: object) -> EmotionFusion:
+    """An engine with utterances that end at these times, of these emotions."""
     fusion = EmotionFusion()
     for seconds, top in spoken:
         fusion.add_voice(voice(seconds, top, **more))
     return fusion
 
 
-def test_changed_voice_is_followed_by_its_first_sentence():
-    fusion = turns((2, SAD), (5, SAD), (8, HAPPY))
+def test_changed_emotion_of_a_voice_is_followed_within_one_utterance():
+    fusion = utterances((2, SAD), (5, SAD), (8, HAPPY))
     assert fusion.state(at(8)).emotion.label == HAPPY
 
 
-def test_short_word_does_not_wipe_out_the_sentence_before_it():
-    fusion = turns((2, ANGRY))
+def test_short_utterance_does_not_replace_a_long_one_before():
+    fusion = utterances((2, ANGRY))
     fusion.add_voice(voice(3.0, HAPPY, duration=0.4))
     state = fusion.state(at(3))
     assert state.emotion.label == ANGRY
-    assert state.emotion.probabilities[HAPPY] > turns((2, ANGRY)).state(at(3)).emotion.probabilities[HAPPY]
+    assert state.emotion.probabilities[HAPPY] > utterances((2, ANGRY)).state(at(3)).emotion.probabilities[HAPPY]
 
 
-def test_old_sentence_is_forgotten():
-    fusion = turns((2, ANGRY))
+def test_old_utterance_is_forgotten():
+    fusion = utterances((2, ANGRY))
     fusion.add_voice(voice(60.0, HAPPY, duration=0.4))
     assert fusion.state(at(60)).emotion.label == HAPPY
 
 
-def test_steady_voice_is_believed_as_it_is_however_often_it_speaks():
-    steady = turns(*((2.0 * turn, SAD) for turn in range(1, 20)))
+def test_steady_voice_keeps_its_probability_over_many_utterances():
+    steady = utterances(*((2.0 * index, SAD) for index in range(1, 20)))
     believed = steady.state(at(38)).evidence[0].emotion
     assert believed.probabilities[SAD] == pytest.approx(0.7, abs=0.02)
     assert believed.confidence == pytest.approx(0.7, abs=0.02)
@@ -256,12 +258,12 @@ def test_decisions_of_one_utterance_count_once():
     running = EmotionFusion()
     for step in range(1, 6):
         running.add_voice(voice(10 + step * 0.5, SAD, duration=step * 0.5, final=step == 5))
-    once = turns((12.5, SAD), duration=2.5)
+    once = utterances((12.5, SAD), duration=2.5)
     expected, got = once.state(at(12.5)).emotion, running.state(at(12.5)).emotion
     np.testing.assert_allclose(expected.probabilities, got.probabilities)
 
 
-def test_models_card_says_how_its_word_is_taken():
+def test_class_factors_correct_a_model_that_is_biased():
     """A model that names happy too readily is believed less when it does."""
     factors = np.ones(8)
     factors[HAPPY] = 0.2
@@ -271,17 +273,17 @@ def test_models_card_says_how_its_word_is_taken():
     np.testing.assert_allclose(fusion.state(at(0)).emotion.probabilities, plain / plain.sum(), atol=1e-6)
 
 
-def test_person_is_the_largest_face(fusion: EmotionFusion):
+def test_partner_is_the_largest_face(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face("small", SAD, 80), face("large", HAPPY, 120)])
     assert fusion.state(at(0)).face_id == "large"
 
 
-def test_person_is_the_most_central_of_faces_of_equal_size(fusion: EmotionFusion):
+def test_partner_is_the_most_central_of_faces_of_equal_size(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face("rim", x=0), face("middle", x=270)], image_size=(640, 100))
     assert fusion.state(at(0)).face_id == "middle"
 
 
-def test_person_does_not_flip_between_faces_of_similar_size(fusion: EmotionFusion):
+def test_partner_does_not_flip_between_faces_of_similar_size(fusion: EmotionFusion):
     chosen = set()
     for step in range(100):
         wobble = 5 if step % 2 else -5
@@ -290,7 +292,7 @@ def test_person_does_not_flip_between_faces_of_similar_size(fusion: EmotionFusio
     assert len(chosen) == 1
 
 
-def test_much_larger_face_becomes_the_person_after_a_second_and_not_before(fusion: EmotionFusion):
+def test_much_larger_face_becomes_the_partner_after_a_second_and_not_before(fusion: EmotionFusion):
     chosen = {}
     for step in range(60):
         seconds = step * 0.05
@@ -301,14 +303,14 @@ def test_much_larger_face_becomes_the_person_after_a_second_and_not_before(fusio
     assert chosen[32] == "closer"
 
 
-def test_passer_by_does_not_become_the_person(fusion: EmotionFusion):
+def test_passer_by_does_not_become_the_partner(fusion: EmotionFusion):
     for step in range(60):
         faces = [face("first", size=100)] + ([face("passing", size=200)] if 10 <= step < 25 else [])
         fusion.add_faces(at(step * 0.05), faces)
         assert fusion.state(at(step * 0.05)).face_id == "first"
 
 
-def test_next_face_takes_over_at_once_when_the_person_left(fusion: EmotionFusion):
+def test_next_face_takes_over_at_once_when_the_partner_left(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face("first", size=200), face("second", SAD, size=80)])
     assert fusion.state(at(0)).face_id == "first"
     for step in range(1, 20):
@@ -317,7 +319,7 @@ def test_next_face_takes_over_at_once_when_the_person_left(fusion: EmotionFusion
     assert (state.face_id, state.person_id) == ("second", "person_2")
 
 
-def test_everybody_has_a_state_and_only_the_person_has_the_voice(fusion: EmotionFusion):
+def test_everybody_has_a_state_and_only_the_partner_has_the_voice(fusion: EmotionFusion):
     fusion.add_faces(at(0), [face("a", SAD, 80), face("b", HAPPY, 200), face("c", ANGRY, 100)])
     fusion.add_voice(voice(0))
     states = fusion.states(at(0.1))
@@ -402,16 +404,16 @@ def test_memory_stays_bounded_under_a_flood(fusion: EmotionFusion):
     for step in range(200):
         fusion.add_faces(at(step * 0.001), [face(f"{step}_{n}") for n in range(100)])
         fusion.add_voice(voice(step * 0.001))
-    assert len(fusion._tracks) <= MAX_TRACKS
-    assert len(fusion._persons) <= MAX_PERSONS
-    assert len(fusion._voices["voice_1"].decisions) <= MAX_DECISIONS
+    assert len(fusion._faces.tracks) <= MAX_TRACKS
+    assert len(fusion._persons.numbered) <= MAX_PERSONS
+    assert len(fusion._voices.tracks["voice_1"].decisions) <= MAX_DECISIONS
     for step in range(200, 1000):
         fusion.add_faces(at(step * 0.001), [face("same")])
-    assert len(fusion._tracks["same"].pictures) <= 32
+    assert len(fusion._faces.tracks["same"].observations) <= MAX_OBSERVATIONS
 
 
 @pytest.mark.parametrize("name", [item.name for item in fields(FusionConfig)])
-def test_every_parameter_says_its_range_and_refuses_what_is_outside(name: str):
+def test_every_parameter_has_a_description_and_refuses_values_out_of_range(name: str):
     item = next(item for item in fields(FusionConfig) if item.name == name)
     assert item.metadata["description"].endswith(".")
     with pytest.raises(ValueError, match=name):
@@ -420,12 +422,12 @@ def test_every_parameter_says_its_range_and_refuses_what_is_outside(name: str):
         FusionConfig(**{name: float("nan")})
 
 
-def test_freshness_beyond_the_greatest_age_is_refused():
+def test_fresh_time_beyond_the_maximum_age_is_refused():
     with pytest.raises(ValueError, match="visual_fresh_s must be at most visual_max_age_s"):
         FusionConfig(visual_fresh_s=3.0, visual_max_age_s=2.0)
 
 
-def test_weight_zero_switches_a_sense_off():
+def test_weight_zero_switches_a_modality_off():
     fusion = EmotionFusion(FusionConfig(acoustic_weight=0))
     fusion.add_voice(voice(0))
     assert fusion.state(at(0)).status == EmotionStatus.NO_EVIDENCE
@@ -436,7 +438,7 @@ LOUD = 20 * np.sin(np.arange(40) * 0.7) - 30  # dB, every 40 ms
 
 def talk(fusion: EmotionFusion, speaks: dict[str, bool], first: float = 0.0, late: bool = False) -> None:
     """1.6 s of faces, those that speak with their mouths going with the voice, and then the decision about it."""
-    pictures = []
+    images = []
     for step in range(54):
         time = step / 30
         loud = float(np.interp(time, (np.arange(40) + 0.5) * 0.04, LOUD))
@@ -451,8 +453,8 @@ def talk(fusion: EmotionFusion, speaks: dict[str, bool], first: float = 0.0, lat
             )
             for name, moves in speaks.items()
         ]
-        pictures.append((at(first + time), faces))
-    for stamp_ns, faces in reversed(pictures) if late else pictures:
+        images.append((at(first + time), faces))
+    for stamp_ns, faces in reversed(images) if late else images:
         fusion.add_faces(stamp_ns, faces)
 
 
@@ -465,7 +467,7 @@ def owner(fusion: EmotionFusion, now: float) -> str:
     return heard.face_id
 
 
-def test_the_voice_is_of_the_face_whose_mouth_goes_with_it(fusion: EmotionFusion):
+def test_voice_is_assigned_to_the_face_whose_mouth_moves_with_it(fusion: EmotionFusion):
     talk(fusion, {"near": False, "far": True})
     fusion.add_voice(said(1.6))
     assert owner(fusion, 1.8) == "far"
@@ -476,21 +478,21 @@ def test_the_voice_is_of_the_face_whose_mouth_goes_with_it(fusion: EmotionFusion
     assert owner(blind, 1.8) == "near"
 
 
-def test_where_both_mouths_go_with_the_voice_it_is_told_as_ambiguous(fusion: EmotionFusion):
+def test_assignment_is_ambiguous_if_both_mouths_move_with_the_voice(fusion: EmotionFusion):
     talk(fusion, {"near": True, "far": True})
     fusion.add_voice(said(1.6))
     assert owner(fusion, 1.8) == "near"
     assert 0.5 < fusion.speakers["voice_1"]["near"] < 0.85
 
 
-def test_a_voice_beside_a_photograph_weighs_little_in_its_state(fusion: EmotionFusion):
+def test_voice_has_little_weight_in_the_state_of_a_photograph(fusion: EmotionFusion):
     talk(fusion, {"near": False})
     fusion.add_voice(said(1.6))
     fusion.state(at(1.8))
     assert fusion.speakers["voice_1"][""] > 0.3
 
 
-def test_mouths_that_come_late_say_the_same(fusion: EmotionFusion):
+def test_late_frames_of_mouths_give_the_same_assignment(fusion: EmotionFusion):
     fusion.add_voice(said(1.6))
     talk(fusion, {"near": False, "far": True}, late=True)
     fusion.state(at(1.8))
@@ -501,11 +503,11 @@ def test_mouths_that_come_late_say_the_same(fusion: EmotionFusion):
     assert fusion.speakers == in_order.speakers
 
 
-def test_pictures_that_come_again_count_though_the_mouths_had_been_compared(fusion: EmotionFusion):
+def test_repeated_frames_count_although_the_mouths_were_compared_before(fusion: EmotionFusion):
     talk(fusion, {"near": False, "far": True})
     fusion.add_voice(said(1.6))
     assert owner(fusion, 1.8) == "far"
-    talk(fusion, {"near": True, "far": False})  # the same pictures, read otherwise
+    talk(fusion, {"near": True, "far": False})  # the same frames with other values
     assert owner(fusion, 1.8) == "near"
     once = EmotionFusion()
     talk(once, {"near": True, "far": False})
@@ -514,7 +516,7 @@ def test_pictures_that_come_again_count_though_the_mouths_had_been_compared(fusi
     assert fusion.speakers == once.speakers
 
 
-def test_what_another_said_before_hardly_counts_for_who_speaks_now():
+def test_earlier_utterance_of_another_person_hardly_counts():
     heard = {}
     for before in ("near", "far"):
         fusion = EmotionFusion()
@@ -528,10 +530,10 @@ def test_what_another_said_before_hardly_counts_for_who_speaks_now():
     assert heard["near"][SAD] < 0.7 * heard["far"][SAD]
 
 
-def test_mouths_are_held_for_no_longer_than_they_are_of_use(fusion: EmotionFusion):
+def test_history_of_mouths_is_bounded_in_time(fusion: EmotionFusion):
     for step in range(3000):
         fusion.add_faces(at(step / 30), [face(f"face_{step // 100}", mouth_opening=0.3, mouth_motion=0.1)])
-    held = sum(len(mouth.stamps) for mouth in fusion._mouths.values())
+    held = sum(len(mouth.stamps) for mouth in fusion._mouths.tracks.values())
     assert held < 30 * 15
 
 

@@ -71,8 +71,8 @@ voices = st.builds(
 @st.composite
 def scenes(draw: st.DrawFn) -> list[tuple[int, object]]:
     """Pictures (lists of faces) and voice decisions with their stamps in ms, no two the same."""
-    picture = st.lists(faces, max_size=3, unique_by=lambda face: face.face_id)
-    items = draw(st.lists(st.one_of(picture, voices), min_size=1, max_size=12))
+    image = st.lists(faces, max_size=3, unique_by=lambda face: face.face_id)
+    items = draw(st.lists(st.one_of(image, voices), min_size=1, max_size=12))
     stamps = draw(st.lists(st.integers(0, 6000), min_size=len(items), max_size=len(items), unique=True))
     return list(zip(stamps, items, strict=True))
 

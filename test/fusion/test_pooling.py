@@ -26,7 +26,7 @@ def test_one_source_at_full_weight_keeps_its_estimate():
     assert pool([voice], [1.0], [VOICE]) is voice
 
 
-def test_agreement_is_surer_than_either_source():
+def test_agreement_raises_confidence_above_either_source():
     face, voice = estimate(HAPPY, 0.6), estimate(HAPPY, 0.5)
     pooled = pool([face, voice], [1, 1], [FACE, VOICE])
     assert pooled.label == HAPPY
@@ -82,7 +82,7 @@ def test_calm_voice_makes_a_neutral_face_calm():
     assert pooled.probabilities[CALM] / pooled.probabilities[NEUTRAL] == pytest.approx(4, rel=0.02)
 
 
-def test_calm_share_fades_with_trust_in_the_voice():
+def test_calm_share_falls_with_the_weight_of_the_voice():
     face, voice = estimate(NEUTRAL, 0.7), estimate(CALM, 0.8, rest_on=NEUTRAL)
     calm = [pool([face, voice], [1, weight], [FACE, VOICE]).probabilities[CALM] for weight in (1.0, 0.5, 0.1, 0.001)]
     assert calm == sorted(calm, reverse=True)
@@ -125,7 +125,7 @@ def test_unequal_lengths_are_refused():
 @pytest.mark.parametrize(
     ("age", "trust"), [(-3, 1), (0, 1), (0.2, 1), (0.7, 0.5), (1.2, 0.25), (1.99, 0.083), (2, 0), (9, 0)]
 )
-def test_trust_halves_with_age_and_ends(age: float, trust: float):
+def test_staleness_halves_with_age_and_ends(age: float, trust: float):
     assert half_life_decay(age, fresh=0.2, half_life=0.5, max_age=2.0) == pytest.approx(trust, abs=0.001)
 
 

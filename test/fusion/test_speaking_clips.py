@@ -1,4 +1,4 @@
-"""Two real people side by side, of whom one speaks: perception and fusion together find who."""
+"""Two real people side by side, one of whom speaks: perception and fusion together find the speaker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason="the CREMA-D clips ar
 
 
 @pytest.mark.parametrize("on_the_left", [True, False])
-def test_who_speaks_is_found_beside_a_nearer_photograph(on_the_left: bool):
+def test_speaker_is_found_next_to_a_nearer_photograph(on_the_left: bool):
     with open_media(CLIPS / "1001_DFA_ANG_XX.flv") as media:
         items = list(media.read())
     with open_media(CLIPS / "1001_DFA_HAP_XX.flv") as media:
@@ -32,7 +32,7 @@ def test_who_speaks_is_found_beside_a_nearer_photograph(on_the_left: bool):
         stamp_ns = round(item.time * SECOND)
         if isinstance(item, MediaFrame):
             shown += 1
-            if shown % 2:  # 15 pictures a second are enough
+            if shown % 2:  # 15 frames/s are sufficient
                 pair = (item.image, nearer) if on_the_left else (nearer, item.image)
                 faces = visual.process(np.hstack(pair), stamp_ns)
                 fusion.add_faces(stamp_ns, faces)

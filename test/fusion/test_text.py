@@ -15,12 +15,12 @@ pytest.importorskip("vaderSentiment", reason="needs vaderSentiment")
 NOW = 1_700_000_000_000_000_000
 
 
-def test_words_without_valence_say_nothing():
+def test_text_without_valence_is_no_evidence():
     assert text_evidence("Where are the batteries?") is None
     assert text_evidence("") is None
 
 
-def test_pleasant_words_speak_for_happy_and_unpleasant_ones_against_it():
+def test_pleasant_text_supports_happy_and_unpleasant_text_does_not():
     pleasant, unpleasant = text_evidence("What a lovely day!"), text_evidence("This is horrible.")
     assert pleasant is not None and unpleasant is not None
     assert pleasant.label == HAPPY
@@ -28,17 +28,17 @@ def test_pleasant_words_speak_for_happy_and_unpleasant_ones_against_it():
     assert unpleasant.probabilities.argmin() == HAPPY
 
 
-def test_words_never_say_which_unpleasant_emotion():
-    told = text_evidence("This is horrible.")
-    assert told is not None
-    assert told.confidence < 0.35
+def test_text_does_not_separate_unpleasant_emotions():
+    estimate = text_evidence("This is horrible.")
+    assert estimate is not None
+    assert estimate.confidence < 0.35
 
 
-def test_very_long_text_is_cut_and_survived():
+def test_very_long_text_is_truncated():
     assert text_evidence("great " * 100_000) is not None
 
 
-def test_words_alone_are_no_evidence_and_beside_a_voice_they_are():
+def test_text_is_evidence_with_a_voice_and_not_alone():
     fusion = EmotionFusion()
     words = text_evidence("I hate this!")
     assert words is not None
@@ -56,7 +56,7 @@ def test_words_alone_are_no_evidence_and_beside_a_voice_they_are():
     assert later.evidence[1].weight < state.evidence[1].weight
 
 
-def test_words_are_forgotten():
+def test_text_expires():
     fusion = EmotionFusion()
     words = text_evidence("I hate this!")
     assert words is not None
@@ -67,7 +67,7 @@ def test_words_are_forgotten():
     assert [item.modality for item in fusion.state(later).evidence] == [EmotionModality.ACOUSTIC]
 
 
-def test_pooling_words_changes_no_share_of_calm():
+def test_pooling_text_keeps_the_ratio_of_calm_to_neutral():
     words = text_evidence("What a lovely day!")
     assert words is not None
     face = EmotionEstimate.from_probabilities(np.array([0.7, 0, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025]))

@@ -36,7 +36,7 @@ def says_happy_too_often(rng: np.random.Generator, n: int = 4000):
     return answers(labels, likelihood / likelihood.sum(1, keepdims=True))
 
 
-def test_factors_undo_a_lean_of_the_model():
+def test_factors_remove_a_bias_of_the_model():
     cases = says_happy_too_often(np.random.default_rng(0))
     factors = learning.learnt_factors(cases, 1.0)
     others = [factors[e] for e in range(8) if e not in (CALM, HAPPY)]
@@ -46,13 +46,13 @@ def test_factors_undo_a_lean_of_the_model():
     assert ((cases.probabilities * factors).argmax(1) == cases.labels).mean() > plain + 0.01
 
 
-def test_few_cases_hardly_move_the_factors():
+def test_few_cases_hardly_change_the_factors():
     few = says_happy_too_often(np.random.default_rng(0), 20)
     factors = learning.class_factors(few, 1.0, 20.0)
     assert 0.6 < factors[HAPPY] / factors[SAD] < 1.1
 
 
-def test_what_is_one_speakers_alone_is_not_taken_for_the_models():
+def test_bias_of_one_speaker_alone_is_not_learned():
     """One of two leans to happy, the other away from it: nothing is learnt from either."""
     rng = np.random.default_rng(3)
     one, other = (says_happy_too_often(rng, 60) for _ in range(2))
@@ -63,7 +63,7 @@ def test_what_is_one_speakers_alone_is_not_taken_for_the_models():
     np.testing.assert_allclose(learning.learnt_factors(both, 1.0), 1.0, atol=0.15)
 
 
-def test_an_overconfident_model_gets_a_weight_under_one_where_it_is():
+def test_overconfident_model_gets_a_weight_below_one_at_that_quality():
     rng = np.random.default_rng(1)
 
     def sense(n: int, honest: float, quality: float, with_calm: bool):
@@ -85,12 +85,12 @@ def test_an_overconfident_model_gets_a_weight_under_one_where_it_is():
 def test_synthetic_pairs_show_one_emotion_and_neutral_faces_go_with_calm_voices_too():
     rng = np.random.default_rng(2)
     faces, voices = np.array([NEUTRAL] * 200 + [SAD] * 50), np.repeat(np.arange(len(EMOTIONS)), 5)
-    shown, told = learning.synthetic_pairs(faces, voices, rng)
+    shown, heard = learning.synthetic_pairs(faces, voices, rng)
     assert sorted(shown) == list(range(250))
-    assert set(voices[told[:200]]) == {NEUTRAL, CALM}
-    assert set(voices[told[200:]]) == {SAD}
-    shown, told = learning.synthetic_pairs(faces, voices, rng, each=10)
-    assert np.bincount(voices[told], minlength=8)[:4].tolist() == [10, 10, 0, 10]
+    assert set(voices[heard[:200]]) == {NEUTRAL, CALM}
+    assert set(voices[heard[200:]]) == {SAD}
+    shown, heard = learning.synthetic_pairs(faces, voices, rng, each=10)
+    assert np.bincount(voices[heard], minlength=8)[:4].tolist() == [10, 10, 0, 10]
 
 
 def test_fusion_file_keeps_the_entries_of_other_models(tmp_path: Path):
