@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# scripts/demo.sh [SOURCE] [--duration S] [--headless]: see the whole graph work; --help tells more.
+# scripts/demo.sh [SOURCE] [--duration S] [--headless]: runs the whole graph; --help lists the options.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-# What the set-up says belongs to the log; stdout carries JSON alone.
+# Messages of the set-up go to stderr; stdout carries JSON only.
 "$here/setup.sh" 1>&2
 # shellcheck source=scripts/env.sh
 . "$here/env.sh"

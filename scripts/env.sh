@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Source me (bash): `. scripts/env.sh` makes rclpy, emotion_msgs and this package's commands usable in this shell.
-# Everything that scripts/setup.sh made is found from here; nothing is built, nothing is fetched.
+# To be sourced (bash): `. scripts/env.sh` makes rclpy, emotion_msgs and the package's commands available in a shell.
+# It uses what scripts/setup.sh made; it builds and downloads nothing.
 
 _emotion_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 _emotion_venv="${EMOTION_VENV:-$_emotion_root/.venv}"
@@ -12,7 +12,7 @@ if [ ! -x "$_emotion_venv/bin/python" ] || [ ! -d "$_emotion_root/install/emotio
     return 1 2>/dev/null || exit 1
 fi
 
-# Put $2 in front of the colon-separated variable $1, unless it is in it already.
+# Prepend $2 to the colon-separated variable $1, unless it is already in it.
 _emotion_prepend() {
     eval "_emotion_old=\"\${$1:-}\""
     case ":$_emotion_old:" in
@@ -21,7 +21,7 @@ _emotion_prepend() {
     esac
 }
 
-# Next to a ROS 2 distribution: the one that was sourced for the set-up, unless one is sourced now.
+# With a ROS 2 distribution: source the one that was used for the set-up, unless one is sourced already.
 _emotion_ros="$(cat "$_emotion_venv/.emotion_perception/ros_prefix" 2>/dev/null || true)"
 if [ -n "$_emotion_ros" ] && [ -z "${AMENT_PREFIX_PATH:-}" ]; then
     case $- in *u*) _emotion_strict=true ;; *) _emotion_strict=false ;; esac
@@ -37,8 +37,8 @@ _emotion_prepend PATH "$_emotion_root/install/emotion_perception/lib/emotion_per
 
 _emotion_site="$(cd "$_emotion_venv/lib" && echo python3.*/site-packages)"
 if [ -d "$_emotion_venv/share/rclpy" ]; then
-    # ROS 2 from wheels. They set LD_LIBRARY_PATH by starting Python a second time; set here, it starts once. (The set
-    # differs between environments, so it is set even where another environment's guard is inherited.)
+    # ROS 2 from wheels. They set LD_LIBRARY_PATH by starting Python a second time; if set here, it starts once. (The value
+    # differs between environments, so it is set even if the guard of another environment is inherited.)
     for _emotion_libs in "$_emotion_venv/lib/$_emotion_site"/ros_*.libs "$_emotion_venv/lib"; do
         [ -d "$_emotion_libs" ] && _emotion_prepend LD_LIBRARY_PATH "$_emotion_libs"
     done
@@ -57,7 +57,7 @@ export COLCON_DEFAULTS_FILE="$_emotion_root/colcon_defaults.yaml"
 # (The second name is that of Fast DDS 3, ROS 2 Kilted and newer.)
 export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$_emotion_root/config/fastdds.xml}"
 export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
-# Nothing leaves the machine unless it is asked to.
+# Communicate on this machine only, unless set otherwise.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
 
 unset -f _emotion_prepend

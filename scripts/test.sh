@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: set-up, style, types, and all tests, the last line being pytest's.
+# Everything that a change must pass: set-up, style, types, import rules and all tests; the last line is pytest's.
 set -euo pipefail
 
 usage() {
@@ -7,15 +7,15 @@ usage() {
 Usage: scripts/test.sh [--fast | --soak] [PYTEST ARGUMENT...]
 
 Runs scripts/setup.sh, ruff, mypy, the import rules, then pytest: unit tests, node tests (real processes over DDS), end-to-end
-tests. Each run has a ROS domain of its own and nothing leaves the machine.
+tests. Each run uses a ROS domain of its own, on this machine only.
 
   --fast   leave out the end-to-end tests, the fault tests and those marked slow
-  --soak   instead of all that: the fault tests, with 30 minutes of stream time for the memory (about 8 minutes)
+  --soak   only the fault tests, with 30 minutes of stream time to watch the memory (about 8 minutes)
 
 Examples:
   scripts/test.sh
   scripts/test.sh --fast -x
-  scripts/test.sh test/nodes -k overlay     # a path given: only these tests
+  scripts/test.sh test/nodes -k overlay     # with a path: only these tests
 TEXT
 }
 
@@ -40,7 +40,7 @@ bash scripts/setup.sh
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 
-# The dashboard's tests drive a real browser; without one they are skipped and say so.
+# The dashboard's tests use a real browser; without one they are skipped with a reason.
 install_chromium() {
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update && apt-get -q install -y --no-install-recommends chromium chromium-driver
@@ -54,7 +54,7 @@ fi
 
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
-export ROS_DOMAIN_ID="${EMOTION_TEST_DOMAIN_ID:-$((RANDOM % 90 + 10))}" # 0 and the low ones are people's
+export ROS_DOMAIN_ID="${EMOTION_TEST_DOMAIN_ID:-$((RANDOM % 90 + 10))}" # low numbers are commonly in use
 export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST ROS_LOG_DIR="$scratch/ros_log"
 export MPLBACKEND=Agg MPLCONFIGDIR="$scratch/matplotlib" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
@@ -80,7 +80,7 @@ if $soak; then
     paths=true
 fi
 
-# Quick ones first, so that a broken core is seen before the graph is started.
+# Fast tests first, so that errors in the core show before the graph is started.
 if ! $paths; then
     for path in test/*; do
         case $path in
@@ -98,7 +98,7 @@ if $fast; then arguments+=(-m "not slow"); fi
 status=0
 python -m pytest "${arguments[@]}" || status=$?
 if [ ${#failed[@]} -gt 0 ]; then
-    echo "not passed besides the tests: ${failed[*]}" >&2
+    echo "failed, apart from the tests: ${failed[*]}" >&2
     status=1
 fi
 exit "$status"

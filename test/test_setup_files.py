@@ -316,12 +316,12 @@ def test_setup_refuses_an_old_distribution(tmp_path):
     assert "ROS 2 humble is sourced, Jazzy or newer is needed" in check_setup(tmp_path, ROS_DISTRO="humble").stderr
 
 
-def test_setup_keeps_out_of_a_folder_with_other_things(tmp_path):
+def test_setup_refuses_a_folder_with_other_contents(tmp_path):
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv/thesis.tex").write_text("years of work")
     done = check_setup(tmp_path)
     assert done.returncode == 1
-    assert "a folder with other things in it" in done.stderr
+    assert "a folder with other contents" in done.stderr
 
 
 def test_setup_uses_the_sourced_distribution(tmp_path):
