@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emotion_perception.fusion.pooling import half_life_decay
 from emotion_perception.settings import check_settings, setting
+from emotion_perception.types import EmotionModality
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,18 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
-        for sense in ("visual", "acoustic", "text"):
-            fresh, oldest = getattr(self, f"{sense}_fresh_s"), getattr(self, f"{sense}_max_age_s")
+        for modality in EmotionModality:
+            _, fresh, _, oldest = self._of(modality)
             if not fresh <= oldest:
-                raise ValueError(f"{sense}_fresh_s must be at most {sense}_max_age_s, got {fresh:g} and {oldest:g}")
+                name = modality.name.lower()
+                raise ValueError(f"{name}_fresh_s must be at most {name}_max_age_s, got {fresh:g} and {oldest:g}")
+
+    def weight_at(self, modality: EmotionModality, age: float) -> float:
+        """Base weight of a modality times the staleness factor at an age in s."""
+        weight, fresh, half_life, max_age = self._of(modality)
+        return weight * half_life_decay(age, fresh, half_life, max_age)
+
+    def _of(self, modality: EmotionModality) -> tuple[float, float, float, float]:
+        """Base weight, fresh time, half-life and maximum age of a modality."""
+        name = modality.name.lower()
+        return tuple(getattr(self, f"{name}_{field}") for field in ("weight", "fresh_s", "half_life_s", "max_age_s"))

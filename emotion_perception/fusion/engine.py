@@ -9,7 +9,8 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
   central faces larger.
 - **A voice** is assigned to its most probable speaker (``active_speaker.py``). If one voice id stands for everybody, an
   earlier utterance counts by its probability to be the same person's.
-- **Text**, if there is any, adds to a face or a voice; without either it is no evidence.
+- **Text**, if there is any, adds to the face or the voice of the conversation partner; without either it is no
+  evidence. The same holds for any further modality (:meth:`EmotionFusion.add_estimate`).
 - **Clocks.** A stamp ahead of the query has age 0 and counts; one more than ``future_limit_s`` ahead is from before a
   clock jump and is dropped. Two items in a row that are more than ``clock_jump_s`` older than the newest of their
   modality mean that the source's clock jumped back; the evidence held of that modality is dropped.
@@ -29,7 +30,7 @@ from emotion_perception.fusion.face_evidence import MAX_FACES, FaceTrack, FaceTr
 from emotion_perception.fusion.mouth_motion import HISTORY_S, MouthHistory
 from emotion_perception.fusion.partner import PartnerSelection
 from emotion_perception.fusion.persons import Persons
-from emotion_perception.fusion.pooling import half_life_decay, pool
+from emotion_perception.fusion.pooling import pool
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.voice_evidence import VoiceBelief, VoiceTracks
 from emotion_perception.types import (
@@ -44,7 +45,7 @@ from emotion_perception.types import (
     to_seconds,
 )
 
-MAX_TEXTS = 16
+MAX_ESTIMATES = 16  # of each modality without tracks
 FUTURE_TOLERANCE_S = 0.05  # stamps this little ahead of the query are not reported: the clocks are synchronised
 
 _STATUS = {
@@ -99,7 +100,8 @@ class EmotionFusion:
         self._mouths = MouthHistory(config.mouth_weight)
         self._directions = SoundDirections()
         self._partner = PartnerSelection(config.switch_ratio, config.switch_after_s)
-        self._texts: list[tuple[int, EmotionEstimate]] = []  # stamp, ns, and estimate
+        # Stamp, ns, and estimate of each modality without tracks, oldest first.
+        self._estimates: dict[EmotionModality, list[tuple[int, EmotionEstimate]]] = {}
         self._speakers: dict[str, dict[str, float]] = {}
         self._newest: dict[EmotionModality, int] = {}  # newest stamp of each modality, ns
         self._in_view: tuple[int, frozenset[str]] = (0, frozenset())  # stamp of the newest image, ns, and its faces
@@ -151,11 +153,19 @@ class EmotionFusion:
 
     def add_text(self, stamp_ns: int, text: EmotionEstimate) -> None:
         """The estimate of a transcript (:func:`~emotion_perception.fusion.text.text_evidence`) as of its end."""
-        if not _is_distribution(text):
+        self.add_estimate(EmotionModality.TEXT, stamp_ns, text)
+
+    def add_estimate(self, modality: EmotionModality, stamp_ns: int, estimate: EmotionEstimate) -> None:
+        """An estimate about the conversation partner from a modality without tracks; the newest one counts.
+
+        Its weight follows the settings ``<modality>_weight``, ``_fresh_s``, ``_half_life_s`` and ``_max_age_s``.
+        """
+        if not _is_distribution(estimate):
             self.counts["invalid"] += 1
-        elif self._accept(EmotionModality.TEXT, stamp_ns):
-            insort(self._texts, (stamp_ns, text), key=lambda held: held[0])
-            del self._texts[:-MAX_TEXTS]
+        elif self._accept(modality, stamp_ns):
+            estimates = self._estimates.setdefault(modality, [])
+            insort(estimates, (stamp_ns, estimate), key=lambda held: held[0])
+            del estimates[:-MAX_ESTIMATES]
 
     def add_direction(self, stamp_ns: int, angle: float) -> None:
         """Direction of arrival of sound, rad, 0 along the camera's axis, left positive; NaN is ignored."""
@@ -233,7 +243,7 @@ class EmotionFusion:
             self._voices.tracks.clear()
             self._directions.clear()
         else:
-            self._texts.clear()
+            self._estimates.pop(modality, None)
 
     def _keep_faces(self, oldest_ns: int, newest_ns: int) -> None:
         self._faces.keep(oldest_ns, newest_ns)
@@ -256,9 +266,10 @@ class EmotionFusion:
             self._directions.keep_until(limit)
             stamps = [track.newest_ns for track in self._voices.tracks.values()]
             self._set_newest(EmotionModality.ACOUSTIC, stamps)
-        if self._newest.get(EmotionModality.TEXT, limit) > limit:
-            self._texts = [held for held in self._texts if held[0] <= limit]
-            self._set_newest(EmotionModality.TEXT, [held[0] for held in self._texts])
+        for modality, estimates in self._estimates.items():
+            if self._newest[modality] > limit:
+                estimates[:] = [held for held in estimates if held[0] <= limit]
+                self._set_newest(modality, [stamp for stamp, _ in estimates])
 
     def _set_newest(self, modality: EmotionModality, stamps: Sequence[int]) -> None:
         if stamps:
@@ -350,9 +361,8 @@ class EmotionFusion:
             stamps.append(belief.stamp_ns)
             weight = self._voices.weight_at(belief, now_ns) * probability
             evidence.append(Evidence(EmotionModality.ACOUSTIC, weight, _age(now_ns, stamps[-1]), belief.emotion))
-        if is_partner and self._texts:
-            text = self._text_evidence(now_ns)
-            evidence += [text] if text is not None else []
+        if is_partner:
+            evidence += self._further_evidence(now_ns)
         if to_seconds(max(stamps) - now_ns) > FUTURE_TOLERANCE_S:
             self.counts["future"] += 1
         emotion = pool(
@@ -370,13 +380,17 @@ class EmotionFusion:
             evidence=tuple(evidence),
         )
 
-    def _text_evidence(self, now_ns: int) -> Evidence | None:
-        config = self.config
-        stamp_ns, emotion = self._texts[-1]
-        weight = config.text_weight * half_life_decay(
-            to_seconds(now_ns - stamp_ns), config.text_fresh_s, config.text_half_life_s, config.text_max_age_s
-        )
-        return Evidence(EmotionModality.TEXT, weight, _age(now_ns, stamp_ns), emotion) if weight > 0 else None
+    def _further_evidence(self, now_ns: int) -> list[Evidence]:
+        """Fresh evidence of the modalities without tracks."""
+        evidence = []
+        for modality, estimates in sorted(self._estimates.items()):
+            if not estimates:
+                continue
+            stamp_ns, emotion = estimates[-1]
+            weight = self.config.weight_at(modality, to_seconds(now_ns - stamp_ns))
+            if weight > 0:
+                evidence.append(Evidence(modality, weight, _age(now_ns, stamp_ns), emotion))
+        return evidence
 
 
 def _age(now_ns: int, stamp_ns: int) -> float:
