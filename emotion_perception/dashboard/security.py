@@ -1,15 +1,16 @@
-"""Who may talk to the dashboard: this machine, or whoever knows the token; never another web site's page.
+"""Access control of the dashboard: this machine, or whoever has the token; never the page of another web site.
 
-- Only loopback addresses are served without a token (:func:`check_listening`).
-- A request must name an address or a host that is ours (:meth:`Gate.host_problem`): a foreign name that resolves to
-  this machine (DNS rebinding) is refused.
-- What changes something, and the live connection, must come from our own page (:meth:`Gate.origin_problem`).
-- Tokens are compared in constant time; a session cookie is derived from the token, so that it outlives a restart and
-  ends when the token changes.
+- Without a token only loopback addresses are served (:func:`check_listening`).
+- The Host header must be an address or a known name of this machine (:meth:`Gate.host_problem`): a foreign name that
+  resolves to this machine (DNS rebinding) is refused.
+- Changes and the live connection must come from our own page (:meth:`Gate.origin_problem`).
+- Tokens are compared in constant time. The session cookie is derived from the token, so it survives a restart and
+  becomes invalid with a new token.
 """
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import hmac
 import ipaddress
@@ -20,14 +21,14 @@ from urllib.parse import urlsplit
 
 MIN_TOKEN = 16  # characters
 COOKIE = "emotion_dashboard"
-OWN_REQUEST = "X-Dashboard"  # sent by our page with each change; another site's page cannot without being asked first
+OWN_REQUEST = "X-Dashboard"  # sent by our page with each change; a foreign page needs a CORS preflight to send it
 
-# Nothing from elsewhere, nothing inline; pictures may be made by the page itself (blob:).
+# Nothing from other origins, nothing inline; images may be made by the page itself (blob:).
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# Reports carry their style in the page and no script; they run in a sandbox without an origin.
+# Reports have their style in the page and no script; they run in a sandbox without an origin.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
@@ -36,7 +37,7 @@ HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # None to other sites. With no-referrer a browser would hide the Origin of our own log-in form too.
+    # No referrer to other sites. With no-referrer browsers would omit the Origin of our own log-in form as well.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -46,8 +47,16 @@ HEADERS: Mapping[str, str] = {
 }
 
 
+class Credential(enum.Enum):
+    """What a request carries to prove that its sender knows the token."""
+
+    RIGHT = enum.auto()  # or none is needed
+    NONE = enum.auto()
+    WRONG = enum.auto()
+
+
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach a server that listens there."""
+    """Whether only this machine can reach a server that listens on ``address``."""
     if address == "localhost":
         return True
     try:
@@ -57,17 +66,17 @@ def is_loopback(address: str) -> bool:
 
 
 def check_listening(address: str, token: str) -> None:
-    """Refuse what would show people's faces to whoever is on the network.
+    """Refuse a configuration that would show people's faces to everybody on the network.
 
     Raises:
-        ValueError: no address, another address than loopback without a token, or a token that can be guessed.
+        ValueError: the address is empty, is not loopback and has no token, or the token is weak.
     """
     if not address:
         raise ValueError("address is empty; 127.0.0.1 serves this machine, 0.0.0.0 every network (with a token)")
     if not is_loopback(address) and not token:
         raise ValueError(
             f"address {address} can be reached from other machines, and token is empty: the page shows people's faces. "
-            "Set token to a secret of 16 characters or more, or address to 127.0.0.1"
+            "Set token_file to a file with a secret of 16 characters or more, or address to 127.0.0.1"
         )
     if token and (len(token) < MIN_TOKEN or len(set(token)) < 5 or not token.isprintable() or not token.isascii()):
         raise ValueError(
@@ -81,14 +90,15 @@ class Gate:
     """Decides about single requests."""
 
     address: str  # that the server listens on
-    token: str  # empty: whoever reaches a loopback address may come in
-    allowed_hosts: tuple[str, ...] = ()  # more names by which browsers reach this machine
+    token: str  # empty: whoever reaches the loopback address may enter
+    allowed_hosts: tuple[str, ...] = ()  # further names by which browsers reach this machine
+    trusted_proxies: tuple[str, ...] = ()  # addresses of proxies whose X-Forwarded-For is believed
 
     def host_problem(self, host: str | None) -> str | None:
-        """Why a request with this Host header is refused; None where it is ours."""
+        """Why a request with this Host header is refused; None if the host is ours."""
         name = _host_name(host)
         if name is None:
-            return "the request does not say which host it is for"
+            return "the request does not name its host"
         if name in ("localhost", *self.allowed_hosts):
             return None
         try:
@@ -97,13 +107,13 @@ class Gate:
             if not is_loopback(self.address) and name in _own_names():
                 return None
             return f"this server is not {name}; a name that browsers use for it must be in allowed_hosts"
-        # An address in the browser's own line cannot be another site's; but the loopback server has only these.
+        # An address in the browser's address bar cannot belong to another site.
         if is_loopback(self.address) and not address.is_loopback:
             return f"this server is not {name}"
         return None
 
     def origin_problem(self, headers: Mapping[str, str]) -> str | None:
-        """Why a request does not come from our own page; None where it does, or where no browser sent it."""
+        """Why a request does not come from our own page; None if it does, or if no browser sent it."""
         site = headers.get("Sec-Fetch-Site")
         if site is not None and site not in ("same-origin", "none"):
             return f"a page of another site ({site}) may not do this"
@@ -116,25 +126,40 @@ class Gate:
 
     @property
     def cookie(self) -> str:
-        """What a browser that knew the token carries."""
+        """Value of the session cookie of a browser that gave the right token."""
         return hmac.new(self.token.encode(), b"emotion_perception dashboard session", hashlib.sha256).hexdigest()
 
-    def knows_token(self, told: str) -> bool:
-        """Whether this is the token; takes the same time whatever was told."""
-        return hmac.compare_digest(_digest(told), _digest(self.token))
+    def is_token(self, text: str) -> bool:
+        """Whether ``text`` is the token; takes the same time whatever the text is."""
+        return hmac.compare_digest(_digest(text), _digest(self.token))
 
-    def is_let_in(self, cookie: str | None, authorization: str | None) -> bool:
-        """Whether cookie or header (``Authorization: Bearer <token>``) are those of somebody who knew the token."""
+    def credential(self, cookie: str | None, authorization: str | None) -> Credential:
+        """Judge the session cookie and the header ``Authorization: Bearer <token>`` of a request."""
         if not self.token:
-            return True
+            return Credential.RIGHT
+        kind, _, text = (authorization or "").partition(" ")
+        bearer = kind.lower() == "bearer"
         if cookie is not None and hmac.compare_digest(_digest(cookie), _digest(self.cookie)):
-            return True
-        kind, _, told = (authorization or "").partition(" ")
-        return kind.lower() == "bearer" and self.knows_token(told.strip())
+            return Credential.RIGHT
+        if bearer and self.is_token(text.strip()):
+            return Credential.RIGHT
+        return Credential.WRONG if bearer or cookie is not None else Credential.NONE
+
+    def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
+        """The address of the client: ``peer``, or behind a trusted proxy the last untrusted one that proxies named."""
+        address = peer
+        hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",")]
+        while address in self.trusted_proxies and hops and hops[-1]:
+            address = hops.pop()[:64]
+        return address
+
+    def is_https(self, secure: bool, peer: str, headers: Mapping[str, str]) -> bool:
+        """Whether the browser's connection is encrypted, by this server (``secure``) or by a trusted proxy."""
+        return secure or (peer in self.trusted_proxies and headers.get("X-Forwarded-Proto", "") == "https")
 
 
 def _digest(text: str) -> bytes:
-    # Of one length, so that the comparison does not tell the token's.
+    # All digests have one length, so that the comparison does not reveal the length of the token.
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 

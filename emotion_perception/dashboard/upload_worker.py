@@ -1,8 +1,9 @@
-"""The guarded process that decodes and analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS``.
+"""The guarded process that analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS SPARE_SECONDS``.
 
-Reads a line of JSON (``kind``, ``size``) and the file from stdin, writes one JSON object to stdout and ends. The file
-is held in memory alone (a memfd), never on a disk. Limits, set before the file is read: memory on top of the loaded
-models, processor time, no files larger than the upload, no core dump. It dies with its parent.
+Standard input is a socket that brings one message: JSON (``kind``) with the descriptor of the file, a memfd: the file
+never lies on a disk. One JSON object goes to standard output, and the process ends. Limits, set before the file is
+read: memory on top of the loaded models, processor and wall-clock time, no file written, no core dump. The process
+dies with its parent, and by itself at the latest after ``SECONDS`` + ``SPARE_SECONDS`` without a file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from emotion_perception.dashboard.file_types import MAX_PIXELS
 from emotion_perception.dashboard.store import estimate_fields
-from emotion_perception.dashboard.uploads import MAX_PIXELS, MAX_SECONDS
+from emotion_perception.dashboard.uploads import MAX_SECONDS
 from emotion_perception.dashboard.video import face_fields
 from emotion_perception.media.files import MediaError, open_media, read_image
 from emotion_perception.recognition import Recognizer
@@ -32,30 +35,33 @@ from emotion_perception.visual.perception import is_whole_face, whole_crop
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import FacePicture
 
-SHOWN = 960  # px, longer side of a picture that is sent back
-EXPLAINED = 6  # faces of a picture
+SHOWN = 960  # px, longer side of the image that is sent back
+EXPLAINED = 6  # largest number of faces with a heat map
 VIDEO_PIXELS = 4096 * 2304
 _PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str]) -> int:
     """Load the models, wait for the file, answer."""
-    memory_mb, seconds = int(argv[0]), int(argv[1])
+    memory_mb, seconds, spare_seconds = (int(argument) for argument in argv)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.nice(5)  # the robot's own perception goes first
+    signal.alarm(seconds + spare_seconds)  # whoever started this process ends it earlier, unless it hangs
+    os.nice(5)  # the robot's own perception has priority
     cv2.setNumThreads(1)
     recognizer = Recognizer(frames_per_second=5.0, step=0.5)
-    recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # what is loaded at first use is loaded now
+    recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # loads now what is loaded at first use
     recognizer.visual.warm_up()
     recognizer.acoustic.warm_up()
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return 0  # nobody came
-    job = json.loads(line)
-    limit(memory_mb, seconds, job["size"])
+    message, descriptors, _, _ = socket.recv_fds(socket.socket(fileno=0), 4096, 1)
+    if not descriptors:
+        return 0  # no file came
+    signal.alarm(seconds)
+    limit(memory_mb, seconds, os.fstat(descriptors[0]).st_size)
+    path = Path(f"/proc/self/fd/{descriptors[0]}")
     try:
-        answer = analyse(recognizer, job["kind"], sys.stdin.buffer.read(job["size"]))
+        is_picture = json.loads(message)["kind"] == "picture"
+        answer = _picture(recognizer, read_image(path)) if is_picture else _recording(recognizer, path)
     except (MediaError, ValueError) as error:
         answer = {"error": _without_path(str(error))}
     except MemoryError:
@@ -66,49 +72,32 @@ def main(argv: list[str]) -> int:
 
 
 def limit(memory_mb: int, seconds: int, size: int) -> None:
-    """Bound what a file can make this process do."""
+    """Bound what a file of ``size`` bytes can make this process do."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     room = used + memory_mb * 1_000_000 + 2 * size
     for what, most in (
         (resource.RLIMIT_AS, room),
         (resource.RLIMIT_CPU, seconds),
-        (resource.RLIMIT_FSIZE, size),
+        (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         resource.setrlimit(what, (most, most))
-
-
-def analyse(recognizer: Recognizer, kind: str, data: bytes) -> dict[str, Any]:
-    """What is seen and heard in a file.
-
-    Raises:
-        MediaError: it cannot be decoded.
-        ValueError: it is larger than allowed.
-    """
-    held = os.memfd_create("upload")
-    try:
-        with open(held, "wb", closefd=False) as file:
-            file.write(data)
-        path = Path(f"/proc/self/fd/{held}")
-        return _picture(recognizer, read_image(path)) if kind == "picture" else _recording(recognizer, path)
-    finally:
-        os.close(held)
 
 
 def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
     height, width = image.shape[:2]
     faces = recognizer.faces(image)
     crops = [whole_crop(image)] if is_whole_face(image) else recognizer.visual.still_crops(image)[1]
-    told = []
+    shown_faces = []
     for i, face in enumerate(faces):
         fields = {**face_fields(face, width, height), **estimate_fields(face.emotion)}
         if i < min(EXPLAINED, len(crops)):
             fields["explanation"] = _explanation(recognizer, crops[i])
-        told.append(fields)
+        shown_faces.append(fields)
     scale = min(1.0, SHOWN / max(height, width))
     shown = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
     jpeg = cv2.imencode(".jpg", shown, (cv2.IMWRITE_JPEG_QUALITY, 85))[1].tobytes()
-    return {"kind": "picture", "width": width, "height": height, "picture": _text(jpeg), "faces": told}
+    return {"kind": "picture", "width": width, "height": height, "picture": _text(jpeg), "faces": shown_faces}
 
 
 def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
@@ -169,7 +158,7 @@ def _text(data: bytes) -> str:
 
 
 def _without_path(reason: str) -> str:
-    """A reason without the name of the file in memory, which tells a visitor nothing."""
+    """A reason without the path of the memfd, which means nothing to a visitor."""
     if reason.startswith("/proc/self/fd/"):
         reason = reason.partition(": ")[2]
     return reason or "the file cannot be decoded"

@@ -1,4 +1,4 @@
-"""Pictures for the page: each encoded once, however many watch, and no more bytes than allowed."""
+"""Video for the page: each frame is encoded once for all viewers, within a bandwidth limit."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from emotion_perception.types import SECOND, FaceObservation
 
 @dataclass(frozen=True)
 class VideoConfig:
-    """How large and how often."""
+    """Size and rate."""
 
-    fps: float = 12.0  # pictures a second at most
-    width: int = 640  # px; larger pictures are made smaller
+    fps: float = 12.0  # Hz, at most
+    width: int = 640  # px; larger frames are scaled down
     quality: int = 70  # JPEG, 1..100
-    max_mbit: float = 20.0  # Mbit/s for all viewers together; with more viewers there are fewer pictures
+    max_mbit: float = 20.0  # Mbit/s for all viewers together; more viewers get fewer frames each
 
 
 @dataclass(frozen=True)
 class EncodedFrame:
-    """One picture as every viewer gets it: length of the header (uint32, little endian), header (JSON), JPEG."""
+    """One frame as every viewer gets it: length of the header (uint32, little endian), header (JSON), JPEG."""
 
     number: int
     data: bytes
 
 
 class VideoFeed:
-    """Takes pictures from one thread, hands the newest one to many viewers in another.
+    """Takes frames in one thread and gives the newest one to all viewers in another.
 
     Args:
         config: size and rate.
@@ -55,7 +55,7 @@ class VideoFeed:
 
     @property
     def viewers(self) -> int:
-        """How many watch."""
+        """Number of viewers who want frames."""
         return self._viewers
 
     @viewers.setter
@@ -63,27 +63,30 @@ class VideoFeed:
         with self._lock:
             self._viewers = count
             if count == 0:
-                self._newest = None  # no picture of long ago for the next one who comes
+                self._newest = None  # the next viewer must not see an old frame
 
     @property
     def wanted(self) -> bool:
-        """Whether a picture that comes now would be shown."""
+        """Whether a frame offered now would be shown."""
         return self._viewers > 0 and self._clock() >= self._due
 
     @property
     def newest(self) -> EncodedFrame | None:
-        """The newest picture, None where there is none of the last second."""
+        """The newest frame; None if there is none of the last second."""
         frame = self._newest
         return frame if self._clock() - self._made_at <= 1.0 else None
 
     def offer(self, image: np.ndarray, stamp_ns: int, faces: Sequence[FaceObservation], chosen: str = "") -> bool:
-        """Encode a picture where one is due; whether it was.
+        """Encode a frame if one is due.
 
         Args:
-            image: uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey.
-            stamp_ns: when it was taken.
-            faces: those in it, in its pixels.
-            chosen: id of the face that the robot talks with.
+            image: uint8 ``(H, W, 3)`` BGR or ``(H, W)`` grey.
+            stamp_ns: capture time.
+            faces: faces in it, in its pixels.
+            chosen: id of the conversation partner's face.
+
+        Returns:
+            Whether it was encoded.
         """
         if not self.wanted:
             return False
@@ -95,33 +98,33 @@ class VideoFeed:
             self.encoded += 1
             self._newest = EncodedFrame(self.encoded, data)
             self._made_at = now
-            # A picture that comes a little early is in time: 25 a second must give 12.5, not 8.3.
-            rest = max(0.9 / self.config.fps, len(data) * 8e-6 * self._viewers / self.config.max_mbit)
-            self._due = now + rest
+            # A frame that is slightly early is accepted: 25 Hz must give 12.5 Hz, not 8.3 Hz.
+            interval = max(0.9 / self.config.fps, len(data) * 8e-6 * self._viewers / self.config.max_mbit)
+            self._due = now + interval
         return True
 
 
 def encode_frame(
     image: np.ndarray, stamp_ns: int, faces: Sequence[FaceObservation], chosen: str, config: VideoConfig
 ) -> bytes:
-    """A picture with its faces as :class:`EncodedFrame` describes; the page draws the boxes."""
+    """A frame with its faces in the format of :class:`EncodedFrame`; the page draws the boxes."""
     height, width = image.shape[:2]
     if width > config.width:
         size = (config.width, max(1, round(height * config.width / width)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     jpeg = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, config.quality))[1].tobytes()
-    told = {
+    fields = {
         "time": stamp_ns / SECOND,
         "width": width,
         "height": height,
         "faces": [face_fields(face, width, height, chosen) for face in faces],
     }
-    header = json.dumps(told, separators=(",", ":")).encode()
+    header = json.dumps(fields, separators=(",", ":")).encode()
     return struct.pack("<I", len(header)) + header + jpeg
 
 
 def face_fields(face: FaceObservation, width: int, height: int, chosen: str = "") -> dict[str, Any]:
-    """What the page draws of a face; the box is in shares of the picture, cut to it."""
+    """What the page draws of a face. The box is relative to the image size, 0..1, and clipped to the image."""
     left, top = max(0.0, face.box.x / width), max(0.0, face.box.y / height)
     right = min(1.0, (face.box.x + face.box.width) / width)
     bottom = min(1.0, (face.box.y + face.box.height) / height)

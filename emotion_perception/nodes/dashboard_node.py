@@ -12,9 +12,10 @@ from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
-from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
+from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
-from emotion_perception.dashboard.uploads import Analyst
+from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
@@ -66,39 +67,44 @@ class DashboardNode(PerceptionNode):
 
     def configure(self) -> None:
         """See that the page may be served as the parameters say."""
-        told = self.parameters
-        config = told.config(ServerConfig)
+        parameters = self.parameters
+        config = parameters.config(ServerConfig)
+        if parameters["token"]:
+            self.get_logger().warning(
+                "token is a parameter: other users of this machine can read it with ps and everybody on the ROS graph "
+                "with ros2 param get; use token_file or the environment variable EMOTION_DASHBOARD_TOKEN"
+            )
         self._store = Store()
-        folder = told["conversations_directory"]
+        folder = parameters["conversations_directory"]
         self._archive = Archive(Path(folder).expanduser(), self.get_logger().warning) if folder else None
         self._recent = self._corrections = None
-        if told["store_corrections"]:
-            if not told["corrections_directory"]:
+        if parameters["store_corrections"]:
+            if not parameters["corrections_directory"]:
                 raise ValueError("store_corrections is true, but corrections_directory does not say where")
             keep = CorrectionConfig(
-                Path(told["corrections_directory"]).expanduser(),
-                told["corrections_retention_days"],
-                told["corrections_max_mb"],
+                Path(parameters["corrections_directory"]).expanduser(),
+                parameters["corrections_retention_days"],
+                parameters["corrections_max_mb"],
             )
             self._recent = RecentEvidence(keep.reach_s)
             self._corrections = Corrections(keep, self._recent, self.get_logger().warning)
         self._pictures = None
-        if told["store_pictures"] and not told["pictures_directory"]:
+        if parameters["store_pictures"] and not parameters["pictures_directory"]:
             raise ValueError("store_pictures is true, but pictures_directory does not say where")
-        if told["pictures_directory"]:  # without consent only to delete what is too old
+        if parameters["pictures_directory"]:  # without consent only to delete what is too old
             where = PictureConfig(
-                Path(told["pictures_directory"]).expanduser(),
-                told["store_pictures"],
-                told["pictures_retention_days"],
-                told["pictures_max_mb"],
+                Path(parameters["pictures_directory"]).expanduser(),
+                parameters["store_pictures"],
+                parameters["pictures_retention_days"],
+                parameters["pictures_max_mb"],
             )
             self._pictures = Pictures(where, self.get_logger().warning)
         parts = Parts(
             self._store,
-            VideoFeed(told.config(VideoConfig, **_video_fields(told))) if told["video"] else None,
+            VideoFeed(parameters.config(VideoConfig, **_video_fields(parameters))) if parameters["video"] else None,
             self._archive,
             self._corrections,
-            Analyst() if told["uploads"] else None,
+            UploadAnalyzer() if parameters["uploads"] else None,
             self._start_conversation,
             self._stop_conversation,
             self._pictures,
@@ -300,8 +306,8 @@ class DashboardNode(PerceptionNode):
         return "" if answer.success else answer.message
 
 
-def _video_fields(told: Any) -> dict[str, Any]:
-    return {"fps": told["video_fps"], "width": told["video_width"], "quality": told["video_quality"]}
+def _video_fields(parameters: Any) -> dict[str, Any]:
+    return {"fps": parameters["video_fps"], "width": parameters["video_width"], "quality": parameters["video_quality"]}
 
 
 def main() -> int:

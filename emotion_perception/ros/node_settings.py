@@ -286,10 +286,19 @@ class DashboardSettings:
         "loopback needs a token.",
     )
     port: int = setting(8080, "Port to listen on. 0: any free port.", 0, 65535)
-    token: str = setting(
+    token_file: str = setting(
         "",
-        "Secret of at least 16 characters that visitors must know: python3 -c 'import secrets; "
-        "print(secrets.token_urlsafe())'. Empty: none, on loopback only.",
+        "Text file, readable for the robot's user only (mode 0600), with the secret of at least 16 characters that "
+        "visitors must know: python3 -c 'import secrets; print(secrets.token_urlsafe())'. Empty: token, or the "
+        "environment variable EMOTION_DASHBOARD_TOKEN; without any of them only loopback is served.",
+    )
+    token: str = setting("", "The secret itself. Other users can read parameters and command lines: use token_file.")
+    tls_certificate: str = setting("", "PEM file of the certificate for https. Empty: plain http.")
+    tls_key: str = setting("", "PEM file of the private key. Empty: the key is in tls_certificate.")
+    trusted_proxies: str = setting(
+        "",
+        "Addresses of reverse proxies, separated by commas. X-Forwarded-For and X-Forwarded-Proto are believed only "
+        "from these.",
     )
     allowed_hosts: str = setting(
         "", "Further host names of this machine, separated by commas. Requests for other host names are refused."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_fixtures import clock, serve  # noqa: F401
+from page_fixtures import clock, serve  # noqa: F401  (fixtures)
 from page_world import chromium, screenshot_folder
 
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from page_world import TOKEN, Page, a_state, happy, store_conversation
 
-from emotion_perception.dashboard import server as server_module
-from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
+from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.routes.login import STATIC
+from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
-from emotion_perception.dashboard.uploads import Analyst
+from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import HAPPY, SAD
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
@@ -29,6 +30,7 @@ from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.interaction.group import GroupEmotion
 from emotion_perception.interaction.history import Archive
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, NodeHealth, RunningConversation
+from emotion_perception.visual.blank_image import BLACK
 
 S = 1_000_000_000
 VIEWS = ("live", "conversations", "try", "feedback", "robot")
@@ -36,14 +38,14 @@ LOOKS = {"light": (1360, 900, False), "dark": (1360, 900, True), "phone": (390, 
 
 
 class Robot:
-    """Feeds a store as a running graph would, five times a second, until it is told to be silent."""
+    """Feeds a store as a running graph would, five times a second, until it falls silent."""
 
     def __init__(self, parts: Parts, recent: RecentEvidence) -> None:
         from skimage.data import astronaut
 
         self.parts, self.recent = parts, recent
         self.picture = np.ascontiguousarray(astronaut()[..., ::-1])
-        self.mood = "happy"  # or "nobody", "silent"
+        self.mood = "happy"  # or "nobody", "black" (the camera's image), "silent"
         self.ends = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -60,7 +62,7 @@ class Robot:
         self.parts.store.add_state(a_state(now, label, not nobody), now)
 
     def _tell(self, now: int) -> None:
-        nobody = self.mood == "nobody"
+        nobody = self.mood in ("nobody", "black")
         face = FaceObservation("f1", Box(170.0, 60.0, 100.0, 130.0), 0.9, 0.8, happy())
         faces = () if nobody else (face,)
         store = self.parts.store
@@ -71,7 +73,10 @@ class Robot:
         store.add_conversation(RunningConversation("id", "p", now - 90 * S, now, "flat", 0.1, 1, 0.3))
         values = {"rate (Hz)": "25.0", "latency p50 (ms)": "12.0", "model": "expression"}
         names = ("visual_node", "acoustic_node", "fusion_node")
-        store.add_health([NodeHealth(name, "ok", "active", values) for name in names])
+        reports = [NodeHealth(name, "ok", "active", values) for name in names]
+        if self.mood == "black":
+            reports[0] = NodeHealth("visual_node", "warn", BLACK, values)
+        store.add_health(reports)
         self.parts.video.offer(self.picture, now, faces, "f1")
         self.recent.add_faces(self.picture, now, faces)
 
@@ -92,8 +97,8 @@ def robot(folder, tmp_path_factory) -> Iterator[Robot]:
     kept = Corrections(CorrectionConfig(tmp_path_factory.mktemp("corrections")), recent)
     store, archive = Store(), Archive(folder)
     store.set_conversations(archive.listed())
-    video, analyst = VideoFeed(VideoConfig(fps=3)), Analyst(seconds=110)
-    parts = Parts(store, video, archive, kept, analyst, lambda name: "", lambda: "")
+    video, analyzer = VideoFeed(VideoConfig(fps=3)), UploadAnalyzer(seconds=110)
+    parts = Parts(store, video, archive, kept, analyzer, lambda name: "", lambda: "")
     made = Robot(parts, recent)
     yield made
     made.ends.set()
@@ -136,19 +141,43 @@ def test_the_live_page_shows_face_state_arc_group_and_conversation(page):
 
 
 @pytest.mark.timeout(600)
-def test_nobody_and_silence_are_said_plainly_and_not_as_neutral(page, robot):
+def test_nobody_and_a_black_image_are_shown_plainly_and_not_as_neutral(page, robot):
     robot.mood = "nobody"
     page.open()
     page.says("#unknown", "Nobody is seen or heard")
-    assert "That is not “neutral”" in page.text("#unknown") and page.text("#label") == ""
+    assert "This is not “neutral”" in page.text("#unknown") and page.text("#label") == ""
     assert "–" in page.text("#bars") and "%" not in page.text("#bars")
     gaps = "return document.querySelectorAll('#arc rect.gap').length"
     page.until(lambda: page.run(gaps) >= 1, "the arc bridges a gap")
-    robot.mood = "silent"
-    page.says("#unknown", "No news from the robot")
-    page.says("#robot-badge", "3")
+    robot.mood = "black"
+    page.says("#unknown", "Nobody is heard, and the image is black")
+    page.says("#group", "the image is black")
     robot.mood = "happy"
     page.says("#label", "Happy")
+    page.says("#link", "Live")
+
+
+@pytest.mark.timeout(600)
+def test_when_the_robot_falls_silent_everything_on_the_page_ages_together(page, robot):
+    page.open()
+    page.says("#label", "Happy")
+    page.says("#talk", "getting better")
+    page.until(lambda: page.text(".face"), "no box around the face")
+    ends = "return document.querySelector('#arc path.valence:last-of-type').getBBox().x + 0.0"
+    robot.mood = "silent"
+    page.says("#unknown", "No news from the robot")
+    page.says("#link", "Robot is silent")
+    page.says("#group", "No news from the robot")
+    page.says("#talk", "no news from interaction_node")
+    page.says("#no-picture", "No image from the camera")
+    assert page.text("#group-count") == page.text("#talk-time") == page.text("#label") == page.text(".face") == ""
+    assert "%" not in page.text("#bars") and page.text("#plane-text") == "nobody"
+    page.says("#robot-badge", "3")
+    before = page.run(ends)
+    page.until(lambda: page.run(ends) < before - 5, "the arc stands still, as if its end were now")
+    robot.mood = "happy"
+    page.says("#label", "Happy")
+    page.says("#link", "Live")
 
 
 @pytest.mark.timeout(600)
@@ -254,7 +283,7 @@ def test_a_face_is_corrected_by_keyboard_alone_and_reviewed(page, robot, screens
             break
         page.browser.switch_to.active_element.send_keys(Keys.TAB)
     page.browser.switch_to.active_element.send_keys(Keys.ENTER)
-    page.says("#correct", "The robot told “happy” of this face")
+    page.says("#correct", "The robot showed “happy” for this face")
     take(page, screenshots / "correct_light.png")
     page.run("document.querySelector('#correct-choices input').focus()")
     for _ in range(2):  # neutral, (calm is no face's), happy, sad
@@ -286,11 +315,16 @@ def test_a_stretch_of_the_arc_is_drawn_and_corrected(page, robot, screenshots):
     arc = page.find("#arc")
     page.run("arguments[0].scrollIntoView({block: 'center'})", arc)
     width = arc.size["width"]
+    now = time.time_ns()  # "Delete everything" of an earlier test empties the memory: wait until it covers the range
+    page.until(lambda: len(robot.recent.faces_between(now, time.time_ns())) >= 10, "no faces in memory")
     drawn = ActionChains(page.browser).move_to_element_with_offset(arc, round(0.49 * width), 0)  # a moment ago
     drawn.click_and_hold().move_by_offset(-round(0.05 * width), 0).release().perform()
     seconds = page.run("return Number(document.querySelector('#length').value)")
     assert 4 <= seconds <= 9 and page.text("#length-text") == f"{seconds} s"
     assert page.run("return document.querySelectorAll('#arc rect.span').length") == 1
+    ago = page.run("return -document.querySelector('#moment').value")
+    later = "return -document.querySelector('#moment').value"
+    page.until(lambda: page.run(later) >= ago + 2, "the chosen range moves with the present instead of staying")
     take(page, screenshots / "stretch_light.png")
     page.find("#correct-moment").click()
     page.says("#correct", f"these {seconds} s")
@@ -374,12 +408,12 @@ def test_every_view_fits_a_phone_and_can_be_read_by_a_screen_reader(page, screen
             " e.getAttribute('aria-labelledby') || e.hasAttribute('alt'))).map((e) => e.outerHTML.slice(0, 120))"
         )
         assert unnamed == [], view
-        told = page.run(
+        found = page.run(
             "return [document.querySelectorAll('main, header.top, nav').length, document.documentElement.lang,"
             " [...document.querySelectorAll('h1')].filter((e) => e.checkVisibility()).length, document.title,"
             " document.querySelectorAll('[aria-current=page]').length]"
         )
-        assert told[:3] == [3, "en", 1] and told[4] == 1 and "Emotion perception" in told[3]
+        assert found[:3] == [3, "en", 1] and found[4] == 1 and "Emotion perception" in found[3]
 
 
 @pytest.mark.timeout(600)
@@ -437,13 +471,13 @@ def test_a_page_of_another_site_gets_nothing_and_changes_nothing(browser, server
     threading.Thread(target=evil.serve_forever, daemon=True).start()
     try:
         browser.get(f"http://127.0.0.1:{evil.server_port}/")
-        told = browser.execute_async_script(
+        answers = browser.execute_async_script(
             """
             const [ours, done] = arguments;
             const ask = (path, options) => fetch(ours + path, options).then((r) => r.text(), () => "blocked");
             const socket = new Promise((then) => {
               const s = new WebSocket(ours.replace("http", "ws") + "api/live");
-              s.onmessage = () => then("told"); s.onerror = () => then("blocked");
+              s.onmessage = () => then("answered"); s.onerror = () => then("blocked");
             });
             const post = {method: "POST", body: "x"};
             Promise.all([ask("api/config"), ask("api/corrections", {method: "DELETE"}), ask("api/try", post),
@@ -451,7 +485,7 @@ def test_a_page_of_another_site_gets_nothing_and_changes_nothing(browser, server
             """,
             server.url,
         )
-        assert told == ["blocked"] * 5
+        assert answers == ["blocked"] * 5
         browser.execute_script(
             "const f = document.createElement('iframe'); f.src = arguments[0]; document.body.append(f)", server.url
         )
@@ -485,7 +519,7 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_from_its_ground(scheme):
     """WCAG 2.2 AA: 4.5 to 1 for text."""
-    style = (server_module.STATIC / "style.css").read_text()
+    style = (STATIC / "style.css").read_text()
     tokens = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6});", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
 
     def contrast(a: str, b: str) -> float:
@@ -501,7 +535,7 @@ def test_text_stands_out_from_its_ground(scheme):
 
 
 def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere():
-    for path in server_module.STATIC.iterdir():
+    for path in STATIC.iterdir():
         text = path.read_text()
         urls = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {"http://www.w3.org/2000/svg", "http://127.0.0.1"}
         assert not urls, path.name

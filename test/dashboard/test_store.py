@@ -1,4 +1,4 @@
-"""What the page is told: the newest of everything, and plainly when there is nothing."""
+"""What the page receives: the newest of everything, or plainly that there is nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
 from emotion_perception.emotions import EMOTIONS, SAD
 from emotion_perception.interaction.group import GroupEmotion
-from emotion_perception.types import NodeHealth, RunningConversation
+from emotion_perception.types import EmotionEstimate, NodeHealth, RunningConversation
+from emotion_perception.visual.blank_image import BLACK
 
 S = 1_000_000_000
 
@@ -23,7 +24,7 @@ def clock() -> Clock:
     return Clock(100.0)
 
 
-def told(store: Store, section: str, whole: bool = False) -> dict:
+def fields_of(store: Store, section: str, whole: bool = False) -> dict:
     fields = json.loads(store.text(section, whole))
     assert fields["type"] == section
     return fields
@@ -31,15 +32,15 @@ def told(store: Store, section: str, whole: bool = False) -> dict:
 
 def test_before_anything_is_heard_nothing_is_claimed(clock):
     store = Store(clock)
-    assert told(store, "state")["status"] is None
-    assert told(store, "group")["faces"] == 0
-    assert told(store, "conversation") == {"type": "conversation", "listening": False}
+    assert fields_of(store, "state")["status"] is None
+    assert fields_of(store, "group")["faces"] is None
+    assert fields_of(store, "conversation") == {"type": "conversation", "listening": False}
 
 
-def test_a_state_is_told_with_its_distribution(clock):
+def test_a_state_comes_with_its_distribution(clock):
     store = Store(clock)
     store.add_state(a_state(10 * S), 10 * S + 50_000_000)
-    state = told(store, "state")
+    state = fields_of(store, "state")
     assert state["status"] == "VISUAL_ONLY" and EMOTIONS[state["label"]] == "happy"
     assert state["latency_ms"] == 50 and sum(state["probabilities"]) == pytest.approx(1, abs=0.01)
     assert state["intensities"] == [None] * 8, "what is not known is null, not 0"
@@ -50,7 +51,7 @@ def test_no_evidence_has_no_label_and_says_for_how_long(clock):
     store.add_state(a_state(10 * S), 10 * S)
     clock.now += 7
     store.add_state(a_state(17 * S, known=False), 17 * S)
-    state = told(store, "state")
+    state = fields_of(store, "state")
     assert state["status"] == "NO_EVIDENCE" and state["quiet_s"] == 7.0
     assert "label" not in state and "probabilities" not in state
 
@@ -60,8 +61,57 @@ def test_a_robot_that_falls_silent_is_not_shown_with_its_last_mood(clock):
     store.add_state(a_state(10 * S), 10 * S)
     clock.now += 4
     store.tick()
-    state = told(store, "state")
+    state = fields_of(store, "state")
     assert state["status"] is None and state["silent_s"] == 4 and "label" not in state
+
+
+def test_everything_ages_together_when_the_robot_is_gone(clock):
+    store = Store(clock)
+    store.add_faces([a_face("f1")])
+
+    def publish() -> None:
+        store.add_state(a_state(10 * S), 10 * S)
+        store.add_group(GroupEmotion(S, 1, happy(), float("nan"), 0.4, ()))
+        store.add_conversation(RunningConversation("talk", "", 10 * S, 40 * S, "flat", 0.1, 0, 0.5))
+        store.add_health([NodeHealth("interaction_node", "ok", "active", {})])
+
+    publish()
+    assert store.running == "talk" and store.shown_emotion == "happy" and fields_of(store, "group")["faces"] == 1
+    clock.now += 4
+    before = store.versions()
+    store.tick()
+    changed = {section for section, version in store.versions().items() if version != before[section]}
+    assert changed == {"state", "group", "conversation", "health"}, "viewers are informed"
+    assert fields_of(store, "state")["status"] is None
+    assert fields_of(store, "group") == {"type": "group", "faces": None}
+    assert fields_of(store, "conversation") == {"type": "conversation", "listening": False}
+    assert store.running == store.shown_emotion == "", "no picture for a report is taken any more"
+    publish()
+    assert fields_of(store, "group")["faces"] == 1 and fields_of(store, "conversation")["id"] == "talk"
+
+
+def test_a_conversation_that_is_published_rarely_is_current_while_its_node_reports(clock):
+    store = Store(clock)
+    store.add_conversation(RunningConversation("talk", "", 10 * S, 40 * S, "flat", 0.1, 0, 0.5))
+    for _ in range(30):  # arc_period may be a minute; a node reports every second
+        clock.now += 1
+        store.add_health([NodeHealth("interaction_node", "ok", "active", {})])
+    assert store.running == "talk"
+    clock.now += 4
+    assert store.running == ""
+
+
+def test_a_black_camera_image_is_shown_as_that_and_not_only_as_nobody(clock):
+    store = Store(clock)
+    store.add_state(a_state(S, known=False), S)
+    store.add_group(GroupEmotion(S, 0, EmotionEstimate.unknown(), float("nan"), float("nan"), ()))
+    assert fields_of(store, "state")["camera"] == fields_of(store, "group")["camera"] == ""
+    before = store.versions()["state"]
+    store.add_health([NodeHealth("visual_node", "warn", BLACK, {})])
+    assert fields_of(store, "state")["camera"] == fields_of(store, "group")["camera"] == BLACK
+    assert store.versions()["state"] > before, "viewers are informed at once"
+    store.add_health([NodeHealth("visual_node", "ok", "active", {})])
+    assert fields_of(store, "state")["camera"] == ""
 
 
 def test_states_come_at_most_five_times_a_second_unless_the_label_changes(clock):
@@ -88,7 +138,7 @@ def test_the_trail_has_a_point_each_half_second_and_its_gaps(clock):
     for i in range(40):
         clock.now += 0.1
         store.add_state(a_state(i * S // 10, known=i < 20), i * S // 10)
-    points = told(store, "trail", whole=True)["points"]
+    points = fields_of(store, "trail", whole=True)["points"]
     assert [p[0] for p in points] == pytest.approx([0.5 * i for i in range(8)])
     assert [p[1] for p in points] == [1, 1, 1, 1, 0, 0, 0, 0]
     assert all(len(p) == (6 if p[1] else 2) for p in points), "a point without evidence has no values"
@@ -98,7 +148,7 @@ def test_news_of_the_trail_is_short_and_a_new_viewer_gets_all_of_it(clock):
     store = Store(clock)
     for i in range(200):
         store.add_state(a_state(i * S // 2), i * S // 2)
-    news, whole = told(store, "trail"), told(store, "trail", whole=True)
+    news, whole = fields_of(store, "trail"), fields_of(store, "trail", whole=True)
     assert len(news["points"]) == 20 and len(whole["points"]) == 200 and whole["whole"] and not news["whole"]
     assert whole["points"][-20:] == news["points"]
 
@@ -107,14 +157,14 @@ def test_a_clock_set_back_begins_a_new_trail(clock):
     store = Store(clock)
     store.add_state(a_state(500 * S), 500 * S)
     store.add_state(a_state(10 * S), 10 * S)
-    assert [p[0] for p in told(store, "trail", whole=True)["points"]] == [10.0]
+    assert [p[0] for p in fields_of(store, "trail", whole=True)["points"]] == [10.0]
 
 
-def test_the_group_is_told_with_everybody_in_it(clock):
+def test_the_group_comes_with_everybody_in_it(clock):
     store = Store(clock)
     store.add_faces([a_face("f1"), a_face("f2", SAD)])
     store.add_group(GroupEmotion(S, 2, happy(), float("nan"), 0.4, ("f2",)))
-    group = told(store, "group")
+    group = fields_of(store, "group")
     assert group["faces"] == 2 and group["spread"] is None and group["differing"] == ["f2"]
     assert [EMOTIONS[p["label"]] for p in group["people"]] == ["happy", "sad"]
 
@@ -123,20 +173,20 @@ def test_a_node_that_stops_reporting_is_called_silent(clock):
     store = Store(clock)
     store.add_health([NodeHealth("visual_node", "ok", "active", {"rate (Hz)": "25.0"})])
     clock.now += 2
-    (visual,) = told(store, "health")["nodes"]
+    (visual,) = fields_of(store, "health")["nodes"]
     assert visual["level"] == "ok" and visual["values"] == {"rate (Hz)": "25.0"}
     clock.now += 4
     store.tick()
-    nodes = {node["name"]: node for node in told(store, "health")["nodes"]}
-    assert nodes["visual_node"]["level"] == "stale" and nodes["visual_node"]["message"] == "no word for 6 s"
-    assert nodes["fusion_node"]["message"].startswith("never heard of")
+    nodes = {node["name"]: node for node in fields_of(store, "health")["nodes"]}
+    assert nodes["visual_node"]["level"] == "stale" and nodes["visual_node"]["message"] == "silent for 6 s"
+    assert nodes["fusion_node"]["message"].startswith("no report yet")
 
 
-def test_a_conversation_that_goes_on_is_told_with_null_for_what_is_not_known(clock):
+def test_a_running_conversation_has_null_for_what_is_not_known(clock):
     store = Store(clock)
     nan = float("nan")
     store.add_conversation(RunningConversation("id", "", 10 * S, 40 * S, "flat", nan, 0, nan))
-    talk = told(store, "conversation")
+    talk = fields_of(store, "conversation")
     assert talk["seconds"] == 30.0 and talk["trend"] is None and talk["mean_valence"] is None
 
 

@@ -19,9 +19,10 @@ from clips import write_clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.config import Parts
+from emotion_perception.dashboard.file_types import UploadError, picture_size, sniff
 from emotion_perception.dashboard.store import Store
-from emotion_perception.dashboard.uploads import Analyst, UploadError, picture_size, sniff
+from emotion_perception.dashboard.uploads import UploadAnalyzer
 
 SPEECH = Path(__file__).parents[3] / "shared/data/ravdess_speech/Actor_21/03-01-05-02-01-01-21.flac"
 WAITING = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
@@ -72,7 +73,7 @@ def test_recordings_are_known_by_their_bytes():
     [
         (b"", "the file is empty", 400),
         (zip_bomb(), "this is a ZIP archive", 415),
-        (zlib.compress(b"x"), "no kind of file that is known", 415),
+        (zlib.compress(b"x"), "this kind of file is not known", 415),
         (b"\x1f\x8b\x08rest", "this is a gzip archive", 415),
         (b"%PDF-1.7 ...", "this is a PDF document", 415),
         (b"\x7fELF\2\1\1", "this is a program", 415),
@@ -116,7 +117,7 @@ def portrait() -> bytes:
 
 
 def parts() -> Parts:
-    return Parts(Store(), analyst=Analyst(seconds=100))
+    return Parts(Store(), analyzer=UploadAnalyzer(seconds=100))
 
 
 def test_an_upload_is_refused_before_any_decoder_sees_it(serve):
@@ -129,7 +130,7 @@ def test_an_upload_is_refused_before_any_decoder_sees_it(serve):
     assert answer.status == 413 and "at most 1 MB are taken" in answer.error
 
 
-def test_an_upload_without_its_length_told_is_bounded_too(serve):
+def test_an_upload_without_a_stated_length_is_bounded_too(serve):
     client = serve(parts(), max_upload_mb=1.0)
     answer = client.post("/api/try", iter([bytes(300_000)] * 5))  # type: ignore[arg-type]
     assert answer.status == 413
@@ -144,8 +145,8 @@ def test_a_picture_gives_faces_with_their_heat_map(serve, portrait, tmp_path, mo
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     answer = serve(parts()).post("/api/try", portrait)
     assert answer.status == 200, answer.body
-    told = answer.json
-    (face,) = told["faces"]
+    result = answer.json
+    (face,) = result["faces"]
     x, y, w, h = face["box"]
     assert 0.3 < x + w / 2 < 0.6 and 0.1 < y + h / 2 < 0.4, "the astronaut's face is up in the middle"
     assert sum(face["probabilities"]) == pytest.approx(1, abs=0.01)
@@ -161,11 +162,11 @@ def test_a_clip_gives_its_arc_its_emotion_and_the_heat_map_of_its_clearest_face(
 
     frame = np.ascontiguousarray(astronaut()[:384, :512, ::-1])
     path = write_clip(tmp_path / "clip.mp4", [frame] * 20, np.zeros(32_000, np.int16), fps=10)
-    told = serve(parts()).post("/api/try", path.read_bytes()).json
-    assert told["kind"] == "recording" and told["video"] and told["audio"] and not told["cut"]
-    assert 1.5 < told["seconds"] < 2.6 and len(told["moments"]) >= 3 and told["coverage"] > 0.5
-    assert sum(told["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
-    heat = cv2.imdecode(np.frombuffer(base64.b64decode(told["explanation"]["picture"]), np.uint8), 1)
+    result = serve(parts()).post("/api/try", path.read_bytes()).json
+    assert result["kind"] == "recording" and result["video"] and result["audio"] and not result["cut"]
+    assert 1.5 < result["seconds"] < 2.6 and len(result["moments"]) >= 3 and result["coverage"] > 0.5
+    assert sum(result["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
+    heat = cv2.imdecode(np.frombuffer(base64.b64decode(result["explanation"]["picture"]), np.uint8), 1)
     assert heat.shape == (192, 384, 3)
 
 
@@ -173,16 +174,16 @@ def test_a_sound_gives_its_emotion_and_a_silent_one_says_that_nobody_is_heard(se
     client = serve(parts())
     silent = io.BytesIO()
     soundfile.write(silent, np.zeros(32_000, np.float32), 16_000, format="WAV")
-    told = client.post("/api/try", silent.getvalue()).json
-    assert told["audio"] and not told["video"] and told["coverage"] == 0 and "emotion" not in told
+    result = client.post("/api/try", silent.getvalue()).json
+    assert result["audio"] and not result["video"] and result["coverage"] == 0 and "emotion" not in result
     if not SPEECH.is_file():
         pytest.skip("RAVDESS is not in ../shared/data")
-    told = client.post("/api/try", SPEECH.read_bytes()).json
-    assert told["kind"] == "recording" and told["coverage"] > 0.2 and "explanation" not in told
-    assert sum(told["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
+    result = client.post("/api/try", SPEECH.read_bytes()).json
+    assert result["kind"] == "recording" and result["coverage"] > 0.2 and "explanation" not in result
+    assert sum(result["emotion"]["probabilities"]) == pytest.approx(1, abs=0.01)
 
 
-def test_what_cannot_be_decoded_is_told_without_a_path(serve):
+def test_what_cannot_be_decoded_is_reported_without_a_path(serve):
     broken = b"\0\0\0\x18ftypmp42" + bytes(5000)
     answer = serve(parts()).post("/api/try", broken)
     assert answer.status == 422

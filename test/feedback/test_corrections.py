@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from page_world import a_face, happy
 
-from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.store import Store
 from emotion_perception.emotions import ANGRY, CALM, SAD
 from emotion_perception.feedback.corrections import (

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from page_world import a_face, store_conversation
 
-from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.store import Store
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PER_CONVERSATION, NoConsent, PictureConfig, Pictures, evenly

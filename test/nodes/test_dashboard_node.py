@@ -37,7 +37,7 @@ def dashboard(ros: World, **parameters: Any) -> DashboardNode:
     return node
 
 
-def told(node: DashboardNode, section: str) -> dict:
+def section_of(node: DashboardNode, section: str) -> dict:
     return json.loads(node._store.text(section))
 
 
@@ -92,14 +92,14 @@ def test_states_groups_and_arcs_of_the_graph_are_shown(ros: World):
 
     def seen() -> bool:
         show_face(ros, publishers)
-        return told(node, "state")["status"] == "VISUAL_ONLY" and told(node, "group")["faces"] == 1
+        return section_of(node, "state")["status"] == "VISUAL_ONLY" and section_of(node, "group")["faces"] == 1
 
     assert ros.until(seen)
-    assert told(node, "group")["people"][0]["id"] == "f1"
+    assert section_of(node, "group")["people"][0]["id"] == "f1"
     nan = float("nan")
     arcs.publish(EmotionArc(interaction_id="talk", valence=[0.25, nan, 0.75], shape=EmotionArc.SHAPE_ICARUS))
-    assert ros.until(lambda: told(node, "conversation").get("id") == "talk")
-    talk = told(node, "conversation")
+    assert ros.until(lambda: section_of(node, "conversation").get("id") == "talk")
+    talk = section_of(node, "conversation")
     assert talk["mean_valence"] == 0.5 and talk["shape"].startswith("Icarus")
 
 
@@ -204,10 +204,16 @@ def test_of_who_is_talked_with_a_picture_is_kept_only_with_consent(ros: World, t
     assert publishers[0].get_subscription_count() == 0, "no conversation goes on"
     arcs.publish(EmotionArc(interaction_id="talk"))
     assert ros.until(lambda: node._store.running == "talk")
+
+    def received() -> bool:
+        arcs.publish(EmotionArc(interaction_id="talk"))
+        return publishers[0].get_subscription_count() == 1
+
     if consented:
-        assert ros.until(lambda: publishers[0].get_subscription_count() == 1)
+        assert ros.until(received)
 
     def kept() -> bool:
+        arcs.publish(EmotionArc(interaction_id="talk"))  # a conversation that is not reported any more is over
         show_face(ros, publishers)
         ros.spin(0.1)  # until both have come: the next ones would take their place
         return any(folder.rglob("*.jpg"))

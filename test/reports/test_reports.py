@@ -13,7 +13,7 @@ from datetime import date, datetime
 import pytest
 from page_world import store_conversation
 
-from emotion_perception.dashboard.server import Parts
+from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.store import Store
 from emotion_perception.interaction.history import Archive, NotStored, period
 from emotion_perception.reports.exports import (

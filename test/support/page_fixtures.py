@@ -1,4 +1,4 @@
-"""Fixtures of all tests that ask a dashboard server: a clock that a test moves, and servers on free ports."""
+"""Fixtures of every test that asks a running dashboard server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from page_world import Client, Clock
 
-from emotion_perception.dashboard.server import DashboardServer, Parts, ServerConfig
+from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
 
 
@@ -23,10 +24,11 @@ def serve() -> Iterator[Callable[..., Client]]:
     running: list[DashboardServer] = []
 
     def start(parts: Parts | None = None, **config: Any) -> Client:
-        server = DashboardServer(ServerConfig(port=0, **config), parts or Parts(Store()))
+        log: list[str] = []
+        server = DashboardServer(ServerConfig(port=0, **config), parts or Parts(Store()), log.append)
         server.start()
         running.append(server)
-        return Client(server)
+        return Client(server, log)
 
     yield start
     for server in running:

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ class Client:
     """Asks a server as a browser with the page open would, unless told otherwise."""
 
     server: DashboardServer
+    log: list[str] = field(default_factory=list)  # what the server wrote to its log
 
     def ask(self, method: str, path: str, body: bytes | str | None = None, own: bool = True, **headers: str) -> Answer:
         sent = {"Host": f"127.0.0.1:{self.server.port}"}

@@ -1,16 +1,17 @@
-// Pages by the part of the address behind #, and the one live connection.
+// The views, chosen by the part of the address behind #, and the live connection.
 import { conversations } from "./conversations.js";
 import { feedback } from "./feedback.js";
 import { live } from "./live.js";
 import { robot } from "./robot.js";
 import { tryIt } from "./tryit.js";
-import { api, byId, say, settings } from "./util.js";
+import { api, byId, setText, settings } from "./util.js";
 
 const PAGES = ["live", "conversations", "try", "feedback", "robot"];
 const TITLES = { live: "Live", conversations: "Conversations", try: "Try it", feedback: "Feedback", robot: "Robot" };
-const SILENT_MS = 6000; // the server says something every second
+const SILENT_MS = 6000; // the server sends something every second
 
-let socket = null, attempts = 0, heardAt = 0, shown = "", handlers = {}, pages = {};
+let socket = null, attempts = 0, receivedAt = 0, shown = "", handlers = {}, pages = {};
+let robotSilent = true; // nothing publishes the emotion state, although the server answers
 
 function route(first) {
   const wanted = location.hash.slice(2).split("/")[0];
@@ -27,51 +28,61 @@ function route(first) {
     if (!first) byId("main").focus({ preventScroll: true });
     scrollTo(0, 0);
   }
-  tellWish();
+  requestVideo();
 }
 
-/** Pictures are asked for only while they are looked at. */
-function tellWish() {
+/** Video is requested only while it is visible. */
+function requestVideo() {
   if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ video: shown === "live" && !document.hidden }));
 }
 
 function link(kind, text) {
   byId("link").className = `link ${kind}`;
-  say(byId("link").lastChild, text);
+  setText(byId("link").lastChild, text);
   document.body.classList.toggle("offline", kind === "off");
   byId("banner").hidden = kind !== "off";
+}
+
+/** "Live" only while both the server and the robot send news. */
+function showLink() {
+  if (robotSilent) link("silent", "Robot is silent");
+  else link("on", "Live");
 }
 
 function connect() {
   socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
   socket.binaryType = "arraybuffer";
   const mine = socket;
-  socket.onopen = () => { attempts = 0; heardAt = performance.now(); link("on", "Live"); tellWish(); };
+  socket.onopen = () => { attempts = 0; receivedAt = performance.now(); showLink(); requestVideo(); };
   socket.onmessage = (event) => {
-    heardAt = performance.now();
+    receivedAt = performance.now();
     if (typeof event.data !== "string") return handlers.frame(event.data);
-    const told = JSON.parse(event.data);
-    handlers[told.type]?.(told);
+    const section = JSON.parse(event.data);
+    if (section.type === "state" && (section.status === null) !== robotSilent) {
+      robotSilent = section.status === null;
+      showLink();
+    }
+    handlers[section.type]?.(section);
   };
-  socket.onclose = () => { if (mine === socket) again(); };
+  socket.onclose = () => { if (mine === socket) reconnect(); };
 }
 
-function again() {
+function reconnect() {
   const wait = Math.min(5000, 400 * 2 ** attempts++) * (0.8 + 0.4 * Math.random());
   link("off", "Not connected");
-  say(byId("banner"), "The connection to the robot's page is lost; what is shown is old. Trying again by itself…");
+  setText(byId("banner"), "The connection to the robot's page is lost. What you see is old. Reconnecting…");
   socket = null;
   setTimeout(async () => {
-    // A socket that is refused does not say why: without the token this leads to the log-in.
+    // A refused WebSocket gives no reason; if the token is missing, this request leads to the log-in page.
     if (attempts > 1) await api("config").catch(() => null);
     connect();
   }, wait);
 }
 
 setInterval(() => {
-  if (socket?.readyState === WebSocket.OPEN && performance.now() - heardAt > SILENT_MS) {
+  if (socket?.readyState === WebSocket.OPEN && performance.now() - receivedAt > SILENT_MS) {
     const old = socket;
-    again();
+    reconnect();
     old.close();
   }
 }, 1000);
@@ -80,14 +91,14 @@ async function start() {
   for (;;) {
     try { Object.assign(settings, await api("config")); break; } catch (error) {
       link("off", "Not connected");
-      say(byId("banner"), `${error.message} Trying again…`);
+      setText(byId("banner"), `${error.message} Trying again…`);
       await new Promise((done) => setTimeout(done, 1500));
     }
   }
   pages = { conversations: conversations(), try: tryIt(), feedback: feedback() };
   handlers = { ...live(pages.feedback.correct), health: robot(), conversations: pages.conversations.list };
   addEventListener("hashchange", () => route(false));
-  document.addEventListener("visibilitychange", tellWish);
+  document.addEventListener("visibilitychange", requestVideo);
   route(true);
   connect();
 }

@@ -1,9 +1,9 @@
-// Charts as SVG: sharp at any size, coloured by the style sheet, described in words for who cannot see them.
+// Charts as SVG: sharp at any size, coloured by the style sheet, described in words for people who cannot see them.
 import { clock, el, name, settings } from "./util.js";
 
 const f = (x) => x.toFixed(1);
 
-/** Bars of the eight emotions; keeps its elements, so that only widths move. */
+/** Bars of the eight emotions; the elements are kept, only their widths change. */
 export function bars(list) {
   const rows = settings.emotions.map((emotion, i) => {
     const fill = el("span", { class: "fill", tone: i });
@@ -23,7 +23,7 @@ export function bars(list) {
   };
 }
 
-/** The circumplex. Returns a function that is given the points of the last seconds: [time, status, label, confidence, valence, arousal]. */
+/** The circumplex. Returns a function that takes the points of the last seconds: [time, status, label, confidence, valence, arousal]. */
 export function plane(parent) {
   const size = 320, c = size / 2, r = 116;
   const x = (valence) => c + r * valence, y = (arousal) => c - r * arousal;
@@ -34,7 +34,7 @@ export function plane(parent) {
     el("text", { x: size - 2, y: c + 16, "text-anchor": "end" }, "pleasant"), el("text", { x: 2, y: c + 16 }, "unpleasant"),
     el("text", { x: c, y: 14, "text-anchor": "middle" }, "excited"), el("text", { x: c, y: size - 5, "text-anchor": "middle" }, "drowsy"),
   );
-  // Where labels would meet their neighbours' they stand elsewhere: angry and fearful lie side by side.
+  // Labels that would overlap are moved: angry and fearful are neighbours.
   const above = new Set(["fearful", "surprised"]), left = new Set(["angry"]);
   settings.circumplex.forEach(([valence, arousal], i) => {
     const emotion = settings.emotions[i];
@@ -63,8 +63,8 @@ export function plane(parent) {
 
 /**
  * Valence and arousal over time, the most probable emotion as a strip below. Gaps are shown, never bridged.
- * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: of a point;
- * cursor: a moment that is chosen, span: so many seconds before it are, too.
+ * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: seconds between points;
+ * cursor: the chosen moment, span: seconds chosen before it.
  */
 export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, smooth = null, label = "Emotional arc" }) {
   const width = Math.max(280, parent.clientWidth || 800), plot = 150, strip = 16, left = 34, right = 10, top = 8;
@@ -126,13 +126,13 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, span 
   return { at: (clientX) => { const box = svg.getBoundingClientRect(); return from + (((clientX - box.left) * (width / box.width) - left) / (width - left - right)) * (to - from); } };
 }
 
-/** Black or white, whichever reads better on a colour. */
+/** Black or white, whichever has more contrast on a colour. */
 function inkOn(colour) {
   const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16) / 255).map((v) => (v <= 0.04 ? v / 12.9 : ((v + 0.055) / 1.055) ** 2.4));
   return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.2 ? "#111" : "#fff";
 }
 
-/** A small line of valence. */
+/** A small line chart of valence. */
 export function spark(values) {
   const w = 112, h = 32;
   const svg = el("svg", { class: "spark", viewBox: `0 0 ${w} ${h}`, "aria-hidden": "true" }, el("line", { x1: 0, x2: w, y1: h / 2, y2: h / 2 }));
@@ -146,7 +146,7 @@ export function spark(values) {
   return svg;
 }
 
-/** Round times for an axis of a recording. */
+/** Round times for the time axis of a recording. */
 export function ticks(from, to) {
   const length = to - from;
   const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].find((s) => length / s <= 9) ?? 7200;

@@ -1,4 +1,4 @@
-// The stored conversations: by day, each with its report; exports of a conversation, a day, a week.
+// Stored conversations by day, each with its report; reports of a conversation, a day, a week.
 import { arc, spark, ticks } from "./charts.js";
 import { api, byId, clock, el, mood, name, percent, replace, settings, signed, swatch } from "./util.js";
 
@@ -12,12 +12,12 @@ function localDay(seconds) {
 /** ISO 8601 week of a day. */
 function week(day) {
   const date = new Date(`${day}T12:00:00Z`);
-  date.setUTCDate(date.getUTCDate() + 4 - (date.getUTCDay() || 7)); // its Thursday lies in the week's year
+  date.setUTCDate(date.getUTCDate() + 4 - (date.getUTCDay() || 7)); // the year of a week is the year of its Thursday
   const first = Date.UTC(date.getUTCFullYear(), 0, 1);
   return `${date.getUTCFullYear()}-W${String(Math.ceil(((date - first) / 86400000 + 1) / 7)).padStart(2, "0")}`;
 }
 
-let withPictures = false; // in HTML and PDF; only where storing them was consented to
+let withPictures = false; // in HTML and PDF; needs consent to store them
 
 export function exportsOf(kind, id, what) {
   const query = (ending) => settings.pictures && withPictures && ending !== "csv" ? "?pictures=1" : "";
@@ -71,9 +71,9 @@ export function conversations() {
   }
 
   let newestList = { conversations: [] };
-  let shown = ""; // all that the list is made of: what has not changed is not drawn again under somebody's finger
+  let shown = ""; // what the list was made of: it is not redrawn under the finger of a user unless it changed
 
-  // What may be done about pictures: show them in reports, delete them.
+  // Face pictures for reports: show them in reports, delete them.
   const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; list(newestList); box.focus(); } });
   const pictureControls = [el("label", { class: "row" }, box, "Pictures in HTML and PDF"),
     el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, "Delete all pictures…")];
@@ -83,12 +83,12 @@ export function conversations() {
     try { byId("announce").textContent = `${(await api("pictures", { method: "DELETE" })).deleted} pictures deleted`; } catch (problem) { byId("announce").textContent = problem.message; }
   });
 
-  function list(told) {
-    newestList = told;
-    const drawn = JSON.stringify([told, settings.stored, settings.pictures, withPictures]);
+  function list(section) {
+    newestList = section;
+    const drawn = JSON.stringify([section, settings.stored, settings.pictures, withPictures]);
     if (drawn === shown) return undefined;
     shown = drawn;
-    const items = told.conversations;
+    const items = section.conversations;
     const target = byId("conversation-list");
     if (!settings.stored) return replace(target, empty("Conversations are not stored", "Set the same folder as interaction_node's directory and dashboard_node's conversations_directory; then each visit is listed here with its report. Only numbers are stored, never a sound, and pictures only with store_pictures."));
     if (!items.length) return replace(target, empty("No conversation is stored yet", "One is listed here a moment after it has ended."));

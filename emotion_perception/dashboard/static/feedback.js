@@ -1,6 +1,6 @@
-// Corrections: saying what it really was, reviewing what others said, deleting all of it.
+// Corrections: entering them, reviewing those of others, deleting all of them.
 import { empty } from "./conversations.js";
-import { api, byId, el, name, percent, replace, say, settings } from "./util.js";
+import { api, byId, el, name, percent, replace, setText, settings } from "./util.js";
 
 const OFF = "Storing faces and voices was not consented to in the robot's configuration: dashboard_node's store_corrections is false. With it, and with the consent of the people in view, what you correct here is kept for training.";
 
@@ -10,7 +10,7 @@ export function feedback() {
   byId("correct-choices").append(...settings.emotions.map((emotion, i) => el("label", { tone: i }, el("input", { type: "radio", name: "label", value: i, required: true }), el("i", { class: "swatch s", tone: i, "aria-hidden": "true" }), emotion)));
   byId("annotator").value = localStorage.getItem("annotator") ?? "";
 
-  /** what: face_id, or time in seconds and, for a stretch, until; said: the emotion that the robot told. */
+  /** what: face_id, or time in seconds and, for a time range, until; said: index of the emotion that the robot showed. */
   function correct(what) {
     about = what;
     const off = !settings.feedback;
@@ -18,7 +18,7 @@ export function feedback() {
     byId("annotator").value = localStorage.getItem("annotator") ?? "";
     error.textContent = off ? OFF : "";
     byId("correct-send").hidden = off;
-    say(byId("correct-about"), `${what.said === undefined ? "The robot told nothing" : `The robot told “${name(what.said)}”`}${what.face_id ? " of this face" : what.until ? ` at the end of these ${Math.round(what.until - what.time)} s. All of them get your answer` : ` of this moment`}.`);
+    setText(byId("correct-about"), `${what.said === undefined ? "The robot showed no emotion" : `The robot showed “${name(what.said)}”`}${what.face_id ? " for this face" : what.until ? ` at the end of these ${Math.round(what.until - what.time)} s. Your answer applies to all of them` : ` at this moment`}.`);
     for (const input of form.elements.label) input.disabled = off || (Boolean(what.face_id) && !settings.face_emotions.includes(settings.emotions[input.value]));
     dialog.showModal();
   }
@@ -44,12 +44,12 @@ export function feedback() {
     const waiting = items.filter((item) => item.status === "pending"), accepted = items.filter((item) => item.status === "accepted");
     replace(byId("feedback-actions"), items.length ? el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete").showModal() }, "Delete everything…") : null);
     replace(body,
-      el("p", { class: "lead" }, `What somebody corrected, to be looked at by a second person. Training learns from what is accepted; what is rejected is deleted at once, everything else after ${settings.feedback.retention_days} days.`),
+      el("p", { class: "lead" }, `Corrections are reviewed by a second person. Training uses the accepted ones; a rejected one is deleted at once, every other after ${settings.feedback.retention_days} days.`),
       el("h2", { class: "part" }, `Waiting for review (${waiting.length})`),
-      waiting.length ? el("div", { class: "cards" }, ...waiting.map(card)) : empty("Nothing waits", "Click a face on the live page, or a moment of the arc, to say what it really was."),
+      waiting.length ? el("div", { class: "cards" }, ...waiting.map(card)) : empty("Nothing to review", "Click a face on the live page, or a moment of the arc, to enter the correct emotion."),
       el("h2", { class: "part" }, `Accepted (${accepted.length})`),
       accepted.length ? el("div", { class: "cards" }, ...accepted.map(card)) : el("p", { class: "soft" }, "None yet."),
-      accepted.length ? el("p", { class: "soft" }, "To learn from them: ", el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"), " for faces, ", el("code", {}, "emotion-train acoustic …"), " for voices. A model that got worse is not put into place; --roll-back brings the one before back.") : null);
+      accepted.length ? el("p", { class: "soft" }, "To learn from them: ", el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"), " for faces, ", el("code", {}, "emotion-train acoustic …"), " for voices. A model that became worse is not installed; --roll-back restores the previous one.") : null);
   }
 
   function card(item) {
@@ -58,7 +58,7 @@ export function feedback() {
     const what = `${item.label}, not ${item.said}`;
     const node = el("article", { class: "card", "aria-label": what },
       item.kind === "face" ? el("img", { src: source, alt: `Face that was corrected to ${item.label}`, loading: "lazy" }) : el("div", { class: "soundbox" }, el("audio", { controls: true, src: source, preload: "none" })),
-      el("p", { class: "say" }, el("b", {}, item.label), item.label === item.said ? " (as the robot said)" : `, not ${item.said} (${percent(item.confidence)})`),
+      el("p", { class: "say" }, el("b", {}, item.label), item.label === item.said ? " (as the robot showed)" : `, not ${item.said} (${percent(item.confidence)})`),
       el("p", { class: "soft" }, `${item.annotator || "somebody"}, ${new Date(1000 * item.made).toLocaleString()}`),
       item.comment ? el("p", {}, item.comment) : null,
       el("div", { class: "row" },

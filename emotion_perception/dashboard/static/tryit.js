@@ -1,4 +1,4 @@
-// A picture, clip or sound of the visitor's own, from a file or from the browser's camera and microphone.
+// Analysis of the visitor's own picture, clip or sound: a file, or the camera and microphone of the browser.
 import { arc, bars, ticks } from "./charts.js";
 import { api, byId, clock, el, mood, name, percent, replace, settings, signed } from "./util.js";
 
@@ -15,22 +15,22 @@ export function tryIt() {
 
   async function send(blob, what) {
     if (!on) return;
-    replace(result, el("p", { class: "busy" }, el("i"), el("span", {}, "Looking at ", el("strong", {}, what), "…")));
+    replace(result, el("p", { class: "busy" }, el("i"), el("span", {}, "Analysing ", el("strong", {}, what), "…")));
     if (blob.size > settings.try.max_mb * 1e6) return fail(what, `the file has ${(blob.size / 1e6).toFixed(1)} MB; at most ${settings.try.max_mb} MB are taken`);
     try {
-      const told = await api("try", { method: "POST", body: blob, headers: { "Content-Type": "application/octet-stream" } });
-      replace(result, el("div", { class: "result" }, el("h2", { class: "part" }, what), ...(told.kind === "picture" ? picture(told) : recording(told))));
+      const answer = await api("try", { method: "POST", body: blob, headers: { "Content-Type": "application/octet-stream" } });
+      replace(result, el("div", { class: "result" }, el("h2", { class: "part" }, what), ...(answer.kind === "picture" ? picture(answer) : recording(answer))));
       for (const draw of later.splice(0)) draw();
     } catch (error) { fail(what, error.message); }
   }
 
   function fail(what, reason) {
-    replace(result, el("div", { class: "unknown" }, el("strong", {}, "This cannot be shown"), el("p", {}, what), el("p", { class: "error", role: "alert" }, reason)));
+    replace(result, el("div", { class: "unknown" }, el("strong", {}, "This cannot be analysed"), el("p", {}, what), el("p", { class: "error", role: "alert" }, reason)));
   }
 
-  const later = []; // what can be drawn only when it has its place and width
+  const later = []; // charts that are drawn once they are in the page and have a width
   const image = (data, kind, alt) => el("img", { src: `data:image/${kind};base64,${data}`, alt });
-  const why = ({ emotion, picture: data }) => el("figure", {}, image(data, "png", `The face, and beside it the same under a heat map: bright where it spoke for ${emotion}`), el("figcaption", {}, `Grad-CAM: bright parts spoke for “${emotion}”`));
+  const why = ({ emotion, picture: data }) => el("figure", {}, image(data, "png", `The face, and next to it the same face with a heat map: bright regions supported ${emotion}`), el("figcaption", {}, `Grad-CAM: bright regions supported “${emotion}”`));
 
   function verdict(emotion) {
     const list = el("ul", { class: "bars", "aria-label": "Probability of each emotion" });
@@ -39,39 +39,39 @@ export function tryIt() {
       el("p", { class: "soft" }, `Valence ${signed(emotion.valence)}, arousal ${signed(emotion.arousal)}: ${mood(emotion.valence)}`), list];
   }
 
-  function picture(told) {
+  function picture(answer) {
     const boxes = el("div", { id: "try-boxes" });
     boxes.style.position = "absolute";
-    const shown = image(told.picture, "jpeg", "Your picture");
+    const shown = image(answer.picture, "jpeg", "Your picture");
     const place = () => {
-      const scale = Math.min(shown.clientWidth / told.width, shown.clientHeight / told.height);
-      const [w, h] = [told.width * scale, told.height * scale];
+      const scale = Math.min(shown.clientWidth / answer.width, shown.clientHeight / answer.height);
+      const [w, h] = [answer.width * scale, answer.height * scale];
       Object.assign(boxes.style, { width: `${w}px`, height: `${h}px`, left: `${(shown.clientWidth - w) / 2}px`, top: `${(shown.clientHeight - h) / 2}px` });
     };
     shown.addEventListener("load", place);
     new ResizeObserver(place).observe(shown);
-    told.faces.forEach((face) => {
+    answer.faces.forEach((face) => {
       const [x, y, w, h] = face.box.map((v) => `${100 * v}%`);
       const box = el("div", { class: face.box[1] < 0.09 ? "face low" : "face", tone: face.label, "aria-hidden": "true" }, el("span", {}, `${name(face.label)} ${percent(face.confidence)}`));
       Object.assign(box.style, { left: x, top: y, width: w, height: h });
       boxes.append(box);
     });
     const stage = el("div", { class: "stage" }, shown, boxes);
-    if (!told.faces.length) return [stage, el("div", { class: "unknown" }, el("strong", {}, "No face in it"), el("p", { class: "soft" }, "So nothing is said about an emotion: no face is not “neutral”."))];
-    return [stage, ...told.faces.map((face) => el("div", { class: "person" }, el("div", {}, ...verdict(face), el("p", { class: "soft" }, `Picture quality of the face: ${percent(face.quality)}`)), face.explanation ? why(face.explanation) : null))];
+    if (!answer.faces.length) return [stage, el("div", { class: "unknown" }, el("strong", {}, "No face in it"), el("p", { class: "soft" }, "Without a face there is no estimate; that is not “neutral”."))];
+    return [stage, ...answer.faces.map((face) => el("div", { class: "person" }, el("div", {}, ...verdict(face), el("p", { class: "soft" }, `Picture quality of the face: ${percent(face.quality)}`)), face.explanation ? why(face.explanation) : null))];
   }
 
-  function recording(told) {
+  function recording(answer) {
     const chart = el("div", { class: "chart" });
-    const senses = told.video ? (told.audio ? "picture and sound" : "picture, no sound") : "sound";
-    const score = told.score === null ? `No satisfaction score: ${told.reason}.` : `Satisfaction ${told.score} ± ${told.margin} of 100.`;
-    later.push(() => arc(chart, { points: told.moments, from: 0, to: told.seconds, step: told.step, tick: ticks, label: `Emotional arc over ${clock(told.seconds)}. ${told.text}` }));
+    const senses = answer.video ? (answer.audio ? "picture and sound" : "picture, no sound") : "sound";
+    const score = answer.score === null ? `No satisfaction score: ${answer.reason}.` : `Satisfaction ${answer.score} ± ${answer.margin} of 100.`;
+    later.push(() => arc(chart, { points: answer.moments, from: 0, to: answer.seconds, step: answer.step, tick: ticks, label: `Emotional arc over ${clock(answer.seconds)}. ${answer.text}` }));
     return [
-      told.emotion ? el("div", { class: "person" }, el("div", {}, ...verdict(told.emotion)), told.explanation ? why(told.explanation) : null)
-        : el("div", { class: "unknown" }, el("strong", {}, "Nobody is seen or heard in it"), el("p", { class: "soft" }, "So nothing is said about an emotion: that is not “neutral”.")),
-      el("p", { class: "legend soft" }, el("i", { class: "line valence" }), "pleasant", el("i", { class: "line arousal" }), "excited", el("i", { class: "gapkey" }), "nobody seen or heard"),
+      answer.emotion ? el("div", { class: "person" }, el("div", {}, ...verdict(answer.emotion)), answer.explanation ? why(answer.explanation) : null)
+        : el("div", { class: "unknown" }, el("strong", {}, "Nobody is seen or heard in it"), el("p", { class: "soft" }, "Without evidence there is no estimate; that is not “neutral”.")),
+      el("p", { class: "legend soft" }, el("i", { class: "line valence" }), "pleasant", el("i", { class: "line arousal" }), "excited", el("i", { class: "gapkey" }), "no evidence"),
       chart,
-      el("p", { class: "soft" }, `${told.seconds.toFixed(1)} s of ${senses}; evidence for ${percent(told.coverage)}. ${score}${told.cut ? ` Only the first ${settings.try.max_seconds} s were looked at.` : ""}`)];
+      el("p", { class: "soft" }, `${answer.seconds.toFixed(1)} s of ${senses}; evidence for ${percent(answer.coverage)}. ${score}${answer.cut ? ` Only the first ${settings.try.max_seconds} s were analysed.` : ""}`)];
   }
 
   // --- files
@@ -91,7 +91,7 @@ export function tryIt() {
 
   async function listen(wanted) {
     end();
-    if (!navigator.mediaDevices) { fail("This device", "browsers lend camera and microphone only to https pages and to this machine itself (http://127.0.0.1)"); return false; }
+    if (!navigator.mediaDevices) { fail("This device", "browsers allow camera and microphone only on https pages and on this machine itself (http://127.0.0.1)"); return false; }
     try { stream = await navigator.mediaDevices.getUserMedia(wanted); } catch (error) {
       fail("This device", error.name === "NotAllowedError" ? "the browser was not allowed to use it" : error.name === "NotFoundError" ? "there is none" : error.message);
       return false;

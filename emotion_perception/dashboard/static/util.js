@@ -1,4 +1,4 @@
-// What all pages share: elements without HTML strings, requests, words.
+// Shared by all views: elements without HTML strings, requests, words.
 export const settings = {};
 
 /** An element. Attributes by name; "on..." adds a listener, "tone" an emotion's colour; children are nodes or texts. */
@@ -27,14 +27,14 @@ export function clock(seconds) {
   return parts[0] ? text.join(":") : `${parts[1]}:${text[2]}`;
 }
 
-/** Where a mood lies, in a word. */
+/** Valence as a word. */
 export function mood(valence) {
   if (valence === null || valence === undefined) return "unknown";
   const degree = Math.abs(valence) > 0.5 ? "very " : Math.abs(valence) < 0.25 ? "slightly " : "";
   return Math.abs(valence) < 0.1 ? "indifferent" : degree + (valence > 0 ? "pleasant" : "unpleasant");
 }
 
-/** Ask the server; throws an Error that tells people why not. */
+/** Send a request to the server; throws an Error whose message can be shown. */
 export async function api(path, options = {}) {
   let response;
   try {
@@ -43,9 +43,9 @@ export async function api(path, options = {}) {
     throw new Error("the dashboard does not answer; is it running?");
   }
   if (response.status === 401) location.assign("/login");
-  const told = await response.json().catch(() => ({ error: `the dashboard answered ${response.status}` }));
-  if (!response.ok) throw new Error(told.error ?? `the dashboard answered ${response.status}`);
-  return told;
+  const answer = await response.json().catch(() => ({ error: `the dashboard answered ${response.status}` }));
+  if (!response.ok) throw new Error(answer.error ?? `the dashboard answered ${response.status}`);
+  return answer;
 }
 
 export const swatch = (label, small = true) => el("i", { class: small ? "swatch s" : "swatch", tone: label, "aria-hidden": "true" });
@@ -54,7 +54,7 @@ export function replace(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 }
 
-/** Sets a text only where it changes, so that nothing is drawn or read out again. */
-export function say(node, text) {
+/** Set a text only if it changes, so that nothing is drawn or read out again. */
+export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
