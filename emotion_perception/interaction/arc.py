@@ -49,7 +49,7 @@ class ArcSample:
     confidence: float  # 0..1
     valence: float  # -1..1
     arousal: float  # -1..1
-    weights: tuple[float, float, float]  # of visual, acoustic and text evidence, >= 0
+    weights: tuple[float, float, float]  # of evidence: visual, acoustic, text and any further modality; >= 0
     person_id: str = ""
 
     @classmethod
@@ -57,7 +57,7 @@ class ArcSample:
         """The sample of a state made at ``time_ns``; a state that does not say its weights counts fully."""
         weights = [0.0, 0.0, 0.0]
         for item in state.evidence:
-            weights[item.modality] += item.weight
+            weights[min(item.modality, EmotionModality.TEXT)] += item.weight
         if not any(weights):
             weights[EmotionModality.VISUAL] = float(state.status in _SEEN)
             weights[EmotionModality.ACOUSTIC] = float(state.status in _HEARD)

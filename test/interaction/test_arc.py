@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from played_conversation import START, Scene, arc_of, play, state
 from emotion_perception.emotions import EMOTIONS, HAPPY
 from emotion_perception.interaction.arc import Arc, ArcSample, EmotionalArc
 from emotion_perception.interaction.arc_shape import ArcShape, match_shape, template
-from emotion_perception.types import SECOND, EmotionStatus
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionStatus, Evidence
 
 SIX = [shape for shape in ArcShape if shape >= ArcShape.RAGS_TO_RICHES]
 
@@ -228,3 +229,10 @@ def test_any_conversation_gives_values_in_range_and_gaps_just_where_nothing_was_
     assert arc.evidence_s.sum() == pytest.approx(sum(seconds for name, seconds in played if name))
     squares = sum(r * r for r in arc.shape.correlations.values()) / 2  # each shape has its opposite among the six
     assert squares <= 1.15
+
+
+def test_evidence_of_a_modality_beyond_text_counts_with_the_text() -> None:
+    emotion = EmotionEstimate.from_probabilities(np.eye(len(EMOTIONS))[HAPPY])
+    evidence = [Evidence(modality, 0.25, 0.0, emotion) for modality in (0, 2, 3)]
+    sample = ArcSample.from_state(replace(state("happy", 0.0), evidence=tuple(evidence)), 0)
+    assert sample.weights == (0.25, 0.0, 0.5)
