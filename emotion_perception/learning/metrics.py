@@ -1,4 +1,4 @@
-"""Scores of a classifier that says how sure it is. Numpy in, plain numbers out."""
+"""Scores of a probabilistic classifier: scikit-learn's, and calibration, intervals and abstention, which it lacks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from scipy.stats import binom, norm
+from scipy.stats import binom, binomtest
+from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
+
+BINS = 15  # of the calibration error
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one evaluation found; every field a share 0..1 but ``n``. NaN where it is not defined."""
+    """The scores of one evaluation; all but ``n`` are shares 0..1, NaN where undefined."""
 
     n: int
-    accuracy: float  # all labels of the vocabulary compete
-    accuracy_closed: float  # only the labels present in the data compete
-    uar: float  # unweighted average recall, over the labels present
+    accuracy: float  # among all labels of the vocabulary
+    accuracy_closed: float  # among the labels present in the data
+    uar: float  # unweighted average recall over the labels present
     macro_f1: float  # over the labels present
-    auc: float  # one-vs-rest ROC area, mean over the labels present
-    ece: float  # expected calibration error, 15 bins
-    ece_by_chance: float  # what so few cases would show on average, were every confidence right
+    auc: float  # area under the ROC curve, one against the rest, mean over the labels present
+    ece: float  # expected calibration error
+    ece_by_chance: float  # its expectation for so few cases if every confidence is right
 
 
 Interval = tuple[float, float]  # lower and upper end
@@ -29,7 +32,7 @@ Interval = tuple[float, float]  # lower and upper end
 
 @dataclass(frozen=True)
 class Intervals:
-    """Where the scores of :class:`Scores` would lie on all such data, with 95 % confidence."""
+    """95 % confidence intervals of the scores of :class:`Scores`."""
 
     accuracy: Interval
     uar: Interval
@@ -45,7 +48,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
         labels: ``(N,)`` indices 0..K-1.
 
     Returns:
-        The scale, and the mean log loss in nats there.
+        The scale, and the mean log loss at it, nats.
     """
 
     def loss(log_scale: float) -> float:
@@ -57,107 +60,87 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class CalibrationBins:
-    """A reliability diagram: equal-width confidence bins, NaN where a bin is empty."""
+    """A reliability diagram: bins of equal width in confidence, NaN where a bin is empty."""
 
     share: np.ndarray  # (B,) share of the cases in the bin
     confidence: np.ndarray  # (B,) mean confidence
     accuracy: np.ndarray  # (B,)
-    deviation: np.ndarray  # (B,) standard deviation of the accuracy, were every confidence right
+    deviation: np.ndarray  # (B,) standard deviation of the accuracy if every confidence is right
 
     @property
     def expected_error(self) -> float:
-        """Expected calibration error, 0..1: the mean gap between confidence and accuracy."""
+        """Expected calibration error, 0..1: the mean distance of confidence and accuracy."""
         return float(np.nansum(np.abs(self.confidence - self.accuracy) * self.share))
 
     @property
     def expected_error_by_chance(self) -> float:
-        """The mean of :attr:`expected_error` over samples as small as this, were every confidence right: the accuracy
-        of a bin is off to either side, and the error adds up how far (Roelofs et al. 2022 on this bias)."""
+        """Expectation of :attr:`expected_error` for a sample of this size if every confidence is right.
+
+        The accuracy of a bin deviates to either side, and the error adds up the absolute deviations (on this bias:
+        Roelofs et al. 2022).
+        """
         return float(np.nansum(self.deviation * self.share) * np.sqrt(2 / np.pi))
 
 
 def calibration_bins(
-    probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None, bins: int = 15
+    probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None, bins: int = BINS
 ) -> CalibrationBins:
-    """Reliability of the confidence (Guo et al. 2017).
+    """Calibration of the confidence (Guo et al. 2017).
 
     Args:
         probabilities: ``(N, K)``, rows sum to 1.
         labels: ``(N,)`` indices 0..K-1.
-        confidence: ``(N,)`` where the classifier states one; else the largest probability.
+        confidence: ``(N,)`` as the classifier states it; None: the largest probability.
+
+    Example:
+        >>> calibration_bins(np.tile([0.8, 0.2], (10, 1)), np.array([0] * 5 + [1] * 5)).expected_error.__round__(3)
+        0.3
     """
     confidence = probabilities.max(1) if confidence is None else confidence
     correct = probabilities.argmax(1) == labels
-    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    count = np.bincount(which, minlength=bins)
+    bin_of = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    count = np.bincount(bin_of, minlength=bins)
     with np.errstate(invalid="ignore"):
         return CalibrationBins(
             share=count / max(1, len(labels)),
-            confidence=np.bincount(which, confidence, bins) / count,
-            accuracy=np.bincount(which, correct, bins) / count,
-            deviation=np.sqrt(np.bincount(which, confidence * (1 - confidence), bins)) / count,
+            confidence=np.bincount(bin_of, confidence, bins) / count,
+            accuracy=np.bincount(bin_of, correct, bins) / count,
+            deviation=np.sqrt(np.bincount(bin_of, confidence * (1 - confidence), bins)) / count,
         )
 
 
-def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """``(classes, classes)`` counts, rows the truth, columns the prediction."""
-    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
-
-
-def roc_curve(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """False-positive rate, true-positive rate, area under the curve; ties share a point.
+def score(probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None) -> Scores:
+    """Score distributions ``(N, K)`` against labels ``(N,)``.
 
     Args:
-        scores: ``(N,)``, higher means more positive.
-        positive: ``(N,)`` bool, with at least one of each.
+        probabilities, labels, confidence: as for :func:`calibration_bins`.
 
     Raises:
-        ValueError: only one of the two is present.
-    """
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        raise ValueError(f"a ROC curve needs both classes, got {positives} positive and {negatives} negative cases")
-    order = np.argsort(-scores, kind="stable")
-    last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    true = np.append(0, np.cumsum(positive[order])[last_of_tie]) / positives
-    false = np.append(0, np.cumsum(~positive[order])[last_of_tie]) / negatives
-    return false, true, float(np.trapezoid(true, false))
-
-
-def score(probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None) -> Scores:
-    """Score distributions ``(N, K)`` against labels ``(N,)``; ``confidence`` ``(N,)`` as stated, else the largest.
-
-    Raises:
-        ValueError: there is nothing to score.
+        ValueError: there are no cases.
     """
     if not len(labels):
         raise ValueError("nothing to score: no labelled case was readable")
-    classes = probabilities.shape[1]
     present = np.unique(labels)
     predicted = probabilities.argmax(1)
     closed = present[probabilities[:, present].argmax(1)]
-    table = confusion_matrix(predicted, labels, classes)
-    uar, macro_f1 = _recall_and_f1(table[None])
+    averaged = {"labels": present, "average": "macro", "zero_division": 0}
     calibration = calibration_bins(probabilities, labels, confidence)
-    areas = [roc_curve(probabilities[:, c], labels == c)[2] for c in present] if len(present) > 1 else [np.nan]
     return Scores(
         n=len(labels),
         accuracy=float((predicted == labels).mean()),
         accuracy_closed=float((closed == labels).mean()),
-        uar=float(uar[0]),
-        macro_f1=float(macro_f1[0]),
-        auc=float(np.mean(areas)),
+        uar=float(recall_score(labels, predicted, **averaged)),
+        macro_f1=float(f1_score(labels, predicted, **averaged)),
+        auc=float(np.mean([class_auc(probabilities, labels, c) for c in present])),
         ece=calibration.expected_error,
         ece_by_chance=calibration.expected_error_by_chance,
     )
 
 
-def wilson_interval(hits: int, n: int, level: float = 0.95) -> Interval:
-    """Confidence interval of a share, ``hits`` of ``n`` > 0 (Wilson 1927): sound for few cases and near 0 or 1."""
-    z = float(norm.ppf((1 + level) / 2))
-    centre = (hits + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * np.sqrt(hits * (n - hits) / n + z * z / 4)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+def class_auc(probabilities: np.ndarray, labels: np.ndarray, label: int) -> float:
+    """Area under the ROC curve of one label against the rest; NaN if all cases or none have it."""
+    positive = labels == label
+    return float(roc_auc_score(positive, probabilities[:, label])) if 0 < positive.sum() < len(labels) else np.nan
 
 
 def intervals(
@@ -167,37 +150,44 @@ def intervals(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Intervals:
-    """95 % intervals of the scores of :func:`score`, whose arguments these are; the same seed gives the same ones.
+    """95 % confidence intervals of the scores of :func:`score`.
 
-    Accuracy's is Wilson's; the others are bootstrapped over the cases (Efron 1979). The calibration error of a resample
-    is biased upwards as that of any finite sample, so its interval is the basic one, which takes the bias back, and
-    begins at 0 where perfect confidence could have scored as badly by chance. Cases count as independent: several by
-    one speaker make the truth wider than this.
+    Accuracy has Wilson's interval (1927); the others are bootstrapped over the cases (Efron 1979). The calibration
+    error of a resample is biased upwards like that of any finite sample. Its interval is therefore the basic bootstrap
+    interval, which removes the bias, and begins at 0 if perfect confidence could have given such an error by chance.
+    Cases count as independent: with several cases per speaker the true interval is wider.
+
+    Args:
+        probabilities, labels, confidence: as for :func:`score`.
+        resamples: number of bootstrap samples.
+        seed: the same seed gives the same intervals.
     """
-    n, classes, bins = len(labels), probabilities.shape[1], 15
+    n, classes = len(labels), probabilities.shape[1]
     predicted = probabilities.argmax(1)
-    hits = predicted == labels
+    correct = predicted == labels
     confidence = probabilities.max(1) if confidence is None else confidence
-    cell, gap = labels * classes + predicted, confidence - hits
-    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    cell, gap = labels * classes + predicted, confidence - correct
+    bin_of = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
     rng = np.random.default_rng(seed)
-    drawn: list[np.ndarray] = []
-    rows = max(1, 4_000_000 // n)  # resamples at once: some 100 MB
+    samples: list[np.ndarray] = []
+    rows = max(1, 4_000_000 // n)  # resamples at once: about 100 MB
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         cases = rng.integers(0, n, (count, n))
         row = np.arange(count)[:, None]
         tables = np.bincount((cell[cases] + row * classes**2).ravel(), minlength=count * classes**2)
-        gaps = np.bincount((which[cases] + row * bins).ravel(), gap[cases].ravel(), count * bins)
+        gaps = np.bincount((bin_of[cases] + row * BINS).ravel(), gap[cases].ravel(), count * BINS)
         uar, macro_f1 = _recall_and_f1(tables.reshape(count, classes, classes))
-        drawn.append(np.stack([uar, macro_f1, np.abs(gaps.reshape(count, bins)).sum(1) / n]))
-    low, high = np.quantile(np.concatenate(drawn, axis=1), [0.025, 0.975], axis=1)
-    found = calibration_bins(probabilities, labels, confidence, bins)
-    ece = found.expected_error
-    perfect = np.nansum(np.abs(rng.normal(size=(resamples, bins))) * found.deviation * found.share, axis=1)
-    lower = 0.0 if ece <= np.quantile(perfect, 0.975) else max(0.0, float(2 * ece - high[2]))
+        samples.append(np.stack([uar, macro_f1, np.abs(gaps.reshape(count, BINS)).sum(1) / n]))
+    low, high = np.quantile(np.concatenate(samples, axis=1), [0.025, 0.975], axis=1)
+    calibration = calibration_bins(probabilities, labels, confidence)
+    ece = calibration.expected_error
+    deviations = np.abs(rng.normal(size=(resamples, BINS))) * calibration.deviation
+    by_chance = np.quantile(np.nansum(deviations * calibration.share, axis=1), 0.975)
+    lower = 0.0 if ece <= by_chance else max(0.0, float(2 * ece - high[2]))
+    wilson = binomtest(int(correct.sum()), n).proportion_ci(0.95, "wilson")
     return Intervals(
-        accuracy=wilson_interval(int(hits.sum()), n),
+        accuracy=(float(wilson.low), float(wilson.high)),
         uar=(float(low[0]), float(high[0])),
         macro_f1=(float(low[1]), float(high[1])),
         ece=(lower, max(lower, float(2 * ece - low[2]))),
@@ -205,25 +195,33 @@ def intervals(
 
 
 def label_ceiling(votes: np.ndarray, panels: int = 50, seed: int = 0) -> tuple[float, float]:
-    """Accuracy and macro F1 that even one who knows what share of people names each class cannot expect to exceed.
+    """Accuracy and macro F1 that no classifier can be expected to exceed, given how far annotators agree.
 
-    Such a reader names the class of the largest share; the label is what a panel, drawn anew from these shares and as
-    large as the one that voted, gives most votes to. ``votes`` ``(N, K)``, one or more a case. The shares that were
-    seen stand for the true ones, which are less extreme: the true ceiling lies a little lower.
+    The ideal classifier names the class with the largest share of votes; a label is the majority of a panel drawn from
+    these shares, as large as the one that voted. The observed shares stand for the true ones, which are less extreme:
+    the true ceiling is slightly lower.
+
+    Args:
+        votes: ``(N, K)``, at least one per case.
+        panels: number of drawn panels.
+        seed: the same seed gives the same ceiling.
     """
     rng = np.random.default_rng(seed)
-    size, named = votes.sum(1).astype(int), votes.argmax(1)
+    size, ideal = votes.sum(1).astype(int), votes.argmax(1)
     shares = votes / votes.sum(1, keepdims=True, dtype=np.float64)
-    classes = votes.shape[1]
+    classes = range(votes.shape[1])
     tables = np.stack(
-        [confusion_matrix(named, rng.multinomial(size, shares).argmax(1), classes) for _ in range(panels)]
+        [confusion_matrix(rng.multinomial(size, shares).argmax(1), ideal, labels=classes) for _ in range(panels)]
     )
     accuracy = np.trace(tables, axis1=1, axis2=2).sum() / tables.sum()
     return float(accuracy), float(_recall_and_f1(tables)[1].mean())
 
 
 def _recall_and_f1(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unweighted average recall and macro F1 ``(R,)`` of confusion matrices ``(R, K, K)``, over the labels in each."""
+    """Unweighted average recall and macro F1 ``(R,)`` of R confusion matrices ``(R, K, K)``, over the labels in each.
+
+    For resamples: scikit-learn takes one at a time, a hundred times as long.
+    """
     hits, support, predicted = np.diagonal(tables, axis1=1, axis2=2), tables.sum(2), tables.sum(1)
     present = support > 0
     recall = np.where(present, hits / np.maximum(1, support), 0)
@@ -232,7 +230,7 @@ def _recall_and_f1(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def risk_coverage(correct: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What abstaining gains (El-Yaniv & Wiener 2010): share of the cases answered, and accuracy on those, surest first.
+    """Accuracy on the most confident cases (El-Yaniv & Wiener 2010), by the share of cases answered.
 
     Cases of equal confidence are answered together.
 
@@ -241,7 +239,7 @@ def risk_coverage(correct: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarr
         confidence: ``(N,)``.
 
     Returns:
-        Shares, rising to 1, and accuracies, both ``(M,)`` for M different confidences.
+        Shares, increasing to 1, and accuracies, both ``(M,)`` for M different confidences.
     """
     order = np.argsort(-confidence, kind="stable")
     last_of_tie = np.append(np.flatnonzero(np.diff(confidence[order])), len(order) - 1)
@@ -250,14 +248,14 @@ def risk_coverage(correct: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarr
 
 
 def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> float:
-    """Two-sided p-value that two classifiers are equally often right on the same cases (McNemar 1947, mid-p).
+    """Two-sided p-value that two classifiers are correct equally often on the same cases (McNemar 1947, mid-p).
 
-    Only the cases that one of them alone gets right count; the mid-p variant keeps its level where they are few and is
-    less timid than the exact test (Fagerland et al. 2013). 1 where the two never differ.
+    Only the cases count that exactly one of them gets right. The mid-p variant keeps its level where these are few and
+    is less conservative than the exact test (Fagerland et al. 2013). 1 where the two never differ.
 
     Args:
-        correct_a: ``(N,)`` bool, whether the first is right.
-        correct_b: ``(N,)`` bool, the same cases in the same order.
+        correct_a: ``(N,)`` bool, whether the first is correct.
+        correct_b: ``(N,)`` bool, the second on the same cases in the same order.
 
     Raises:
         ValueError: the two are not vectors of the same length.

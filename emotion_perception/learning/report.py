@@ -1,4 +1,4 @@
-"""Write what an evaluation found: a classification report, plots, a sheet of the surest mistakes, and JSON."""
+"""The report of an evaluation: classification report, plots, the most confident errors, and JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import matplotlib
 import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_curve
 
 matplotlib.use("Agg")  # no display is needed
 from matplotlib import pyplot as plt
@@ -21,20 +22,20 @@ from emotion_perception.files import replacing
 from emotion_perception.learning.metrics import (
     CalibrationBins,
     calibration_bins,
-    confusion_matrix,
+    class_auc,
     intervals,
     risk_coverage,
-    roc_curve,
     score,
 )
 from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 # One colour per emotion, as in the overlay.
 PALETTE = tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in EMOTION_COLOURS)
-# What a mistake costs where nothing else is said, (8, 8), rows the truth: how far apart the two lie in valence and
-# arousal. Angry for fearful costs 0.2, angry for happy 1.5; calm and neutral are 0.7 apart.
+# Default cost of an error, (8, 8), rows the truth: the distance of the two emotions on the circumplex. Angry for
+# fearful costs 0.2, angry for happy 1.5, calm for neutral 0.7.
 COST = np.linalg.norm(CIRCUMPLEX[:, None] - CIRCUMPLEX[None], axis=2)
-SHOWN_MISTAKES = 24
+CLASSES = range(len(EMOTIONS))
+SHOWN_ERRORS = 24
 SHOWN_CONFUSIONS = 8
 
 
@@ -45,39 +46,40 @@ def write_report(
     labels: np.ndarray,
     confidence: np.ndarray | None = None,
     extra: dict[str, Any] | None = None,
-    pictures: Sequence[np.ndarray] | None = None,
+    images: Sequence[np.ndarray] | None = None,
     cost: np.ndarray = COST,
 ) -> dict[str, Any]:
-    """Write ``report.json``, ``classification_report.txt`` and the plots into ``out``; return the scores as JSON-able.
+    """Write ``report.json``, ``classification_report.txt`` and the plots into ``out``; return the scores as JSON.
 
     Args:
-        out: folder, made where it is missing.
-        title: heads the text and the plots.
-        probabilities: ``(N, 8)`` in the vocabulary's order.
-        labels: ``(N,)`` indices of the truth.
-        confidence: ``(N,)`` as stated by the classifier; its largest probability where it is left out.
-        extra: goes into the result beside the scores (seconds, counts, model name).
-        pictures: N pictures, uint8 grey ``(H, W)`` or bgr ``(H, W, 3)``; with them, the surest mistakes are drawn, and
-            the mean face of each of the commonest confusions, in which nobody is recognised.
-        cost: ``(8, 8)``, of answering the column where the row is true.
+        out: folder, created if missing.
+        title: heading of the text and of the plots.
+        probabilities: ``(N, 8)`` in the order of the vocabulary.
+        labels: ``(N,)`` true indices.
+        confidence: ``(N,)`` as the classifier states it; None: its largest probability.
+        extra: further results (seconds, counts, name of the model).
+        images: N images, uint8 grey ``(H, W)`` or BGR ``(H, W, 3)``; if given, the most confident errors are drawn, and
+            the mean face of each of the most frequent confusions, in which nobody can be recognised.
+        cost: ``(8, 8)`` of predicting the column where the row is true.
 
     Raises:
-        ValueError: there is nothing to score, or the number of pictures is another than that of the labels.
+        ValueError: there are no cases, or the numbers of images and labels differ.
     """
-    if pictures is not None and len(pictures) != len(labels):
-        raise ValueError(f"there are {len(pictures)} pictures for {len(labels)} labels")
+    if images is not None and len(images) != len(labels):
+        raise ValueError(f"there are {len(images)} images for {len(labels)} labels")
     scores = score(probabilities, labels, confidence)
     out.mkdir(parents=True, exist_ok=True)
     predicted = probabilities.argmax(1)
-    sure = probabilities.max(1) if confidence is None else confidence
-    table = confusion_matrix(predicted, labels, len(EMOTIONS))
-    bins = calibration_bins(probabilities, labels, sure)
-    answered, accuracy = risk_coverage(predicted == labels, sure)
+    confidence = probabilities.max(1) if confidence is None else confidence
+    table = confusion_matrix(labels, predicted, labels=CLASSES)
+    bins = calibration_bins(probabilities, labels, confidence)
+    answered, accuracy = risk_coverage(predicted == labels, confidence)
     rows = _per_class(probabilities, labels, table, cost)
+    ends = asdict(intervals(probabilities, labels, confidence))
     summary: dict[str, Any] = asdict(scores)
-    summary |= {f"{name}_interval": list(ends) for name, ends in asdict(intervals(probabilities, labels, sure)).items()}
+    summary |= {f"{name}_interval": list(interval) for name, interval in ends.items()}
     summary |= {
-        # The classifier may hold back: its accuracy on at least four fifths of the cases, those it is surest of.
+        # The accuracy of a classifier that abstains on the least confident fifth of the cases.
         "accuracy_surest_80": float(accuracy[np.searchsorted(answered, 0.8 - 1e-9)]),
         "expected_cost": float((table * cost).sum() / len(labels)),
     }
@@ -99,11 +101,11 @@ def write_report(
     for name in ("mistakes.png", "confusions.png"):
         (out / name).unlink(missing_ok=True)  # of an earlier report
     wrong = np.flatnonzero(predicted != labels)
-    if pictures is not None and len(wrong):
-        surest = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN_MISTAKES]
-        captions = [f"{EMOTIONS[labels[i]]}\nseen as {EMOTIONS[predicted[i]]} {sure[i]:.2f}" for i in surest]
-        _draw_mistakes(out / "mistakes.png", title, [pictures[i] for i in surest], captions)
-        _draw_confusions(out / "confusions.png", title, mean_faces(pictures, labels, predicted))
+    if images is not None and len(wrong):
+        shown = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN_ERRORS]
+        captions = [f"{EMOTIONS[labels[i]]}\nseen as {EMOTIONS[predicted[i]]} {confidence[i]:.2f}" for i in shown]
+        _draw_errors(out / "mistakes.png", title, [images[i] for i in shown], captions)
+        _draw_confusions(out / "confusions.png", title, mean_faces(images, labels, predicted))
     return finite(summary)
 
 
@@ -114,7 +116,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same structure with NaN and infinity as None, so that it is JSON for every reader."""
+    """The same structure with NaN and infinity replaced by None, which every JSON reader accepts."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -127,20 +129,21 @@ def finite(value: Any) -> Any:
 def _per_class(
     probabilities: np.ndarray, labels: np.ndarray, table: np.ndarray, cost: np.ndarray
 ) -> list[dict[str, Any]]:
+    """Scores of each emotion that is true or predicted at least once; NaN where undefined."""
+    scores = precision_recall_fscore_support(labels, probabilities.argmax(1), labels=CLASSES, zero_division=np.nan)
     rows = []
-    for c, name in enumerate(EMOTIONS):
-        support, predicted, hits = int(table[c].sum()), int(table[:, c].sum()), int(table[c, c])
-        if not support and not predicted:
+    for c, (precision, recall, f1, support) in enumerate(zip(*scores, strict=True)):
+        if not support and not table[:, c].sum():
             continue
         rows.append(
             {
-                "label": name,
-                "precision": hits / predicted if predicted else math.nan,
-                "recall": hits / support if support else math.nan,
-                "f1": 2 * hits / (support + predicted),
-                "auc": roc_curve(probabilities[:, c], labels == c)[2] if 0 < support < len(labels) else math.nan,
-                "cost": float(table[c] @ cost[c] / support) if support else math.nan,  # mean, where this is true
-                "support": support,
+                "label": EMOTIONS[c],
+                "precision": float(precision),
+                "recall": float(recall),
+                "f1": float(f1),
+                "auc": class_auc(probabilities, labels, c),
+                "cost": float(table[c] @ cost[c] / support) if support else math.nan,  # mean over cases of this label
+                "support": int(support),
             }
         )
     return rows
@@ -188,8 +191,8 @@ def _plot_roc(path: Path, title: str, probabilities: np.ndarray, labels: np.ndar
     figure, axes = plt.subplots(figsize=(6, 5.4))
     for c, name in enumerate(EMOTIONS):
         if 0 < (labels == c).sum() < len(labels):
-            false, true, area = roc_curve(probabilities[:, c], labels == c)
-            axes.plot(false, true, color=PALETTE[c], label=f"{name} {area:.3f}")
+            false, true, _ = roc_curve(labels == c, probabilities[:, c])
+            axes.plot(false, true, color=PALETTE[c], label=f"{name} {class_auc(probabilities, labels, c):.3f}")
     axes.plot([0, 1], [0, 1], "--", color="#cccccc")
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", title=f"{title}: ROC, one against the rest")
     if axes.get_legend_handles_labels()[0]:
@@ -198,66 +201,69 @@ def _plot_roc(path: Path, title: str, probabilities: np.ndarray, labels: np.ndar
 
 
 def _plot_calibration(path: Path, title: str, bins: CalibrationBins) -> None:
-    figure, (above, below) = plt.subplots(2, 1, figsize=(6, 6.4), height_ratios=(3, 1), sharex=True)
+    figure, (upper, lower) = plt.subplots(2, 1, figsize=(6, 6.4), height_ratios=(3, 1), sharex=True)
     middle = (np.arange(len(bins.share)) + 0.5) / len(bins.share)
-    above.plot([0, 1], [0, 1], "--", color="#cccccc")
-    reach = 1.96 * bins.deviation
-    above.errorbar(
-        bins.confidence, bins.confidence, reach, fmt="none", ecolor="#bbbbbb", capsize=3, label="95 % by chance"
+    upper.plot([0, 1], [0, 1], "--", color="#cccccc")
+    spread = 1.96 * bins.deviation
+    upper.errorbar(
+        bins.confidence, bins.confidence, spread, fmt="none", ecolor="#bbbbbb", capsize=3, label="95 % by chance"
     )
-    above.plot(bins.confidence, bins.accuracy, "o-", color=PALETTE[3])
+    upper.plot(bins.confidence, bins.accuracy, "o-", color=PALETTE[3])
     error = f"expected error {bins.expected_error:.3f}, {bins.expected_error_by_chance:.3f} by chance"
-    above.set(ylabel="accuracy", title=f"{title}: calibration\n{error}")
-    above.legend(loc="upper left")
-    below.bar(middle, bins.share, width=0.9 / len(bins.share), color=PALETTE[3])
-    below.set(xlabel="confidence", ylabel="share")
+    upper.set(ylabel="accuracy", title=f"{title}: calibration\n{error}")
+    upper.legend(loc="upper left")
+    lower.bar(middle, bins.share, width=0.9 / len(bins.share), color=PALETTE[3])
+    lower.set(xlabel="confidence", ylabel="share")
     _save(figure, path)
 
 
 def _plot_risk_coverage(path: Path, title: str, answered: np.ndarray, accuracy: np.ndarray) -> None:
     figure, axes = plt.subplots(figsize=(6, 4.2))
     axes.plot(answered, accuracy, drawstyle="steps-pre", color=PALETTE[3])
-    axes.plot(answered[-1:], accuracy[-1:], "o", color=PALETTE[3], label=f"all answered: {accuracy[-1]:.1%} right")
+    axes.plot(answered[-1:], accuracy[-1:], "o", color=PALETTE[3], label=f"all answered: {accuracy[-1]:.1%} correct")
     axes.set(xlim=(0, 1.02), ylim=(min(0.5, accuracy.min()) - 0.02, 1.02))
-    axes.set(xlabel="share answered, surest first", ylabel="accuracy of the answers", title=f"{title}: abstaining")
+    axes.set(
+        xlabel="share answered, most confident first", ylabel="accuracy of the answers", title=f"{title}: abstention"
+    )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     _save(figure, path)
 
 
-def _draw_mistakes(path: Path, title: str, pictures: list[np.ndarray], captions: list[str]) -> None:
-    columns = min(6, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
+def _draw_errors(path: Path, title: str, images: list[np.ndarray], captions: list[str]) -> None:
+    columns = min(6, len(images))
+    rows = math.ceil(len(images) / columns)
     figure, grid = plt.subplots(rows, columns, figsize=(1.7 * columns + 0.4, 2.1 * rows + 0.6), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
-    for axes, picture, caption in zip(grid.flat, pictures, captions, strict=False):
-        colour = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB if picture.ndim == 3 else cv2.COLOR_GRAY2RGB)
+    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+        colour = cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.ndim == 3 else cv2.COLOR_GRAY2RGB)
         axes.imshow(colour, interpolation="nearest")
         axes.set_title(caption, fontsize=7)
-    figure.suptitle(f"{title}: the surest mistakes", fontsize=9)
+    figure.suptitle(f"{title}: most confident errors", fontsize=9)
     figure.tight_layout()
     _save(figure, path)
 
 
 def mean_faces(
-    pictures: Sequence[np.ndarray], labels: np.ndarray, predicted: np.ndarray
+    images: Sequence[np.ndarray], labels: np.ndarray, predicted: np.ndarray
 ) -> list[tuple[str, np.ndarray | None]]:
-    """A caption and the mean picture, ``(48, 48)`` grey, of each of the commonest confusions and of what was right.
+    """Mean faces of the most frequent confusions, and of the correct predictions of the same emotions.
 
-    Two for each confusion, commonest first: the faces that were confused; those of the same emotion that were named
-    rightly, None where there are none.
+    Returns:
+        Two pairs of caption and mean face, ``(48, 48)`` grey, for each confusion, the most frequent first: of the faces
+        that were confused, and of those of the same emotion that were not; None where there are none.
     """
-    wrong = confusion_matrix(predicted, labels, len(EMOTIONS))
-    np.fill_diagonal(wrong, 0)
+    errors = confusion_matrix(labels, predicted, labels=CLASSES)
+    np.fill_diagonal(errors, 0)
     found: list[tuple[str, np.ndarray | None]] = []
-    for pair in np.argsort(-wrong, axis=None, kind="stable")[:SHOWN_CONFUSIONS]:
-        true, seen = divmod(int(pair), len(EMOTIONS))
-        for answer in (seen, true) if wrong[true, seen] else ():
+    for pair in np.argsort(-errors, axis=None, kind="stable")[:SHOWN_CONFUSIONS]:
+        true, confused = divmod(int(pair), len(EMOTIONS))
+        for answer in (confused, true) if errors[true, confused] else ():
             rows = np.flatnonzero((labels == true) & (predicted == answer))
-            chosen = [pictures[int(i)] for i in rows]
-            grey = [cv2.cvtColor(p, cv2.COLOR_BGR2GRAY) if p.ndim == 3 else p for p in chosen]
-            faces = [cv2.resize(p, (48, 48), interpolation=cv2.INTER_AREA) for p in grey]
+            chosen = [images[int(i)] for i in rows]
+            grey = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image for image in chosen]
+            faces = [cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA) for image in grey]
             caption = f"{EMOTIONS[true]}\nseen as {EMOTIONS[answer]} ({len(rows)})"
             found.append((caption, np.mean(faces, axis=0) if faces else None))
     return found
@@ -271,6 +277,6 @@ def _draw_confusions(path: Path, title: str, faces: list[tuple[str, np.ndarray |
         axes.set_title(caption, fontsize=7)
         if face is not None:
             axes.imshow(face, cmap="gray")
-    figure.suptitle(f"{title}: mean faces of the commonest confusions, and of what was right", fontsize=9)
+    figure.suptitle(f"{title}: mean faces of the most frequent confusions, and of correct ones", fontsize=9)
     figure.tight_layout()
     _save(figure, path)

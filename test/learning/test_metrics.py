@@ -1,4 +1,4 @@
-"""Scores agree with scikit-learn's and with what can be worked out by hand."""
+"""Scores agree with their definitions, with published values and with what can be computed by hand."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_calibration_error_of_a_known_case():
     assert metrics.calibration_bins(probabilities, labels).expected_error == pytest.approx(0.3)
 
 
-def test_stated_confidence_is_what_is_calibrated():
+def test_calibration_is_that_of_the_stated_confidence():
     probabilities = np.tile([0.8, 0.2], (10, 1))
     labels = np.array([0] * 5 + [1] * 5)
     assert metrics.calibration_bins(probabilities, labels, np.full(10, 0.5)).expected_error == pytest.approx(0)
 
 
-def test_temperature_undoes_a_known_scaling():
+def test_temperature_reverses_a_known_scaling():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20000, 4)) * 1.5
     true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -60,7 +60,7 @@ def test_temperature_undoes_a_known_scaling():
     assert scale == pytest.approx(1 / 3, rel=0.05)
 
 
-def test_mcnemar_is_the_exact_test_less_half_of_both_outer_steps():
+def test_mcnemar_is_the_exact_test_minus_half_the_probability_of_the_observed_case():
     a, b = np.array([1] * 9 + [0] * 3 + [1] * 20), np.array([0] * 9 + [1] * 3 + [1] * 20)
     exact = binomtest(3, 12, 0.5).pvalue
     assert metrics.mcnemar(a, b) == pytest.approx(exact - 220 / 2**12)  # 12 over 3 ways to see 3 of 12
@@ -85,12 +85,15 @@ def test_mcnemar_needs_the_same_cases():
         metrics.mcnemar(np.ones(3), np.ones(4))
 
 
-def test_wilsons_interval_is_the_published_one():
-    # Newcombe (1998), table I, method 3.
-    assert metrics.wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert metrics.wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert metrics.wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert metrics.wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_interval_of_the_accuracy_is_wilsons_as_published(correct: int, n: int, low: float, high: float):
+    """Newcombe (1998), table I, method 3."""
+    probabilities = np.eye(2)[(np.arange(n) < correct).astype(int)]
+    ends = metrics.intervals(probabilities, np.ones(n, dtype=int), resamples=10)
+    assert ends.accuracy == pytest.approx((low, high), abs=5e-5)
 
 
 def _draw(rng: np.random.Generator, n: int, sureness: float) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +106,7 @@ def _draw(rng: np.random.Generator, n: int, sureness: float) -> tuple[np.ndarray
 
 
 @pytest.mark.parametrize("sureness", [1.0, 1.4])
-def test_intervals_hold_the_scores_of_all_such_data_as_often_as_they_say(sureness):
+def test_intervals_have_their_nominal_coverage(sureness):
     rng = np.random.default_rng(5)
     everything = metrics.score(*_draw(rng, 300_000, sureness))
     found = {"accuracy": 0, "uar": 0, "macro_f1": 0, "ece": 0}
@@ -117,7 +120,7 @@ def test_intervals_hold_the_scores_of_all_such_data_as_often_as_they_say(surenes
 
 
 @pytest.mark.parametrize("n", [120, 1000])
-def test_calibration_error_by_chance_is_that_of_right_confidences(n: int):
+def test_calibration_error_by_chance_is_that_of_correct_confidences(n: int):
     rng = np.random.default_rng(3)
     found = [metrics.score(*_draw(rng, n, 1.0)) for _ in range(300)]
     assert np.mean([s.ece_by_chance for s in found]) == pytest.approx(np.mean([s.ece for s in found]), rel=0.06)
@@ -135,13 +138,13 @@ def test_intervals_narrow_with_the_number_of_cases_and_repeat():
     assert metrics.intervals(*cases) != metrics.intervals(*cases, seed=1)
 
 
-def test_many_cases_are_resampled_in_parts():
+def test_many_cases_are_resampled_in_blocks():
     ends = metrics.intervals(*_draw(np.random.default_rng(1), 60_000, 1.0), resamples=150)  # 66 at once
     low, high = ends.macro_f1
     assert 0.006 < high - low < 0.011  # four standard errors of a share of 60,000
 
 
-def test_stated_confidence_is_what_intervals_are_of():
+def test_intervals_are_those_of_the_stated_confidence():
     probabilities, labels = np.tile([0.8, 0.2], (400, 1)), np.array([0] * 200 + [1] * 200)
     assert metrics.intervals(probabilities, labels).ece == pytest.approx((0.25, 0.35), abs=0.02)
     assert metrics.intervals(probabilities, labels, np.full(400, 0.5)).ece[0] == 0
@@ -153,7 +156,7 @@ def test_one_case_has_the_widest_interval():
     assert ends.uar == (1.0, 1.0)
 
 
-def test_abstaining_from_what_is_unsure_gains_accuracy():
+def test_abstention_on_doubtful_cases_raises_accuracy():
     confidence = np.array([0.9, 0.5, 0.7, 0.7, 0.3])
     correct = np.array([True, False, True, False, False])
     answered, accuracy = metrics.risk_coverage(correct, confidence)
@@ -161,12 +164,12 @@ def test_abstaining_from_what_is_unsure_gains_accuracy():
     assert accuracy == pytest.approx([1, 2 / 3, 0.5, 0.4])
 
 
-def test_nothing_to_score_is_said():
+def test_no_cases_are_refused():
     with pytest.raises(ValueError, match="nothing to score"):
         metrics.score(np.empty((0, 8)), np.empty(0, dtype=int))
 
 
-def test_the_ceiling_of_labels_is_what_one_who_knows_the_shares_reaches():
+def test_label_ceiling_is_the_accuracy_of_the_ideal_classifier():
     assert metrics.label_ceiling(np.eye(3)[[0, 1, 2, 2]] * 10) == (1.0, 1.0)
     votes = np.repeat([[0.6, 0.4], [0.4, 0.6]], 5000, axis=0) * 10
     # Of a panel of ten drawn from six to four, 63.3 % have more than five for the larger share, and 20.1 % just five,

@@ -1,4 +1,4 @@
-"""The report of an evaluation holds what was found, as text, pictures and JSON."""
+"""The report of an evaluation holds what was found, as text, images and JSON."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_each_class_has_its_row(tmp_path, cases):
             )
 
 
-def test_a_mistake_costs_what_the_matrix_says(tmp_path):
+def test_cost_of_an_error_is_that_of_the_matrix(tmp_path):
     probabilities, labels = np.eye(8)[[HAPPY, SAD, SAD, HAPPY]], np.array([HAPPY, HAPPY, SAD, SAD])
     cost = np.zeros((8, 8))
     cost[HAPPY, SAD], cost[SAD, HAPPY] = 1.0, 10.0
@@ -85,13 +85,13 @@ def test_a_mistake_costs_what_the_matrix_says(tmp_path):
     assert {row["label"]: row["cost"] for row in _read(tmp_path)["per_class"]} == {"happy": 0.5, "sad": 5.0}
 
 
-def test_by_default_a_mistake_costs_the_way_across_the_circumplex():
+def test_default_cost_of_an_error_is_the_distance_on_the_circumplex():
     assert np.allclose(np.diag(report.COST), 0) and np.allclose(report.COST, report.COST.T)
     assert report.COST[ANGRY, FEARFUL] < 0.2 < report.COST[ANGRY, HAPPY]
     assert report.COST[CALM, ANGRY] == pytest.approx(np.hypot(1.0, 1.3))
 
 
-def test_accuracy_of_the_surest_four_fifths(tmp_path):
+def test_accuracy_of_the_most_confident_four_fifths(tmp_path):
     labels = np.full(10, HAPPY)
     probabilities = np.full((10, 8), 0.01)
     probabilities[:8, HAPPY] = np.linspace(0.9, 0.6, 8)
@@ -101,39 +101,39 @@ def test_accuracy_of_the_surest_four_fifths(tmp_path):
 
 
 @pytest.mark.parametrize("colour", [False, True])
-def test_the_surest_mistakes_are_drawn(tmp_path, monkeypatch, cases, colour):
+def test_the_most_confident_errors_are_drawn(tmp_path, monkeypatch, cases, colour):
     probabilities, labels = cases
     drawn = {}
 
-    def watch(path, title, pictures, captions):
-        drawn.update(pictures=pictures, captions=captions)
-        draw(path, title, pictures, captions)
+    def watch(path, title, images, captions):
+        drawn.update(images=images, captions=captions)
+        draw(path, title, images, captions)
 
-    draw = report._draw_mistakes
-    monkeypatch.setattr(report, "_draw_mistakes", watch)
-    # Of different sizes, as photographs are; the grey value tells which one it is.
-    pictures = [np.full((40 + i % 5, 48, 3)[: 3 if colour else 2], i % 256, np.uint8) for i in range(400)]
-    write_report(tmp_path, "test", probabilities, labels, pictures=pictures)
+    draw = report._draw_errors
+    monkeypatch.setattr(report, "_draw_errors", watch)
+    # Of different sizes, as photographs are; the grey value identifies them.
+    images = [np.full((40 + i % 5, 48, 3)[: 3 if colour else 2], i % 256, np.uint8) for i in range(400)]
+    write_report(tmp_path, "test", probabilities, labels, images=images)
     sheet = cv2.imread(str(tmp_path / "mistakes.png"))
     assert min(sheet.shape[:2]) > 300 and sheet.std() > 10
     wrong = np.flatnonzero(probabilities.argmax(1) != labels)
     surest = max(wrong, key=lambda i: probabilities[i].max())
-    assert len(drawn["captions"]) == report.SHOWN_MISTAKES <= len(wrong)
-    assert (drawn["pictures"][0] == surest % 256).all()
+    assert len(drawn["captions"]) == report.SHOWN_ERRORS <= len(wrong)
+    assert (drawn["images"][0] == surest % 256).all()
     said = probabilities[surest]
     assert drawn["captions"][0] == f"{EMOTIONS[labels[surest]]}\nseen as {EMOTIONS[said.argmax()]} {said.max():.2f}"
 
 
-def test_without_a_mistake_there_is_no_sheet_of_an_earlier_report(tmp_path):
+def test_report_without_errors_removes_the_error_sheet_of_an_earlier_one(tmp_path):
     labels = np.array([HAPPY, SAD])
     faces = np.zeros((2, 48, 48), np.uint8)
-    write_report(tmp_path, "bad", np.eye(8)[[SAD, SAD]], labels, pictures=faces)
+    write_report(tmp_path, "bad", np.eye(8)[[SAD, SAD]], labels, images=faces)
     assert (tmp_path / "mistakes.png").exists()
-    write_report(tmp_path, "good", np.eye(8)[labels], labels, pictures=faces)
+    write_report(tmp_path, "good", np.eye(8)[labels], labels, images=faces)
     assert {p.name for p in tmp_path.iterdir()} == FILES
 
 
-def test_the_commonest_confusions_are_shown_as_mean_faces_beside_what_was_right():
+def test_most_frequent_confusions_are_shown_as_mean_faces_next_to_correct_ones():
     labels = np.array([HAPPY] * 5 + [SAD] * 4)
     predicted = np.array([SAD, SAD, SAD, HAPPY, HAPPY, HAPPY, SAD, SAD, SAD])
     faces = np.array([10, 20, 60, 200, 100, 90, 1, 2, 3], np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
@@ -147,7 +147,7 @@ def test_the_commonest_confusions_are_shown_as_mean_faces_beside_what_was_right(
     ]
 
 
-def test_pictures_must_be_as_many_as_labels(tmp_path, cases):
-    with pytest.raises(ValueError, match="there are 3 pictures for 400 labels"):
-        write_report(tmp_path / "out", "test", *cases, pictures=np.zeros((3, 48, 48), np.uint8))
+def test_number_of_images_must_be_that_of_labels(tmp_path, cases):
+    with pytest.raises(ValueError, match="there are 3 images for 400 labels"):
+        write_report(tmp_path / "out", "test", *cases, images=np.zeros((3, 48, 48), np.uint8))
     assert not (tmp_path / "out").exists()

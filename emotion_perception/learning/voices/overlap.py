@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, crop_to_speech
-from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
     load_checkpoint,
@@ -219,4 +219,4 @@ def _card(heard: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> dict:
 
 def _area(logits: np.ndarray, several: np.ndarray) -> float:
     """Area under the ROC curve, NaN where only one kind is there."""
-    return metrics.roc_curve(logits, several)[2] if 0 < several.sum() < len(several) else float("nan")
+    return float(roc_auc_score(several, logits)) if 0 < several.sum() < len(several) else float("nan")
