@@ -267,7 +267,7 @@ class EmotionFusion:
             stamps = [track.newest_ns for track in self._voices.tracks.values()]
             self._set_newest(EmotionModality.ACOUSTIC, stamps)
         for modality, estimates in self._estimates.items():
-            if self._newest[modality] > limit:
+            if self._newest.get(modality, limit) > limit:
                 estimates[:] = [held for held in estimates if held[0] <= limit]
                 self._set_newest(modality, [stamp for stamp, _ in estimates])
 

@@ -1,4 +1,4 @@
-"""What words speak for."""
+"""Text as evidence."""
 
 from __future__ import annotations
 
@@ -65,6 +65,16 @@ def test_text_expires():
     voice = EmotionEstimate.from_probabilities(np.ones(8))
     fusion.add_voice(VoiceObservation(later, 1.5, "v", 20.0, False, True, voice))
     assert [item.modality for item in fusion.state(later).evidence] == [EmotionModality.ACOUSTIC]
+
+
+def test_two_jumps_of_the_clock_after_a_text_are_survived():
+    fusion = EmotionFusion()
+    estimate = EmotionEstimate.from_probabilities(np.arange(1.0, 9.0))
+    fusion.add_text(NOW, estimate)
+    for _ in range(2):
+        fusion.add_voice(VoiceObservation(NOW, 1.5, "v", 20.0, False, True, estimate))
+        assert fusion.state(NOW - 60 * 10**9).status == EmotionStatus.NO_EVIDENCE
+    assert fusion.counts["clock_jumps"] == 2
 
 
 def test_pooling_text_keeps_the_ratio_of_calm_to_neutral():
