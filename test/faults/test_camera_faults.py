@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from machine import elapsed, slowness
 from node_world import World
 from sensor_msgs.msg import Image
 from stage import STATUS, Stage
@@ -24,11 +25,11 @@ def test_a_frozen_camera_means_no_evidence_within_a_second_and_a_half(ros: World
     frozen = time.monotonic()
     assert ros.until(lambda: stage.status == "NO_EVIDENCE", 5.0)
     told = time.monotonic() - frozen
-    assert told < 1.5, "a face counts for 1 s after its picture"
+    assert elapsed(frozen) < 1.5, "a face counts for 1 s after its picture"
     before = len(stage.states)
     ros.spin(1.5)
     assert {STATUS[message.status] for _, message in stage.states[before:]} == {"NO_EVIDENCE"}
-    assert len(stage.states) - before >= 10, "steadily, so that a tree knows it is alive"
+    assert len(stage.states) - before >= 10 / slowness(frozen), "steadily, so that a tree knows it is alive"
     ros.spin(0.5)
     assert stage.visual.meter.staleness > 2.0, "from here on /diagnostics warns"
     measured("camera freezes", f"NO_EVIDENCE after {told:.2f} s, at 10 Hz", stage.recovery())
@@ -47,12 +48,12 @@ def test_a_flood_of_pictures_makes_no_queue(ros: World, measured: Measured):
     last_ns, ended = conversions.stamp_to_ns(message.header.stamp), time.monotonic()
     assert ros.until(lambda: conversions.stamp_to_ns(stage.faces[-1].header.stamp) > last_ns - SECOND // 4, 5.0)
     caught_up = time.monotonic() - ended
-    assert caught_up < 0.5, "the newest picture is looked at next, not the oldest"
+    assert elapsed(ended) < 0.5, "the newest picture is looked at next, not the oldest"
     looked = len(stage.faces) - seen
     assert 10 < looked <= sent
     ages = [conversions.duration_to_seconds(m.latency) for _, m in stage.states[-20:] if m.status]
     measured(f"camera floods, {sent / 2:.0f} Hz", f"VISUAL_ONLY, {looked / 2:.0f} pictures/s looked at", caught_up)
-    assert np.median(ages) < 0.5
+    assert np.median(ages) < 0.5 * slowness(began)
 
 
 def test_the_camera_changes_size_and_encoding_in_mid_stream(ros: World, measured: Measured):
@@ -74,7 +75,7 @@ def test_the_camera_changes_size_and_encoding_in_mid_stream(ros: World, measured
         def face_of_the_new_kind(since: int = changed_ns) -> bool:
             return any(m.faces and conversions.stamp_to_ns(m.header.stamp) >= since for m in stage.faces[-5:])
 
-        while not face_of_the_new_kind() and time.monotonic() < changed + 10:
+        while not face_of_the_new_kind() and elapsed(changed) < 10:
             message.header.stamp = conversions.ns_to_stamp(time.time_ns())
             stage.show(message)
         assert face_of_the_new_kind(), encoding
@@ -104,8 +105,8 @@ def test_broken_pictures_are_told_counted_and_passed_over(ros: World, measured: 
     stage = Stage(ros)
     for kind in ("truncated", "wrong step", "empty", "NaN", "huge"):
         before, rejected, told = len(stage.states), stage.visual.meter.rejected, len(stage.told)
-        end = time.monotonic() + 20
-        while stage.visual.meter.rejected < rejected + 5 and time.monotonic() < end:
+        began = time.monotonic()
+        while stage.visual.meter.rejected < rejected + 5 and elapsed(began) < 20:
             stage.show(broken(kind, stage.picture))
         assert stage.visual.meter.rejected >= rejected + 5, kind
         assert len(stage.told) == told + 1, "told once a burst"

@@ -8,22 +8,42 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from machine import elapsed, slowness
 from node_world import World, a_face, children, now_header
+from rclpy.qos import QoSProfile
 from stage import STATUS
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.resources import demo_clip_path
 from emotion_perception.ros import conversions, qos
+from emotion_perception.types import SECOND
 
 Measured = Callable[[str, str, float | str], None]
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0  # s; on a busy machine loading the models takes long
+
+
+def patient_profile() -> QoSProfile:
+    """The profile of emotion_state with a long queue: a test that is busy itself loses nothing."""
+    profile = qos.profile("state")
+    profile.depth = 1000
+    return profile
+
+
+def received_at(info: dict[str, int]) -> float:
+    """When DDS received a message, monotonic s; its callback may run much later, where the test itself is busy."""
+    return info["received_timestamp"] / SECOND - time.time() + time.monotonic()
+
+
+def longest_pause(times: Iterable[float]) -> float:
+    """The longest pause between two of these times (monotonic s), in seconds of an idle machine."""
+    return max((elapsed(before, after) for before, after in itertools.pairwise(times)), default=0.0)
 
 
 class Robot:
@@ -31,10 +51,8 @@ class Robot:
 
     def __init__(self, ros: World, *arguments: str) -> None:
         self.ros = ros
-        self.states: list[tuple[float, EmotionState]] = []
-        ros.node.create_subscription(
-            EmotionState, "emotion_state", lambda m: self.states.append((time.monotonic(), m)), qos.profile("state")
-        )
+        self.states: list[tuple[float, EmotionState]] = []  # with the time of reception, monotonic s
+        ros.node.create_subscription(EmotionState, "emotion_state", self._on_state, patient_profile())
         self.active: dict[str, float] = {}  # when a node last said that it is active, monotonic s
         ros.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         command = [
@@ -55,6 +73,9 @@ class Robot:
     def status(self) -> str:
         return STATUS[self.states[-1][1].status] if self.states else ""
 
+    def _on_state(self, message: EmotionState, info: dict[str, int]) -> None:
+        self.states.append((received_at(info), message))
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if any(value.key == "lifecycle state" and value.value == "active" for value in status.values):
@@ -67,18 +88,20 @@ class Robot:
 
         def well() -> bool:
             """A new process, the node active by its own word, and a state that rests on a picture of after the kill."""
-            new = children(self.process).get(name, pid) != pid
             # Half a second: a last word of the dead one may still be on its way.
             alive = name == "node_container" or self.active.get(name, 0.0) > began + 0.5
-            return new and alive and self._newest_evidence_ns() > began_ns + 10**9 // 2
+            # The processes come last: to look for them takes longer than all the rest.
+            evident = self._newest_evidence_ns() > began_ns + SECOND // 2
+            return alive and evident and children(self.process).get(name, pid) != pid
 
         assert self.ros.until(well, PATIENCE), f"{name} did not come back: {self.status}"
         took = time.monotonic() - began
         heard = self.states[since:]
         names = list(dict.fromkeys(STATUS[message.status] for _, message in heard))
         times = [began, *(when for when, _ in heard)]
-        silence = max((b - a for a, b in itertools.pairwise(times)), default=took)
-        return ", ".join(names) + (f"; silent for {silence:.1f} s" if silence > 0.5 else ""), took
+        silence = max((after - before for before, after in itertools.pairwise(times)), default=took)
+        silent = f"; silent for {silence:.1f} s" if longest_pause(times) > 0.5 else ""
+        return ", ".join(names) + silent, took
 
     def halt(self, name: str, seconds: float) -> tuple[str, float]:
         """Stop a process for a while; what was published meanwhile, and how long it took afterwards, s."""
@@ -124,9 +147,10 @@ def test_each_node_that_is_killed_comes_back_and_the_others_go_on(
     assert set(names) == set(children(graph.process))
     for name in names:
         others = {other: pid for other, pid in children(graph.process).items() if other != name}
+        began = time.monotonic()
         meanwhile, took = graph.kill(name)
         measured(f"kill -9 {name}", meanwhile, took)
-        assert took < 45.0
+        assert elapsed(began) < 15.0
         left = children(graph.process)
         assert {other: left[other] for other in others} == others, f"{name} took nobody with it"
         if name in ("overlay_node", "interaction_node", "acoustic_node"):
@@ -139,7 +163,7 @@ def test_a_source_that_was_halted_goes_on_with_pictures_at_once(robot: Callable[
     for _ in range(2):  # the second halt is no worse than the first: nothing of it is left over
         meanwhile, took = graph.halt("media_source_node", 4.0)
         assert meanwhile.endswith("NO_EVIDENCE"), "an old picture is not believed"
-        assert took < 10.0
+        assert elapsed(time.monotonic() - took) < 5.0
     measured("media_source_node halts for 4 s (SIGSTOP)", meanwhile, took)
 
 
@@ -147,9 +171,10 @@ def test_a_source_that_was_halted_goes_on_with_pictures_at_once(robot: Callable[
 def test_a_graph_in_one_process_that_is_killed_comes_back_as_a_whole(robot: Callable[..., Robot], measured: Measured):
     graph = robot("--composed", "true", "--overlay", "false")
     assert set(children(graph.process)) == {"node_container"}
+    began = time.monotonic()
     meanwhile, took = graph.kill("node_container")
     measured("kill -9 node_container (composed)", meanwhile, took)
-    assert took < 45.0
+    assert elapsed(began) < 15.0
     assert graph.status == "VISUAL_ONLY", "the film's face is seen again"
     assert set(children(graph.process)) == {"node_container"}, "one process again, not two"
 
@@ -172,7 +197,7 @@ def test_a_peer_that_vanishes_or_freezes_holds_nobody_up(ros: World, measured: M
     faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
     arrived: list[float] = []
     ros.node.create_subscription(
-        EmotionState, "emotion_state", lambda _: arrived.append(time.monotonic()), qos.profile("state")
+        EmotionState, "emotion_state", lambda _, info: arrived.append(received_at(info)), patient_profile()
     )
     peer = subprocess.Popen([sys.executable, "-c", PEER], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -183,14 +208,14 @@ def test_a_peer_that_vanishes_or_freezes_holds_nobody_up(ros: World, measured: M
         while time.monotonic() < end:
             began = time.monotonic()
             faces.publish(conversions.faces_to_message([a_face()], now_header(), 640, 480))
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, elapsed(began))
             ros.spin(0.04)
-        gaps = [b - a for a, b in itertools.pairwise(arrived[count:])]
-        assert len(gaps) >= 20
-        assert max(gaps) < 1.0, "the others hear on"
+        pause = longest_pause(arrived[count:])
+        assert len(arrived) - count >= 20 / slowness(end - 3.0)
+        assert pause < 0.5, "the others hear on"
         assert slowest < 0.5, "publishing waits for nobody"
         name = "vanishes" if number == signal.SIGKILL else "freezes"
-        measured(f"a reliable DDS peer {name}", f"as before; longest pause {max(gaps):.2f} s", "none needed")
+        measured(f"a reliable DDS peer {name}", f"as before; longest pause {pause:.2f} s", "none needed")
     finally:
         peer.kill()
         peer.wait(5)

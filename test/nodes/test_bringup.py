@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from machine import elapsed, in_time, slowness
 from node_world import World, a_face, children, now_header
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
@@ -64,13 +65,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def in_time(condition, seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
+def ends(process: subprocess.Popen, seconds: float) -> bool:
+    """Whether a process ends within ``seconds`` of an idle machine."""
+    return in_time(lambda: process.poll() is not None, seconds)
 
 
 # --- the table
@@ -228,14 +225,14 @@ def test_two_processes_exchange_faces_and_states(ros: World):
         states = ros.hear(EmotionState, "/emotion_state", qos.profile("state"))
         faces = ros.node.create_publisher(FaceEmotionArray, "/faces/emotions", qos.profile("estimates"))
         assert ros.until(lambda: states and faces.get_subscription_count() == 1, 20.0)
-        header = now_header()
+        header, began = now_header(), time.monotonic()
         faces.publish(conversions.faces_to_message([a_face()], header, 640, 480))
         assert ros.until(lambda: states[-1].status == EmotionState.VISUAL_ONLY, 5.0)
         assert states[-1].header.stamp == header.stamp and states[-1].face_id == "f1"
-        assert 0 < conversions.duration_to_seconds(states[-1].latency) < 1.0
+        assert 0 < conversions.duration_to_seconds(states[-1].latency) < 1.0 * slowness(began)
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(3.0) == 0
+        assert ends(process, 3.0) and process.returncode == 0
 
 
 def test_all_nodes_run_in_one_process(ros: World, picture: Path):
@@ -257,7 +254,7 @@ def test_all_nodes_run_in_one_process(ros: World, picture: Path):
         names = {"media_source_node", "visual_node", "acoustic_node", "fusion_node", "overlay_node"}
         assert ros.until(lambda: names <= set(ros.node.get_node_names()), 10.0)
         process.send_signal(signal.SIGINT)
-        assert process.wait(5.0) == 0
+        assert ends(process, 5.0) and process.returncode == 0
     finally:
         process.kill()
 
@@ -286,7 +283,7 @@ def test_two_graphs_on_one_machine_keep_to_themselves(ros: World):
     finally:
         for process in processes:
             process.send_signal(signal.SIGINT)
-        assert [process.wait(5.0) for process in processes] == [0, 0]
+        assert all(ends(process, 5.0) and process.returncode == 0 for process in processes)
 
 
 def test_fusion_needs_no_torch_and_no_opencv():
@@ -326,8 +323,8 @@ def test_a_killed_node_comes_back_and_ctrl_c_ends_all_within_three_seconds(ros: 
     pids = children(bringup).values()
     began = time.monotonic()
     bringup.send_signal(signal.SIGINT)
-    assert bringup.wait(3.0) == 0
-    assert in_time(lambda: not any(map(alive, pids)), 3.0 - (time.monotonic() - began))
+    assert ends(bringup, 3.0) and bringup.returncode == 0
+    assert in_time(lambda: not any(map(alive, pids)), 3.0 - elapsed(began))
     log = bringup.stderr.read()
     assert "[fusion_node] died (signal SIGKILL); starting again in 0.5 s" in log
 
@@ -356,10 +353,7 @@ def test_a_dying_process_is_restarted_later_and_later():
     log = io.StringIO()
     supervisor = Supervisor(log)
     supervisor.add("brief", [sys.executable, "-S", "-c", "raise SystemExit(3)"])
-    end = time.monotonic() + 4.0
-    while time.monotonic() < end and "in 2 s" not in log.getvalue():
-        supervisor.watch()
-        time.sleep(0.02)
+    assert in_time(lambda: supervisor.watch() or "in 2 s" in log.getvalue(), 4.0, 0.02)
     supervisor.stop()
     died = [line for line in log.getvalue().splitlines() if "died" in line]
     assert died == [f"[brief] died (exit code 3); starting again in {wait} s" for wait in ("0.5", "1", "2")]
@@ -377,7 +371,7 @@ def test_an_expected_exit_is_final_and_a_deaf_process_is_killed():
     assert in_time(lambda: "[deaf] deaf" in log.getvalue(), 5.0)
     began = time.monotonic()
     supervisor.stop()
-    assert time.monotonic() - began < 3.0
+    assert elapsed(began) < 3.0
     assert supervisor.processes["deaf"].pid is None
     assert "[done] bye" in log.getvalue() and "[deaf] does not end; killed" in log.getvalue()
 

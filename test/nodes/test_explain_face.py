@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from machine import elapsed
 from node_world import World, now_header
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -45,8 +46,8 @@ class Room:
 
     def show(self, picture: np.ndarray, until: Callable[[], bool], seconds: float = 20.0) -> bool:
         """Publish a picture at 20 Hz until something holds; whether it came to hold."""
-        end = time.monotonic() + seconds
-        while not until() and time.monotonic() < end:
+        began = time.monotonic()
+        while not until() and elapsed(began) < seconds:
             self.camera.publish(conversions.image_to_message(picture, now_header("camera")))
             self.ros.spin(0.05)
         return until()

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from machine import elapsed
 from node_world import World, happy_estimate
 
 from emotion_msgs.msg import EmotionArc, EmotionState
@@ -57,8 +58,8 @@ class Talk:
 
     def until(self, condition: Callable[[], bool], seconds: float = 10.0, **state: Any) -> bool:
         """Publish states until ``condition`` holds."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not condition():
+        began = time.monotonic()
+        while elapsed(began) < seconds and not condition():
             self.states.publish(a_state(**state))
             self.ros.until(condition, 0.05)
         return condition()

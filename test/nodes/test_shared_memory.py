@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machine import in_time
 from node_world import children
 
 from emotion_perception.ros.shared_memory import _LOCK_NAME as LOCK_NAME
@@ -20,7 +21,7 @@ from emotion_perception.ros.shared_memory import SHARED_MEMORY, remove_orphaned_
 
 ROOT = Path(__file__).parents[2]
 NAME = "fastrtps_0123456789abcdef"
-PATIENCE = 60.0  # s; on a busy machine a graph takes long to start
+PATIENCE = 30.0  # s
 
 
 def make_segment(folder: Path, age: float = 60.0, name: str = NAME) -> Path:
@@ -202,13 +203,6 @@ def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subproces
         process.wait(5)
 
 
-def until(condition, seconds: float = PATIENCE) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.1)
-    return condition()
-
-
 def running(graph: subprocess.Popen) -> dict[str, int]:
     """The nodes of a graph that have a segment."""
     return {name: pid for name, pid in children(graph).items() if _has_segment(pid)}
@@ -223,7 +217,7 @@ def _has_segment(pid: int) -> bool:
 
 @pytest.mark.timeout(200)
 def test_nobody_else_can_read_the_images_and_logs_of_a_running_graph(graph: subprocess.Popen, tmp_path: Path):
-    assert until(lambda: len(running(graph)) == 5)
+    assert in_time(lambda: len(running(graph)) == 5, PATIENCE)
     files = created_by(set(running(graph).values()))
     for kind in ("fastrtps_[0-9a-f]{16}", "fastrtps_port.*", "sem.*"):
         assert len([path for path in files if re.fullmatch(kind, path.name)]) >= 5, kind
@@ -235,13 +229,13 @@ def test_nobody_else_can_read_the_images_and_logs_of_a_running_graph(graph: subp
 
 @pytest.mark.timeout(300)
 def test_a_killed_node_leaves_no_segment_behind(graph: subprocess.Popen):
-    assert until(lambda: len(running(graph)) == 5)
+    assert in_time(lambda: len(running(graph)) == 5, PATIENCE)
     before = segments_of(set(running(graph).values()))
     time.sleep(6.0)  # a younger segment is never removed
     dead = running(graph)["overlay_node"]
     left_behind = segments_of({dead})
     os.kill(dead, signal.SIGKILL)
-    assert until(lambda: running(graph).get("overlay_node", dead) != dead), "it is restarted"
+    assert in_time(lambda: running(graph).get("overlay_node", dead) != dead, PATIENCE), "it is restarted"
     for name in left_behind:
         assert not (SHARED_MEMORY / name).exists()
         assert not (SHARED_MEMORY / f"{name}_el").exists()
@@ -252,7 +246,7 @@ def test_a_killed_node_leaves_no_segment_behind(graph: subprocess.Popen):
 
 @pytest.mark.timeout(300)
 def test_a_whole_graph_that_is_killed_is_cleaned_up_by_the_next_one(graph: subprocess.Popen):
-    assert until(lambda: len(running(graph)) == 5)
+    assert in_time(lambda: len(running(graph)) == 5, PATIENCE)
     time.sleep(6.0)
     pids = set(running(graph).values())
     left_behind = segments_of(pids)
@@ -265,4 +259,4 @@ def test_a_whole_graph_that_is_killed_is_cleaned_up_by_the_next_one(graph: subpr
         remove_orphaned_segments()
         return not any((SHARED_MEMORY / name).exists() for name in left_behind)
 
-    assert until(gone, 10.0), "once the kernel has ended the processes"
+    assert in_time(gone, 10.0), "once the kernel has ended the processes"

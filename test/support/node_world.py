@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from machine import elapsed
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -93,12 +94,14 @@ class World:
 
     def spin(self, seconds: float) -> None:
         """Let everything run for a while."""
-        self.until(lambda: False, seconds)
-
-    def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-        """Run until ``condition`` holds; whether it came to hold in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Run until ``condition`` holds; whether it came to hold within ``seconds`` of an idle machine."""
+        began = time.monotonic()
+        while elapsed(began) < seconds:
             if condition():
                 return True
             self.executor.spin_once(timeout_sec=0.02)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from machine import elapsed
 
 if TYPE_CHECKING:
     from node_world import World
@@ -19,6 +21,7 @@ _numbers = itertools.count(1)
 def domain(monkeypatch: pytest.MonkeyPatch) -> int:
     """A fresh domain id for each test; child processes inherit it."""
     # Spread over processes, so that two test runs on one machine do not hear each other.
+    elapsed(time.monotonic())  # the machine is measured from here on
     number = 1 + (os.getpid() * 31 + next(_numbers)) % 100
     monkeypatch.setenv("ROS_DOMAIN_ID", str(number))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

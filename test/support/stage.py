@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from machine import elapsed
 from node_world import World
 from sensor_msgs.msg import Image
 
@@ -67,8 +68,8 @@ class Stage:
 
     def show_until(self, condition: Callable[[], bool], seconds: float = 20.0, **shown: Any) -> bool:
         """Good pictures until ``condition`` holds; whether it came to."""
-        end = time.monotonic() + seconds
-        while not condition() and time.monotonic() < end:
+        began = time.monotonic()
+        while not condition() and elapsed(began) < seconds:
             self.show(**shown)
         return condition()
 
