@@ -8,6 +8,9 @@ from typing import Any
 
 import bags
 import numpy as np
+import pytest
+from markdown_page import ROOT, MarkdownPage
+from package_copy import PackageCopy
 from rosbags.typesys import get_types_from_msg
 
 from emotion_perception.media.files import MediaAudio, open_media
@@ -32,3 +35,60 @@ def test_a_recording_with_the_added_audio_message_is_read(run_page: RunPage, tmp
         items = [item for item in recording.read() if isinstance(item, MediaAudio)]
     assert [item.sample_rate for item in items] == [16_000] * 5
     np.testing.assert_allclose(items[2].samples[:, 0] / 32768, sound, atol=1 / 32768)
+
+
+@pytest.fixture
+def changed_package(tmp_path: Path) -> Callable[[str], PackageCopy]:
+    """Makes a copy of the package with the changes of a section of the page, whose checks pass there."""
+
+    def change(section: str) -> PackageCopy:
+        copy = PackageCopy(tmp_path / "package")
+        blocks = MarkdownPage(ROOT / PAGE).section_blocks(section)
+        for block in blocks:
+            if block.language == "diff":
+                copy.apply(block)
+        checks = [block for block in blocks if "check" in block.words]
+        assert checks
+        for block in checks:
+            copy.run("\n" * (block.line - 1) + block.text)
+        return copy
+
+    return change
+
+
+@pytest.mark.slow
+def test_the_recipe_for_a_modality_works_in_the_node(changed_package: Callable[[str], PackageCopy]):
+    pytest.importorskip("emotion_msgs", reason="needs emotion_msgs: scripts/setup.sh")
+    copy = changed_package("A fourth modality")
+    assert copy.run(POSTURE_IN_THE_NODE).split() == ["sad", "0", "3"]
+
+
+POSTURE_IN_THE_NODE = """
+import rclpy
+from emotion_perception.emotions import EMOTIONS
+from emotion_perception.nodes.fusion_node import FusionNode
+from emotion_perception.ros import conversions
+from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
+
+def estimate(**shares):
+    return EmotionEstimate.from_probabilities([shares.get(name, 0.02) for name in EMOTIONS])
+
+rclpy.init()
+node = FusionNode(parameter_overrides=[
+    rclpy.parameter.Parameter("autostart", value=False), rclpy.parameter.Parameter("posture_weight", value=1.0)])
+node.trigger_configure()
+node.trigger_activate()
+now = node.now_ns
+published = []
+node._state.publish = published.append
+face = FaceObservation("f", Box(0, 0, 90, 90), 0.9, 0.9, estimate(neutral=0.5, sad=0.4))
+node._on_faces(conversions.faces_to_message([face], conversions.make_header(now), 640, 480))
+posture = EmotionState(now, EmotionStatus.VISUAL_ONLY, "", "", "", estimate(sad=0.9), ())
+node._published_ns = 0
+node._on_posture(conversions.state_to_message(posture, now))
+state = published[-1]
+print(EMOTIONS[state.emotion.label], *(item.modality for item in state.evidence))
+import os, sys
+sys.stdout.flush()
+os._exit(0)
+"""
