@@ -93,7 +93,7 @@ class DashboardServer:
         ):
             app.add_routes(routes.routes())
         # keepalive_timeout also bounds the wait for the first request header of a connection.
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, keepalive_timeout=HEADER_TIMEOUT_S)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.5, keepalive_timeout=HEADER_TIMEOUT_S)
         await runner.setup()
         assert runner.server is not None
         make_protocol = runner.server

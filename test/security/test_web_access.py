@@ -9,6 +9,9 @@ from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.security import Credential, Gate, check_listening
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
+from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
+from emotion_perception.feedback.recent import RecentEvidence
+from emotion_perception.interaction.history import Archive
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -84,7 +87,7 @@ def test_every_answer_carries_the_policy(serve):
 def test_static_files_do_not_lead_out_of_their_folder(serve):
     client = serve()
     for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py", "/static//etc/passwd"):
-        assert client.get(path).status in (400, 403, 404), path
+        assert client.get(path).status in (400, 403, 404, 409), path
 
 
 def test_a_request_for_another_host_is_refused(serve):
@@ -143,3 +146,66 @@ def test_a_request_body_that_is_no_upload_is_small(serve):
     client, form = serve(token=TOKEN), {"Content_Type": "application/x-www-form-urlencoded"}
     assert client.post("/api/conversation/start", b"x" * 200_000, Authorization=f"Bearer {TOKEN}").status in (409, 413)
     assert client.post("/login", b"token=" + b"x" * 200_000, **form).status == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" * 50_000, '{"name": ' * 5000, "[1]", "null", "\x00", '{"label": NaN}', '{"label": true}', "9" * 5000],
+    ids=["deep list", "deep object", "list", "null", "zero", "no label", "bool", "long number"],
+)
+def test_nonsense_in_a_request_is_refused_with_a_reason(serve, tmp_path, body):
+    recent = RecentEvidence()
+    client = serve(Parts(Store(), corrections=Corrections(CorrectionConfig(tmp_path), recent)))
+    answer = client.post("/api/corrections", body)
+    assert answer.status == 400 and answer.error and "Traceback" not in answer.body.decode()
+    assert list(tmp_path.rglob("*.json")) == []
+
+
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "-1e300", '"x"', "true", "[]"])
+def test_a_time_that_is_no_time_is_refused(serve, tmp_path, time):
+    client = serve(Parts(Store(), corrections=Corrections(CorrectionConfig(tmp_path), RecentEvidence())))
+    answer = client.post("/api/corrections", f'{{"label": 1, "time": {time}}}')
+    assert answer.status == 400 and "time must be seconds" in answer.error
+
+
+def test_huge_headers_and_request_lines_are_refused(serve):
+    client = serve()
+    assert client.get("/", X_Long="a" * 20_000).status == 400
+    assert client.get("/" + "a" * 20_000).status == 400
+    assert client.get("/", **{f"X_{i}": "a" for i in range(300)}).status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/corrections"),
+        ("POST", "/api/corrections"),
+        ("DELETE", "/api/corrections"),
+        ("GET", "/api/corrections/x/evidence"),
+        ("POST", "/api/corrections/x/accept"),
+        ("DELETE", "/api/pictures"),
+        ("GET", "/api/conversations/x"),
+        ("GET", "/api/reports/day/2026-11-23.html"),
+        ("POST", "/api/try"),
+        ("POST", "/api/try/prepare"),
+        ("POST", "/api/conversation/start"),
+    ],
+)
+def test_what_was_not_consented_to_or_turned_on_does_nothing_and_says_so(serve, method, path):
+    answer = serve().ask(method, path, "{}")
+    assert answer.status == 409 and len(answer.error) > 10
+
+
+def test_ids_do_not_lead_out_of_the_folder_of_corrections_or_conversations(serve, tmp_path):
+    (tmp_path / "secret.json").write_text("{}")
+    kept = Corrections(CorrectionConfig(tmp_path / "corrections"), RecentEvidence())
+    client = serve(Parts(Store(), corrections=kept, archive=Archive(tmp_path / "conversations")))
+    for name in ("..%2f..%2fsecret", "%2e%2e%2fsecret", "..", "a%00b", "x" * 300, "%ff", "..%5csecret"):
+        for method, path in (
+            ("GET", f"/api/corrections/{name}/evidence"),
+            ("POST", f"/api/corrections/{name}/reject"),
+            ("GET", f"/api/conversations/{name}"),
+            ("GET", f"/api/reports/conversation/{name}.json"),
+        ):
+            assert client.ask(method, path).status in (400, 403, 404, 409), path
+    assert (tmp_path / "secret.json").is_file()
