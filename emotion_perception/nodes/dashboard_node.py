@@ -1,4 +1,4 @@
-"""The web page at http://127.0.0.1:8080: all that the robot knows; the service ``correct_emotion`` keeps feedback."""
+"""The web page at http://127.0.0.1:8080 with everything the robot knows, and the service ``correct_emotion``."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from emotion_perception.types import SECOND, FaceObservation
 
 Pair = Joined[Image, tuple[FaceObservation, ...]]
 
-FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
-ANSWER_WITHIN = 5.0  # s for interaction_node
-CHUNKS_WAITING = 500
-PAIRS_WAITING = 8  # images with faces that wait to be kept as evidence
+MAX_FACE_AGE = SECOND // 2  # ns between an image and the faces drawn on it
+SERVICE_TIMEOUT_S = 5.0
+MAX_CHUNKS = 500  # audio chunks in the queue
+MAX_PAIRS = 8  # images with faces in the queue
 REPORT_PICTURE_PERIOD = SECOND // 5  # ns between two images offered for reports
 
 
 class DashboardNode(PerceptionNode):
-    """Feeds the web server's store, and receives pictures and sound only while they are watched or kept.
+    """Feeds the store of the web server; receives images and sound only while somebody watches or they are kept.
 
-    Nothing is stored, and no picture of a moment ago is held, unless ``store_corrections`` or ``store_pictures`` says
-    that people consented.
+    Nothing is stored, and no past image is held in memory, unless ``store_corrections`` or ``store_pictures`` states
+    that the people in view consented.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -53,20 +53,24 @@ class DashboardNode(PerceptionNode):
         self._corrections: Corrections | None = None
         self._archive: Archive | None = None
         self._pictures: Pictures | None = None
-        self._painter: Worker | None = None
-        self._listener: Worker | None = None
-        self._ear: AudioInput | None = None
-        self._image_source: Any = None
+        self._video_worker: Worker | None = None
+        self._sound_worker: Worker | None = None
+        self._audio_input: AudioInput | None = None
+        self._image_subscription: Any = None
         self._join: StampJoin[Image, tuple[FaceObservation, ...]] = StampJoin(hold_s=0.0)
-        self._face_keeper: Worker | None = None
+        self._face_worker: Worker | None = None
         self._offered_ns = 0  # stamp of the last image offered for reports
-        # It exists in every state, and refuses with the reason where the node is not active.
+        # The service exists in every life-cycle state; it refuses with a reason unless the node is active.
         self.create_service(CorrectEmotion, "correct_emotion", self._on_correct)
         self._start_client = self.create_client(StartInteraction, "interaction/start")
         self._stop_client = self.create_client(StopInteraction, "interaction/stop")
 
     def configure(self) -> None:
-        """See that the page may be served as the parameters say."""
+        """Check the parameters and prepare the server.
+
+        Raises:
+            ValueError: a token is missing or weak, a file of token or certificate is unusable, or a folder is not set.
+        """
         parameters = self.parameters
         config = parameters.config(ServerConfig)
         if parameters["token"]:
@@ -80,7 +84,7 @@ class DashboardNode(PerceptionNode):
         self._recent = self._corrections = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
-                raise ValueError("store_corrections is true, but corrections_directory does not say where")
+                raise ValueError("store_corrections is true, but corrections_directory is empty")
             keep = CorrectionConfig(
                 Path(parameters["corrections_directory"]).expanduser(),
                 parameters["corrections_retention_days"],
@@ -90,8 +94,8 @@ class DashboardNode(PerceptionNode):
             self._corrections = Corrections(keep, self._recent, self.get_logger().warning)
         self._pictures = None
         if parameters["store_pictures"] and not parameters["pictures_directory"]:
-            raise ValueError("store_pictures is true, but pictures_directory does not say where")
-        if parameters["pictures_directory"]:  # without consent only to delete what is too old
+            raise ValueError("store_pictures is true, but pictures_directory is empty")
+        if parameters["pictures_directory"]:  # without consent: to delete old pictures only
             where = PictureConfig(
                 Path(parameters["pictures_directory"]).expanduser(),
                 parameters["store_pictures"],
@@ -113,12 +117,12 @@ class DashboardNode(PerceptionNode):
         self.model_name = "none needed"
 
     def activate(self) -> None:
-        """Serve and listen."""
+        """Start the server, subscriptions and workers."""
         self._server.start()
         self.get_logger().info(f"the dashboard is at {self._server.url}")
-        self._painter = self.work_on(self._show)
-        # Apart from the painter: there the newest image displaces others, here every face counts.
-        self._face_keeper = Worker(self._keep_faces, PAIRS_WAITING, self.meter.drop, self._on_work_error)
+        self._video_worker = self.work_on(self._encode_frame)
+        # A queue of its own: for video the newest image replaces older ones, for evidence every face counts.
+        self._face_worker = Worker(self._keep_faces, MAX_PAIRS, self.meter.drop, self._on_work_error)
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(GroupEmotion, "group_emotion", self._on_group, "state")
@@ -126,35 +130,35 @@ class DashboardNode(PerceptionNode):
         self.subscribe_to(DiagnosticArray, "/diagnostics", self._on_diagnostics, "diagnostics")
         if self._recent is not None:
             self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
-            self._listener = Worker(self._keep_sound, CHUNKS_WAITING, self.meter.drop, self._on_work_error)
-            self._ear = AudioInput(self, "audio", self._listener.submit)
-        self.every(0.25, self._follow_viewers, steady=True)
-        self.every(2.0, self._look_for_conversations, steady=True)
+            self._sound_worker = Worker(self._keep_sound, MAX_CHUNKS, self.meter.drop, self._on_work_error)
+            self._audio_input = AudioInput(self, "audio", self._sound_worker.submit)
+        self.every(0.25, self._update_image_subscription, steady=True)
+        self.every(2.0, self._list_conversations, steady=True)
         if self._pictures is not None:
             self.every(60.0, self._pictures.sweep, steady=True)
 
     def deactivate(self) -> None:
-        """Serve nobody, forget what was seen."""
+        """Stop the server and forget all evidence."""
         if self._server is not None:
             self._server.stop()
-        self._ear = None
-        if self._listener is not None:
-            self._listener.stop()
-        if self._face_keeper is not None:
-            self._face_keeper.stop()
-        self._listen_to_pictures(False)
-        self._painter = self._listener = self._face_keeper = None
+        self._audio_input = None
+        if self._sound_worker is not None:
+            self._sound_worker.stop()
+        if self._face_worker is not None:
+            self._face_worker.stop()
+        self._subscribe_to_images(False)
+        self._video_worker = self._sound_worker = self._face_worker = None
         self._join.clear()
         self._store.forget()
         if self._recent is not None:
             self._recent.forget()
 
     def cleanup(self) -> None:
-        """Let go of the server."""
+        """Drop the server and the stores."""
         self._server = self._archive = self._corrections = self._recent = self._pictures = None
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Where the page is, how many watch, whether feedback is kept."""
+        """Address of the page, number of viewers, and what is stored."""
         if self._server is None:
             return {}
         video = self._server.parts.video
@@ -166,7 +170,7 @@ class DashboardNode(PerceptionNode):
             "pictures for reports": "stored, with consent" if self._keeps_pictures else "off",
         }
 
-    # --- what comes in ------------------------------------------------------------------------------------------
+    # --- input --------------------------------------------------------------------------------------------------
 
     def _on_state(self, message: EmotionState) -> None:
         state = conversions.state_from_message(message)
@@ -192,37 +196,37 @@ class DashboardNode(PerceptionNode):
     def _on_faces(self, message: FaceEmotionArray) -> None:
         stamp_ns, faces = conversions.faces_from_message(message)
         self._store.add_faces(faces)
-        self._hand_out(self._join.add_faces(stamp_ns, faces))
+        self._distribute(self._join.add_faces(stamp_ns, faces))
 
     def _on_image(self, message: Image) -> None:
         self._join.hold_s = HOLD_S if self._recent is not None or self._wants_report_pictures else 0.0
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        self._hand_out(self._join.add_image(stamp_ns, message, len(message.data)))
+        self._distribute(self._join.add_image(stamp_ns, message, len(message.data)))
 
-    def _hand_out(self, pairs: list[Pair]) -> None:
+    def _distribute(self, pairs: list[Pair]) -> None:
         for pair in pairs:
-            if not pair.late and self._painter is not None:
-                self._painter.submit(pair)
-            if not pair.matched or self._face_keeper is None:
+            if not pair.late and self._video_worker is not None:
+                self._video_worker.submit(pair)
+            if not pair.matched or self._face_worker is None:
                 continue
             recent = self._recent
             due = recent is not None and recent.due(pair.faces_ns, [face.face_id for face in pair.faces])
             if self._wants_report_pictures and not 0 <= pair.faces_ns - self._offered_ns < REPORT_PICTURE_PERIOD:
                 due, self._offered_ns = True, pair.faces_ns
             if due:
-                self._face_keeper.submit(pair)
+                self._face_worker.submit(pair)
 
-    def _show(self, pair: Pair) -> None:
+    def _encode_frame(self, pair: Pair) -> None:
         server = self._server
         video = server.parts.video if server is not None else None
         if video is None or not video.wanted:
             return
         image = conversions.image_from_message(pair.image)
-        recent_enough = pair.faces is not None and abs(pair.image_ns - pair.faces_ns) <= FACES_HOLD
+        recent_enough = pair.faces is not None and abs(pair.image_ns - pair.faces_ns) <= MAX_FACE_AGE
         video.offer(image, pair.image_ns, pair.faces if recent_enough else (), self._store.chosen_face)
 
     def _keep_faces(self, pair: Pair) -> None:
-        """Keep faces for corrections and for reports, as far as people consented to either."""
+        """Keep faces for corrections and for reports, if people consented to it."""
         recent, pictures, store = self._recent, self._pictures, self._store
         image = conversions.image_from_message(pair.image)
         if recent is not None:
@@ -232,16 +236,16 @@ class DashboardNode(PerceptionNode):
             pictures.offer(image, pair.faces_ns, chosen, store.running, store.shown_emotion)
 
     def _keep_sound(self, chunk: Chunk) -> None:
-        ear, recent = self._ear, self._recent
+        ear, recent = self._audio_input, self._recent
         if ear is None or recent is None:
             return
         sound = ear.sound(chunk)
         recent.add_sound(sound.samples, sound.sample_rate, sound.stamp_ns)
 
-    def _follow_viewers(self) -> None:
+    def _update_image_subscription(self) -> None:
         video = self._server.parts.video
         watched = video is not None and video.viewers > 0
-        self._listen_to_pictures(self._recent is not None or watched or self._wants_report_pictures)
+        self._subscribe_to_images(self._recent is not None or watched or self._wants_report_pictures)
 
     @property
     def _wants_report_pictures(self) -> bool:
@@ -251,21 +255,21 @@ class DashboardNode(PerceptionNode):
     def _keeps_pictures(self) -> bool:
         return self._pictures is not None and self._pictures.config.consented
 
-    def _listen_to_pictures(self, wanted: bool) -> None:
-        if wanted and self._image_source is None:
-            self._image_source = self.create_subscription(
+    def _subscribe_to_images(self, wanted: bool) -> None:
+        if wanted and self._image_subscription is None:
+            self._image_subscription = self.create_subscription(
                 Image, "image_raw", self._on_image, qos.profile("image_in"), qos_overriding_options=qos.overrides()
             )
-        elif not wanted and self._image_source is not None:
-            self.destroy_subscription(self._image_source)
-            self._image_source = None
+        elif not wanted and self._image_subscription is not None:
+            self.destroy_subscription(self._image_subscription)
+            self._image_subscription = None
             self._join.clear()
 
-    def _look_for_conversations(self) -> None:
+    def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:
             self._store.set_conversations(self._archive.listed())
 
-    # --- what goes out ------------------------------------------------------------------------------------------
+    # --- services -----------------------------------------------------------------------------------------------
 
     def _on_correct(self, request: CorrectEmotion.Request, response: CorrectEmotion.Response) -> Any:
         if self.state_label != "active":
@@ -287,21 +291,21 @@ class DashboardNode(PerceptionNode):
         return response
 
     def _start_conversation(self, name: str) -> str:
-        return self._ask(self._start_client, StartInteraction.Request(name=name))
+        return self._call(self._start_client, StartInteraction.Request(name=name))
 
     def _stop_conversation(self) -> str:
-        return self._ask(self._stop_client, StopInteraction.Request())
+        return self._call(self._stop_client, StopInteraction.Request())
 
-    def _ask(self, client: Any, request: Any) -> str:
-        """Call a service from the server's thread; what went wrong, or nothing."""
+    def _call(self, client: Any, request: Any) -> str:
+        """Call a service from the server's thread; returns the reason of a failure, or an empty text."""
         if not client.service_is_ready():
-            return "interaction_node does not run; start it with interaction:=true"
+            return "interaction_node is not running; start it with interaction:=true"
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(ANSWER_WITHIN):
+        if not answered.wait(SERVICE_TIMEOUT_S):
             client.remove_pending_request(future)
-            return f"interaction_node did not answer within {ANSWER_WITHIN:.0f} s"
+            return f"interaction_node did not answer within {SERVICE_TIMEOUT_S:.0f} s"
         answer = future.result()
         return "" if answer.success else answer.message
 

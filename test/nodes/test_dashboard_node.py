@@ -72,7 +72,7 @@ def test_another_address_without_a_token_fails_the_configure_with_its_reason(ros
 def test_consent_without_a_place_fails_the_configure_with_its_reason(ros: World):
     node = ros.add(DashboardNode, store_corrections=True)
     node.trigger_configure()
-    assert node.state_label == "unconfigured" and "corrections_directory does not say where" in node.problem
+    assert node.state_label == "unconfigured" and "corrections_directory is empty" in node.problem
 
 
 def test_a_port_in_use_fails_the_activate_with_its_reason(ros: World):
@@ -187,7 +187,7 @@ def test_no_correction_is_lost_while_faces_arrive_after_the_next_image(ros: Worl
 def test_pictures_for_reports_need_consent_and_a_place(ros: World):
     node = ros.add(DashboardNode, store_pictures=True)
     node.trigger_configure()
-    assert node.state_label == "unconfigured" and "pictures_directory does not say where" in node.problem
+    assert node.state_label == "unconfigured" and "pictures_directory is empty" in node.problem
 
 
 @pytest.mark.parametrize("consented", [False, True])
