@@ -34,7 +34,12 @@ setup(
     maintainer_email="maintainers@emotion-perception.example",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed"], f"{NAME}.archive": ["static/*"], f"{NAME}.dashboard": ["static/*"]},
+    package_data={
+        NAME: ["py.typed"],
+        f"{NAME}.archive": ["static/*", "templates/*"],
+        f"{NAME}.dashboard": ["static/*"],
+        f"{NAME}.reports": ["templates/*"],
+    },
     # What the package needs is in package.xml (rosdep) and requirements.in (PyPI); nothing is fetched at build time.
     install_requires=["setuptools"],
     zip_safe=False,

@@ -26,6 +26,18 @@ NEUTRAL, CALM, HAPPY, SAD, ANGRY, FEARFUL, DISGUSTED, SURPRISED = range(8)
 VISUAL_INDICES: tuple[int, ...] = (NEUTRAL, HAPPY, SAD, ANGRY, FEARFUL, DISGUSTED, SURPRISED)
 VISUAL_EMOTIONS: tuple[str, ...] = tuple(EMOTIONS[i] for i in VISUAL_INDICES)
 
+# Okabe & Ito (2008), distinguishable with any of the common colour-vision deficiencies; "#rrggbb" in the order above.
+EMOTION_COLOURS: tuple[str, ...] = (
+    "#c8c8c8",  # neutral, light grey
+    "#56b4e9",  # calm, sky blue
+    "#f0e442",  # happy, yellow
+    "#0072b2",  # sad, blue
+    "#d55e00",  # angry, vermilion
+    "#cc79a7",  # fearful, reddish purple
+    "#009e73",  # disgusted, bluish green
+    "#e69f00",  # surprised, orange
+)
+
 # Valence and arousal in -1..1: points on the circumplex of affect. The angles are read from figure 2 of Russell (1980);
 # the radius places strong emotions near the rim and calm between neutral and the rim.
 CIRCUMPLEX = np.array(

@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, r
 matplotlib.use("Agg")  # no display is needed
 from matplotlib import pyplot as plt
 
-from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS
+from emotion_perception.emotions import CIRCUMPLEX, EMOTION_COLOURS, EMOTIONS
 from emotion_perception.files import replacing
 from emotion_perception.learning.metrics import (
     CalibrationBins,
@@ -27,10 +27,8 @@ from emotion_perception.learning.metrics import (
     risk_coverage,
     score,
 )
-from emotion_perception.visualization.overlay import EMOTION_COLOURS
 
 # One colour per emotion, as in the overlay.
-PALETTE = tuple(f"#{red:02x}{green:02x}{blue:02x}" for blue, green, red in EMOTION_COLOURS)
 # Default cost of an error, (8, 8), rows the truth: the distance of the two emotions on the circumplex. Angry for
 # fearful costs 0.2, angry for happy 1.5, calm for neutral 0.7.
 COST = np.linalg.norm(CIRCUMPLEX[:, None] - CIRCUMPLEX[None], axis=2)
@@ -192,7 +190,7 @@ def _plot_roc(path: Path, title: str, probabilities: np.ndarray, labels: np.ndar
     for c, name in enumerate(EMOTIONS):
         if 0 < (labels == c).sum() < len(labels):
             false, true, _ = roc_curve(labels == c, probabilities[:, c])
-            axes.plot(false, true, color=PALETTE[c], label=f"{name} {class_auc(probabilities, labels, c):.3f}")
+            axes.plot(false, true, color=EMOTION_COLOURS[c], label=f"{name} {class_auc(probabilities, labels, c):.3f}")
     axes.plot([0, 1], [0, 1], "--", color="#cccccc")
     axes.set(xlabel="false-positive rate", ylabel="true-positive rate", title=f"{title}: ROC, one against the rest")
     if axes.get_legend_handles_labels()[0]:
@@ -208,19 +206,21 @@ def _plot_calibration(path: Path, title: str, bins: CalibrationBins) -> None:
     upper.errorbar(
         bins.confidence, bins.confidence, spread, fmt="none", ecolor="#bbbbbb", capsize=3, label="95 % by chance"
     )
-    upper.plot(bins.confidence, bins.accuracy, "o-", color=PALETTE[3])
+    upper.plot(bins.confidence, bins.accuracy, "o-", color=EMOTION_COLOURS[3])
     error = f"expected error {bins.expected_error:.3f}, {bins.expected_error_by_chance:.3f} by chance"
     upper.set(ylabel="accuracy", title=f"{title}: calibration\n{error}")
     upper.legend(loc="upper left")
-    lower.bar(middle, bins.share, width=0.9 / len(bins.share), color=PALETTE[3])
+    lower.bar(middle, bins.share, width=0.9 / len(bins.share), color=EMOTION_COLOURS[3])
     lower.set(xlabel="confidence", ylabel="share")
     _save(figure, path)
 
 
 def _plot_risk_coverage(path: Path, title: str, answered: np.ndarray, accuracy: np.ndarray) -> None:
     figure, axes = plt.subplots(figsize=(6, 4.2))
-    axes.plot(answered, accuracy, drawstyle="steps-pre", color=PALETTE[3])
-    axes.plot(answered[-1:], accuracy[-1:], "o", color=PALETTE[3], label=f"all answered: {accuracy[-1]:.1%} correct")
+    axes.plot(answered, accuracy, drawstyle="steps-pre", color=EMOTION_COLOURS[3])
+    axes.plot(
+        answered[-1:], accuracy[-1:], "o", color=EMOTION_COLOURS[3], label=f"all answered: {accuracy[-1]:.1%} correct"
+    )
     axes.set(xlim=(0, 1.02), ylim=(min(0.5, accuracy.min()) - 0.02, 1.02))
     axes.set(
         xlabel="share answered, most confident first", ylabel="accuracy of the answers", title=f"{title}: abstention"

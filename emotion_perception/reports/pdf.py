@@ -1,30 +1,44 @@
-"""A report as an A4 document, through fpdf2: text that can be searched and read aloud, charts as lines."""
+"""Documents as A4 PDF through fpdf2: text that can be searched and read aloud, charts as lines."""
 
 from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib
 from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
 
-from emotion_perception.reports.exports import Curve, Portrait, Report, Table, _limits, _runs
+from emotion_perception.emotions import EMOTION_COLOURS
+from emotion_perception.reports.document import (
+    Block,
+    Chart,
+    Document,
+    Facts,
+    Heading,
+    Line,
+    Paragraph,
+    Portrait,
+    Portraits,
+    Table,
+    runs,
+    runs_of_equal,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Colour = tuple[int, int, int]  # RGB, 0..255
 
 INK, SOFT, LINE, WELL = (19, 24, 32), (86, 96, 112), (210, 216, 224), (243, 245, 248)
-VALENCE, AROUSAL = (10, 92, 194), (163, 71, 0)
+CURVES = {"valence": (10, 92, 194), "arousal": (163, 71, 0)}
+PANEL = 34.0  # mm, height of a line of a chart
 FONT = "DejaVu"  # in matplotlib's wheel; has Latin, Greek, Cyrillic and more
-logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells each table of the font
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of the font
 
 
 class _Paper(FPDF):
-    """A4 with a number on each page."""
+    """A4 with page numbers."""
 
     def footer(self) -> None:
         self.set_y(-14)
@@ -33,45 +47,49 @@ class _Paper(FPDF):
         self.cell(0, 6, f"emotion_perception, page {self.page_no()} of {{nb}}", align="C")
 
 
-def document(report: Report, method: str) -> bytes:
-    """The report as PDF.
-
-    Args:
-        report: what it says.
-        method: how to read it, for the end.
-    """
+def render_pdf(document: Document) -> bytes:
+    """A document as PDF; folded tables are left out."""
     fonts = Path(matplotlib.get_data_path(), "fonts/ttf")
     pdf = _Paper(format="A4")
     pdf.add_font(FONT, "", fonts / "DejaVuSans.ttf")
     pdf.add_font(FONT, "B", fonts / "DejaVuSans-Bold.ttf")
-    pdf.set_title(report.title)
+    pdf.set_title(document.title)
     pdf.set_lang("en")
     pdf.set_margins(18, 18)
     pdf.set_auto_page_break(True, 18)
     pdf.add_page()
-    _text(pdf, report.title, 18, "B")
-    _text(pdf, report.subtitle, 9, colour=SOFT)
+    _text(pdf, document.title, 18, "B")
+    _text(pdf, document.subtitle, 9, colour=SOFT)
     pdf.ln(4)
-    _facts(pdf, report.facts)
-    for curve in report.curves:
-        _curve(pdf, curve)
-    for table in report.tables:
-        _table(pdf, table)
-    if report.portraits:
-        _portraits(pdf, report.portraits)
-    _heading(pdf, "How to read this", 20)
-    _text(pdf, method, 8.5, colour=SOFT)
+    for block in document.blocks:
+        _block(pdf, block)
     return bytes(pdf.output())
 
 
-def _text(pdf: FPDF, text: str, size: float, style: str = "", colour: tuple[int, int, int] = INK) -> None:
+def _block(pdf: FPDF, block: Block) -> None:
+    if isinstance(block, Heading):
+        _heading(pdf, block.text, 20)
+    elif isinstance(block, Paragraph):
+        pdf.ln(1.5)
+        _text(pdf, block.text, 8.5, colour=SOFT)
+    elif isinstance(block, Facts):
+        _facts(pdf, block.items)
+    elif isinstance(block, Chart):
+        _chart(pdf, block)
+    elif isinstance(block, Portraits):
+        _portraits(pdf, block.items)
+    elif not block.folded:
+        _table(pdf, block)
+
+
+def _text(pdf: FPDF, text: str, size: float, style: str = "", colour: Colour = INK) -> None:
     pdf.set_font(FONT, style, size)
     pdf.set_text_color(*colour)
     pdf.multi_cell(0, size * 0.5, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
 
 
 def _heading(pdf: FPDF, text: str, needs: float) -> None:
-    """A heading, on the next page where not ``needs`` mm are left under it."""
+    """A heading, on the next page if less than ``needs`` mm are left below it."""
     if pdf.will_page_break(needs + 12):
         pdf.add_page()
     pdf.ln(6)
@@ -80,7 +98,7 @@ def _heading(pdf: FPDF, text: str, needs: float) -> None:
 
 
 def _facts(pdf: FPDF, facts: Sequence[tuple[str, str]]) -> None:
-    """Two columns on a tinted ground."""
+    """Two columns on a tinted background; values that do not fit are cut."""
     rows = -(-len(facts) // 2)
     top, left, width = pdf.get_y(), pdf.l_margin, pdf.epw
     pdf.set_fill_color(*WELL)
@@ -100,15 +118,39 @@ def _facts(pdf: FPDF, facts: Sequence[tuple[str, str]]) -> None:
     pdf.set_xy(left, top + 11.5 * rows + 4)
 
 
-def _curve(pdf: FPDF, curve: Curve) -> None:
-    _heading(pdf, curve.title, 70)
-    left, top, width, height = pdf.l_margin + 9, pdf.get_y() + 1, pdf.epw - 9, 46.0
+def _chart(pdf: FPDF, chart: Chart) -> None:
+    height = (PANEL + 5) * len(chart.lines)
+    _heading(pdf, chart.title, height + 24)
+    top, left, width = pdf.get_y() + 1, pdf.l_margin + 9, pdf.epw - 9
 
-    def x(i: float) -> float:
-        return left + width * min(1.0, i * curve.step / max(curve.seconds, 1e-9))
+    def x(seconds: float) -> float:
+        return left + width * min(1.0, seconds / max(chart.seconds, 1e-9))
+
+    for number, line in enumerate(chart.lines):
+        _panel(pdf, chart, line, (left, top + number * (PANEL + 5), width))
+    bottom = top + height - 3
+    for begin, end, label in runs_of_equal(chart.strip):
+        pdf.set_fill_color(EMOTION_COLOURS[label])
+        pdf.rect(x(begin * chart.step), bottom, x(end * chart.step) - x(begin * chart.step) + 0.05, 3.5, "F")
+    pdf.set_text_color(*SOFT)
+    pdf.set_font(FONT, size=7.5)
+    for seconds, text in chart.ticks:
+        pdf.set_xy(x(seconds) - 10, bottom + 4)
+        pdf.cell(20, 4, text, align="C")
+    pdf.set_xy(pdf.l_margin, bottom + 9.5)
+    strip = " Strip: most probable emotion." if chart.strip else ""
+    _text(pdf, chart.legend + strip, 8, colour=SOFT)
+
+
+def _panel(pdf: FPDF, chart: Chart, line: Line, place: tuple[float, float, float]) -> None:
+    """One line of a chart at left, top, width in mm."""
+    left, top, width = place
+
+    def x(index: int) -> float:
+        return left + width * min(1.0, chart.middle(index) / max(chart.seconds, 1e-9))
 
     def y(value: float) -> float:
-        return top + height * (1 - value) / 2
+        return top + PANEL * (1 - min(1.0, max(-1.0, value))) / 2
 
     pdf.set_font(FONT, size=7.5)
     pdf.set_text_color(*SOFT)
@@ -118,38 +160,25 @@ def _curve(pdf: FPDF, curve: Curve) -> None:
         pdf.line(left, y(value), left + width, y(value))
         pdf.set_xy(pdf.l_margin, y(value) - 2)
         pdf.cell(7, 4, text, align="R")
+    pdf.set_xy(left, top + 0.5)
+    pdf.cell(width, 4, f"{line.name}: {line.upper} above, {line.lower} below")
+    colour = CURVES.get(line.name, INK)
     with pdf.local_context(fill_opacity=0.15):
-        pdf.set_fill_color(*VALENCE)
-        for begin, end in _runs([None if limits is None else limits[0] for limits in curve.band]):
-            limits = _limits(curve, begin, end)
-            edge = [(x(i + 0.5), y(low)) for i, (low, _) in limits] + [
-                (x(i + 0.5), y(high)) for i, (_, high) in limits
-            ][::-1]
+        pdf.set_fill_color(*colour)
+        for begin, end in runs([limits is not None for limits in line.band]):
+            limits = [(i, found) for i in range(begin, end) if (found := line.band[i]) is not None]
+            edge = [(x(i), y(low)) for i, (low, _) in limits] + [(x(i), y(high)) for i, (_, high) in reversed(limits)]
             if len(limits) > 1:
                 pdf.polygon(edge, style="F")
-    for values, colour, thick, dash in (
-        (curve.arousal, AROUSAL, 0.35, (1.6, 1.1)),
-        (curve.valence, VALENCE, 0.55, (0.0, 0.0)),
-    ):
-        pdf.set_draw_color(*colour)
-        pdf.set_line_width(thick)
-        pdf.set_dash_pattern(*dash)
-        for begin, end in _runs(values):
-            pdf.polyline([(x(i + 0.5), y(values[i] or 0.0)) for i in range(begin, max(end, begin + 1))])
-    pdf.set_dash_pattern()
-    for i, strip in enumerate(curve.strip):
-        if strip:
-            pdf.set_fill_color(strip)
-            pdf.rect(x(i), top + height + 2.5, x(i + 1) - x(i) + 0.05, 3.5, "F")
-    for at, text in curve.ticks:
-        pdf.set_xy(x(at / curve.step) - 10, top + height + 6.5)
-        pdf.cell(20, 4, text, align="C")
-    pdf.set_xy(pdf.l_margin, top + height + 12)
-    _text(pdf, curve.legend, 8, "", SOFT)
+    pdf.set_draw_color(*colour)
+    pdf.set_line_width(0.5)
+    for begin, end in runs([value is not None for value in line.curve]):
+        if end - begin > 1:
+            pdf.polyline([(x(i), y(line.curve[i] or 0.0)) for i in range(begin, end)])
 
 
 def _portraits(pdf: FPDF, portraits: Sequence[Portrait]) -> None:
-    """Six in a row, each with its caption."""
+    """Rows of six, each with its caption."""
     _heading(pdf, "Pictures", 38)
     across, gap = 6, 4.0
     width = (pdf.epw - gap * (across - 1)) / across
@@ -174,10 +203,9 @@ def _table(pdf: FPDF, table: Table) -> None:
     pdf.set_draw_color(*LINE)
     pdf.set_line_width(0.2)
     pdf.set_fill_color(255, 255, 255)
-    first_number = len(table.columns) - table.numbers
-    aligns = tuple("RIGHT" if i >= first_number else "LEFT" for i in range(len(table.columns)))
+    aligns = tuple("RIGHT" if i >= table.first_number else "LEFT" for i in range(len(table.columns)))
     widths = (2.4, *([1.0] * (len(table.columns) - 1))) if len(table.columns) < 4 else (1.0,) * len(table.columns)
-    if table.colours:  # they tell what the strip under the arc means
+    if table.colours:  # they are the key of the strip under the arc
         aligns, widths = ("LEFT", *aligns), (0.12, *widths)
     with pdf.table(
         borders_layout=TableBordersLayout.HORIZONTAL_LINES,

@@ -18,7 +18,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from emotion_perception.types import Box, EmotionState, EmotionStatus, FaceObservation
-from emotion_perception.visualization.overlay import EMOTION_COLOURS, STATUS_TEXT, label_text
+from emotion_perception.visualization.overlay import EMOTION_BGR, STATUS_TEXT, label_text
 
 Overlay = TypeVar("Overlay")
 
@@ -66,7 +66,7 @@ def place_above(box: Box, camera: Camera) -> Point:
 
 def emotion_colour(label: int) -> ColorRGBA:
     """The colour that the emotion has in pictures, too."""
-    blue, green, red = (channel / 255 for channel in EMOTION_COLOURS[label])
+    blue, green, red = (channel / 255 for channel in EMOTION_BGR[label])
     return ColorRGBA(r=red, g=green, b=blue, a=1.0)
 
 

@@ -11,22 +11,12 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
-from emotion_perception.emotions import EMOTIONS
+from emotion_perception.emotions import EMOTION_COLOURS, EMOTIONS
 from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
 
 Colour = tuple[int, int, int]  # BGR, 0..255
 
-# In the vocabulary's order. Okabe & Ito have seven colours and black; neutral gets a light grey.
-EMOTION_COLOURS: tuple[Colour, ...] = (
-    (200, 200, 200),  # neutral, grey
-    (233, 180, 86),  # calm, sky blue
-    (66, 228, 240),  # happy, yellow
-    (178, 114, 0),  # sad, blue
-    (0, 94, 213),  # angry, vermilion
-    (167, 121, 204),  # fearful, reddish purple
-    (115, 158, 0),  # disgusted, bluish green
-    (0, 159, 230),  # surprised, orange
-)
+EMOTION_BGR: tuple[Colour, ...] = tuple((int(c[5:7], 16), int(c[3:5], 16), int(c[1:3], 16)) for c in EMOTION_COLOURS)
 _WHITE: Colour = (255, 255, 255)
 _BLACK: Colour = (0, 0, 0)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,7 +67,7 @@ def label_text(emotion: EmotionEstimate, scores: bool = True) -> str:
 
 
 def _draw_face(canvas: np.ndarray, face: FaceObservation, scale: float, chosen: bool, scores: bool) -> None:
-    colour = EMOTION_COLOURS[face.emotion.label]
+    colour = EMOTION_BGR[face.emotion.label]
     left, top, right, bottom = _corners(face.box)
     thickness = max(1, round((4 if chosen else 2) * scale))
     # A dark rim keeps the light colours visible on a light wall.
@@ -90,7 +80,7 @@ def _draw_state(canvas: np.ndarray, state: EmotionState, scale: float, scores: b
     text, colour = STATUS_TEXT[state.status], _WHITE
     if state.status != EmotionStatus.NO_EVIDENCE:
         text = f"{label_text(state.emotion, scores)}  ({text})"
-        colour = EMOTION_COLOURS[state.emotion.label]
+        colour = EMOTION_BGR[state.emotion.label]
     _text(canvas, text, (round(8 * scale), canvas.shape[0] - round(6 * scale)), 1.3 * scale, colour)
 
 
@@ -104,7 +94,7 @@ def _draw_bars(canvas: np.ndarray, emotion: EmotionEstimate, scale: float) -> No
         y = row * (i + 1)
         cv2.putText(canvas, name, (round(6 * scale), y), _FONT, 0.55 * scale, _WHITE, 1, cv2.LINE_AA)
         end = names + round(length * float(np.clip(np.nan_to_num(probability), 0, 1)))
-        cv2.rectangle(canvas, (names, y - row // 2), (end, y), EMOTION_COLOURS[i], cv2.FILLED)
+        cv2.rectangle(canvas, (names, y - row // 2), (end, y), EMOTION_BGR[i], cv2.FILLED)
 
 
 def _corners(box: Box) -> tuple[int, int, int, int]:

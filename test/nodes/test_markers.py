@@ -19,7 +19,7 @@ from emotion_perception.ros.conversions import make_header
 from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus
 from emotion_perception.visualization import markers
 from emotion_perception.visualization.markers import Camera, Labels, camera_from_info, camera_from_size, face_to_marker
-from emotion_perception.visualization.overlay import EMOTION_COLOURS
+from emotion_perception.visualization.overlay import EMOTION_BGR
 
 ROOT = Path(__file__).parents[2]
 HEADER = make_header(1_700_000_000_123_456_789, "camera")
@@ -97,7 +97,7 @@ def test_every_emotion_has_its_colour_of_the_picture():
     for label in range(len(EMOTIONS)):
         colour = markers.emotion_colour(label)
         told = tuple(round(255 * channel) for channel in (colour.b, colour.g, colour.r))
-        assert told == EMOTION_COLOURS[label]
+        assert told == EMOTION_BGR[label]
 
 
 def test_a_label_that_goes_is_deleted_by_its_namespace_and_number():

@@ -20,7 +20,7 @@ from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.visual_node import VisualNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.types import SECOND
-from emotion_perception.visualization.overlay import EMOTION_COLOURS
+from emotion_perception.visualization.overlay import EMOTION_BGR
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_pictures_are_drawn_on_only_while_watched_and_keep_their_header(ros: Wor
     assert ros.until(lambda: len(seen) == 1)
     assert seen[0].header == header
     drawn = conversions.image_from_message(seen[0])
-    happy = np.array(EMOTION_COLOURS[EmotionState().emotion.HAPPY])
+    happy = np.array(EMOTION_BGR[EmotionState().emotion.HAPPY])
     assert (np.abs(drawn[80, 10].astype(int) - happy) < 3).all(), "the box's left side"
 
     ros.node.destroy_subscription(watcher)

@@ -8,21 +8,22 @@ import json
 import os
 import re
 import time
+from collections.abc import Callable
 from datetime import date, datetime
+from pathlib import Path
 
+import numpy as np
 import pytest
 from page_world import store_conversation
 
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.store import Store
+from emotion_perception.interaction.arc import ArcSample
 from emotion_perception.interaction.history import Archive, NotStored, period
-from emotion_perception.reports.exports import (
-    EXPORTS,
-    conversation_report,
-    mean_interval,
-    period_report,
-    share_interval,
-)
+from emotion_perception.reports.exports import EXPORTS, conversation_report, period_report
+from emotion_perception.reports.spreadsheet import as_cell, csv_text, sample_lines
+from emotion_perception.reports.statistics import mean_interval, share_interval
+from emotion_perception.types import EmotionStatus
 
 S = 1_000_000_000
 NOON = int(datetime(2026, 11, 23, 12).timestamp()) * S
@@ -87,16 +88,17 @@ def test_a_day_counts_its_own_conversations(archive):
 
 
 def test_a_week_has_the_mean_arc_of_its_conversations_with_its_uncertainty(archive):
-    (curve,) = period_report(archive, "week", "2026-W48").curves
-    assert "4 conversations" in curve.title and len(curve.valence) == len(curve.band) == 20
+    (chart,) = period_report(archive, "week", "2026-W48").charts
+    (curve,) = chart.lines
+    assert "4 conversations" in chart.title and len(curve.values) == len(curve.band) == 20
     first = [entry["line"][1] for entry in archive.within(period("week", "2026-W48"))]
-    assert curve.valence[0] == pytest.approx(sum(first) / 4)
-    assert all(low <= mean <= high for mean, (low, high) in zip(curve.valence, curve.band, strict=True))
+    assert curve.values[0] == pytest.approx(sum(first) / 4)
+    assert all(low <= mean <= high for mean, (low, high) in zip(curve.values, curve.band, strict=True))
     page = EXPORTS["html"].make(archive, "week", "2026-W48")[0].decode()
-    assert page.count('class="b"') == 1 and "3/4" in page
-    (alone,) = period_report(archive, "week", "2026-W49").curves
-    assert set(alone.band) == {None}, "one conversation says nothing of the next"
-    assert period_report(archive, "day", "2020-01-01").curves == ()
+    assert page.count('class="band-valence"') == 1 and "3/4" in page
+    (alone,) = period_report(archive, "week", "2026-W49").charts
+    assert set(alone.lines[0].band) == {None}, "one conversation says nothing of the next"
+    assert period_report(archive, "day", "2020-01-01").charts == ()
 
 
 def test_counts_come_with_their_interval():
@@ -120,7 +122,7 @@ def test_all_formats_of_a_conversation_are_made_of_the_same(archive):
     report = conversation_report(archive, "c0")
     assert dict(report.facts)["Satisfaction"] in text and "<svg" in text
     assert "<b>" not in text and "&lt;b&gt;" in text, "a name is text, never markup"
-    assert not re.search(r"<script|https?://|<img|url\(", text)
+    assert not re.search(r"<script|https?://(?!www\.w3\.org/2000/svg)|<img|url\(", text)
     told = json.loads(EXPORTS["json"].make(archive, "conversation", "c0")[0])
     assert told["facts"] == dict(report.facts) and len(told["rows"]) == 60
 
@@ -130,6 +132,112 @@ def test_a_csv_line_is_no_formula_for_a_spreadsheet(archive):
     rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
     assert name == "day-2026-11-23" and len(rows) == 3
     assert rows[0]["name"] == "'=HYPERLINK(<b>)" and float(rows[0]["score"]) > 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=1+1",
+        "+1",
+        "-1",
+        "@SUM(A1)",
+        "  =1+1",
+        "\t=1+1",
+        "\u3000=1+1",
+        "\ufeff=1+1",
+        "＝1+1",
+        "＠SUM(A1)",
+        "－1",
+        "\r\n+1",
+    ],
+)
+def test_a_cell_that_could_be_a_formula_begins_with_an_apostrophe(name):
+    safe = as_cell(name)
+    assert safe.lstrip(" \t\r\n\u3000\ufeff").startswith("'") and safe.replace("'", "", 1) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Ana;=1+1", ";=1+1", "Ana; ＝1+1", "Ana\t=1", "; \t=1", "Ana|@A1", "Ana\n+1", "Ana;;-1"]
+)
+def test_no_part_of_a_cell_is_a_formula_where_another_sign_separates_cells(name):
+    for part in re.split(r"[;\t|\n]", csv_text([{"name": name}]).partition("\r\n")[2]):
+        assert not part.strip(' "').startswith(("=", "＝", "+", "-", "@"))
+
+
+@pytest.mark.parametrize("text", ["Anna-Maria", "a = b", "desk 3; noon", "x@y.org", "1+1", "", "Zoë"])
+def test_other_text_stays_as_it_is(text):
+    assert as_cell(text) == text
+    assert as_cell(-0.5) == -0.5, "a number is no formula"
+
+
+def test_a_persons_id_is_no_formula_in_the_samples_either():
+    unknown = np.full(8, 0.125, np.float32)
+    sample = ArcSample(0, EmotionStatus.VISUAL_ONLY, unknown, 0.2, 0.0, 0.0, (1.0, 0.0, 0.0), ";=cmd|'/C calc'!A0")
+    assert list(sample_lines([sample]))[1].endswith(",;'=cmd|'/C calc'!A0\n")
+
+
+def changed(folder: Path, target: Path, change: Callable[[dict], None], name: str = "c0") -> Archive:
+    """An archive of two conversations, one of them changed."""
+    fields = json.loads((folder / f"{name}.json").read_text())
+    change(fields)
+    (target / f"{name}.json").write_text(json.dumps(fields))
+    (target / "good.json").write_text((folder / "c1.json").read_text())
+    return Archive(target)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "word " * 1000, "\ud800\udfff", "\x00\x1b[31m", "😀" * 300, "\n" * 500])
+def test_any_name_fits_into_every_report(folder, tmp_path, name):
+    def rename(fields: dict) -> None:
+        fields["name"] = fields["person_id"] = fields["ended_by"] = name
+        fields["arc"]["shape"]["text"] = fields["satisfaction"]["reason"] = name
+
+    archive = changed(folder, tmp_path, rename)
+    for export in EXPORTS.values():
+        assert export.make(archive, "conversation", "c0")[0]
+        assert export.make(archive, "day", "2026-11-23")[0]
+
+
+def nested(fields: dict) -> None:
+    deep: list = []
+    for _ in range(500):
+        deep = [deep]
+    fields["arc"]["valence"] = deep
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda fields: fields.update(start=float("nan")), "NaN"),
+        (lambda fields: fields.update(start=1e300), "start"),
+        (lambda fields: fields.update(start="yesterday"), "start"),
+        (lambda fields: fields.update(duration=-1), "duration"),
+        (lambda fields: fields.update(name=7), "name"),
+        (lambda fields: fields["arc"].update(step=0), "arc.step"),
+        (lambda fields: fields["arc"]["valence"].append("x"), "arc.valence"),
+        (lambda fields: fields["arc"]["label"].__setitem__(0, "furious"), "arc.label"),
+        (lambda fields: fields["satisfaction"].update(score=True), "score"),
+        (lambda fields: fields["seconds_by_label"].update(happy="long"), "seconds_by_label"),
+        (nested, "arc.valence"),
+    ],
+)
+def test_a_record_that_makes_no_sense_is_skipped_by_name_and_breaks_no_report(folder, tmp_path, change, reason):
+    warnings: list[str] = []
+    archive = changed(folder, tmp_path, change)
+    archive._warn = warnings.append
+    assert [entry["id"] for entry in archive.listed()] == ["good"]
+    assert len(warnings) == 1 and "c0.json" in warnings[0] and reason in warnings[0]
+    with pytest.raises(NotStored, match="damaged"):
+        archive.read("c0")
+    for export in EXPORTS.values():
+        page, _ = export.make(archive, "week", "2026-W48")
+        assert b"Week NaN" not in page
+    assert dict(period_report(archive, "week", "2026-W48").facts)["Conversations"] == "1"
+
+
+def test_a_deeply_nested_file_breaks_no_report(folder, tmp_path):
+    (tmp_path / "c0.json").write_text('{"arc": ' + "[" * 200_000)
+    (tmp_path / "good.json").write_text((folder / "c1.json").read_text())
+    assert [entry["id"] for entry in Archive(tmp_path).listed()] == ["good"]
 
 
 def test_a_pdf_has_text_and_no_picture(archive):

@@ -9,7 +9,7 @@ import pytest
 
 from emotion_perception.emotions import ANGRY, EMOTIONS, HAPPY
 from emotion_perception.types import Box, EmotionEstimate, EmotionState, EmotionStatus, FaceObservation
-from emotion_perception.visualization.overlay import EMOTION_COLOURS, draw, label_text
+from emotion_perception.visualization.overlay import EMOTION_BGR, draw, label_text
 
 
 def estimate(label: int) -> EmotionEstimate:
@@ -43,22 +43,20 @@ def test_the_picture_given_is_left_as_it_is():
 
 def test_a_box_has_the_colour_of_its_emotion_where_the_face_is():
     drawn = draw(BLANK, [face(ANGRY)], None)
-    assert tuple(drawn[165, 100]) == EMOTION_COLOURS[ANGRY]
+    assert tuple(drawn[165, 100]) == EMOTION_BGR[ANGRY]
     assert tuple(drawn[165, 140]) == (60, 60, 60), "the face itself stays visible"
-    assert not has_colour(draw(BLANK, [], None), EMOTION_COLOURS[ANGRY])
+    assert not has_colour(draw(BLANK, [], None), EMOTION_BGR[ANGRY])
 
 
 def test_no_evidence_shows_no_emotions_colour():
     drawn = draw(BLANK, [], state(EmotionStatus.NO_EVIDENCE))
-    assert not any(
-        has_colour(drawn, colour) for colour in EMOTION_COLOURS[1:]
-    )  # grey is also the edge of white letters
+    assert not any(has_colour(drawn, colour) for colour in EMOTION_BGR[1:])  # grey is also the edge of white letters
     assert drawn[200:, :160].max() > 200, "but says so"
 
 
 def test_bars_are_as_long_as_their_probability():
     drawn = draw(BLANK, [], state(EmotionStatus.AUDIO_VISUAL, HAPPY))
-    lengths = [(drawn[:120] == np.array(colour, np.uint8)).all(axis=2).sum() for colour in EMOTION_COLOURS]
+    lengths = [(drawn[:120] == np.array(colour, np.uint8)).all(axis=2).sum() for colour in EMOTION_BGR]
     assert np.argmax(lengths) == HAPPY
     assert lengths[HAPPY] > 5 * max(length for i, length in enumerate(lengths) if i != HAPPY)
     without = draw(BLANK, [], state(EmotionStatus.AUDIO_VISUAL, HAPPY), bars=False)
@@ -95,8 +93,8 @@ def test_labels_are_words_and_scores_can_be_left_away():
 
 def test_colours_differ_for_people_with_any_colour_vision():
     """Viénot, Brettel & Mollon (1999): protanopia and deuteranopia as projections in linear RGB."""
-    assert len(EMOTION_COLOURS) == len(EMOTIONS)
-    linear = (np.array(EMOTION_COLOURS)[:, ::-1] / 255.0) ** 2.2  # RGB
+    assert len(EMOTION_BGR) == len(EMOTIONS)
+    linear = (np.array(EMOTION_BGR)[:, ::-1] / 255.0) ** 2.2  # RGB
     protan = np.array([(0.11238, 0.88762, 0.0), (0.11238, 0.88762, 0.0), (0.00401, -0.00401, 1.0)])
     deutan = np.array([(0.29275, 0.70725, 0.0), (0.29275, 0.70725, 0.0), (-0.02234, 0.02234, 1.0)])
     for projection in (np.eye(3), protan, deutan):

@@ -10,11 +10,10 @@ from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.routes.common import error_response, json_body, required
 from emotion_perception.dashboard.security import REPORT_POLICY
 from emotion_perception.dashboard.uploads import MAX_SECONDS
-from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS, VISUAL_EMOTIONS
+from emotion_perception.emotions import CIRCUMPLEX, EMOTION_COLOURS, EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.feedback.corrections import STRETCH_S
 from emotion_perception.feedback.pictures import CONSENT
 from emotion_perception.interaction.history import Archive
-from emotion_perception.reports.conversation import COLOURS
 from emotion_perception.reports.exports import EXPORTS, Export
 
 
@@ -40,7 +39,7 @@ class ConversationRoutes:
             {
                 "emotions": list(EMOTIONS),
                 "face_emotions": list(VISUAL_EMOTIONS),
-                "colours": list(COLOURS),
+                "colours": list(EMOTION_COLOURS),
                 "circumplex": [[round(float(v), 3) for v in place] for place in CIRCUMPLEX],
                 "video": parts.video is not None,
                 "stored": parts.archive is not None,
