@@ -22,7 +22,7 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.history import Archive
-from emotion_perception.ros import conversions, qos
+from emotion_perception.ros import conversions, diagnostics, qos
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
@@ -185,7 +185,7 @@ class DashboardNode(PerceptionNode):
         self._store.add_conversation(conversions.running_from_message(message))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self._store.add_health(conversions.health_from_message(message, self.get_namespace()))
+        self._store.add_health(diagnostics.node_health(message, self.get_namespace()))
 
     def _on_voice(self, message: VoiceEmotion) -> None:
         recent = self._recent

@@ -17,6 +17,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from emotion_perception.types import NodeHealth
+
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
 
@@ -142,3 +144,17 @@ def make_status(name: str, level: bytes, message: str, values: Mapping[str, str]
 def make_array(header: Header, *statuses: DiagnosticStatus) -> DiagnosticArray:
     """What goes out on /diagnostics."""
     return DiagnosticArray(header=header, status=list(statuses))
+
+
+def node_health(message: DiagnosticArray, namespace: str = "/") -> tuple[NodeHealth, ...]:
+    """What the nodes of this package in a namespace say about themselves; others' reports are left out."""
+    levels = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
+    ours = f"{namespace.strip('/')}/".lstrip("/")
+    found = []
+    for status in message.status:
+        name, _, task = status.name.partition(": ")
+        node = name.lstrip("/").removeprefix(ours)
+        if task == "emotion_perception" and name.lstrip("/").startswith(ours) and "/" not in node:
+            values = {item.key: item.value for item in status.values}
+            found.append(NodeHealth(node, levels.get(status.level, "error"), status.message, values))
+    return tuple(found)

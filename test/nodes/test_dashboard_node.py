@@ -24,7 +24,7 @@ from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.emotions import SAD
 from emotion_perception.nodes.dashboard_node import DashboardNode
 from emotion_perception.nodes.fusion_node import FusionNode
-from emotion_perception.ros import conversions, qos
+from emotion_perception.ros import conversions, diagnostics, qos
 from emotion_perception.ros.diagnostics import OK, WARN, make_array, make_status
 
 
@@ -111,9 +111,9 @@ def test_health_is_of_this_packages_nodes_in_this_namespace():
     array = make_array(
         now_header(), *(status(f"{name}: emotion_perception", WARN) for name in names), status("lidar: x")
     )
-    (health,) = conversions.health_from_message(array)
+    (health,) = diagnostics.node_health(array)
     assert (health.name, health.level, health.values) == ("visual_node", "warn", {"rate (Hz)": "25.0"})
-    assert [health.name for health in conversions.health_from_message(array, "/robot1")] == ["fusion_node"]
+    assert [health.name for health in diagnostics.node_health(array, "/robot1")] == ["fusion_node"]
 
 
 def test_without_viewers_and_consent_it_does_not_even_receive_pictures(ros: World):

@@ -1,0 +1,159 @@
+"""Distributions over emotions, and the faces and voices that they are about, to messages and back."""
+
+from __future__ import annotations
+
+import array
+import math
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from std_msgs.msg import Header
+
+from emotion_msgs.msg import EmotionEstimate as EmotionEstimateMessage
+from emotion_msgs.msg import FaceEmotion, FaceEmotionArray, VoiceEmotion
+from emotion_perception.emotions import ROS4HRI_NAMES
+from emotion_perception.messages.sensors import ConversionError, stamp_to_ns
+from emotion_perception.ros.conversions.images import box_to_roi, roi_to_box
+from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
+from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
+
+Expression = TypeVar("Expression")
+
+
+def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
+    """A distribution as a message."""
+    return EmotionEstimateMessage(
+        probabilities=np.asarray(estimate.probabilities, dtype=np.float32),
+        intensities=np.asarray(estimate.intensities, dtype=np.float32),
+        label=estimate.label,
+        confidence=float(estimate.confidence),
+        valence=float(estimate.valence),
+        arousal=float(estimate.arousal),
+    )
+
+
+def estimate_from_message(message: EmotionEstimateMessage) -> EmotionEstimate:
+    """The distribution in a message, normalised.
+
+    Raises:
+        ConversionError: probabilities that are no distribution, or a confidence, valence or arousal out of range.
+    """
+    probabilities = np.array(message.probabilities, dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # both infinities in one message: the next line says so
+        total = float(probabilities.sum())
+    if not math.isfinite(total) or probabilities.min() < 0 or not 0.9 < total < 1.1:
+        raise ConversionError(f"emotion probabilities are no distribution: {probabilities.tolist()}")
+    for name, low in (("confidence", 0.0), ("valence", -1.0), ("arousal", -1.0)):
+        value = getattr(message, name)
+        if not low - 1e-3 <= value <= 1.001:  # also false for NaN
+            raise ConversionError(f"emotion {name} is {value}, not in {low:g}..1")
+    return EmotionEstimate(
+        probabilities / total,
+        np.array(message.intensities, dtype=np.float32),
+        float(message.confidence),
+        float(message.valence),
+        float(message.arousal),
+    )
+
+
+def estimate_to_expression(estimate: EmotionEstimate, header: Header, expression_type: type[Expression]) -> Expression:
+    """A distribution as an ``hri_msgs/Expression``: its label in that message's words, valence, arousal, confidence."""
+    return expression_type(
+        header=header,
+        expression=ROS4HRI_NAMES[estimate.label],
+        valence=float(np.clip(estimate.valence, -1.0, 1.0)),
+        arousal=float(np.clip(estimate.arousal, -1.0, 1.0)),
+        confidence=float(np.clip(estimate.confidence, 0.0, 1.0)),
+    )
+
+
+def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: int, height: int) -> FaceEmotionArray:
+    """The faces of one picture of ``width`` x ``height`` pixels, under the picture's own header."""
+    return FaceEmotionArray(
+        header=header,
+        faces=[
+            FaceEmotion(
+                face_id=face.face_id,
+                roi=box_to_roi(face.box, width, height),
+                detection_score=float(face.detection_score),
+                quality=float(face.quality),
+                emotion=estimate_to_message(face.emotion),
+                mouth_opening=float(face.mouth_opening),
+                mouth_motion=float(face.mouth_motion),
+            )
+            for face in faces
+        ],
+    )
+
+
+def faces_from_message(message: FaceEmotionArray) -> tuple[int, tuple[FaceObservation, ...]]:
+    """Stamp in ns and the faces.
+
+    Raises:
+        ConversionError: a face without an id or with an estimate that is none.
+    """
+    faces = []
+    for face in message.faces:
+        if not face.face_id:
+            raise ConversionError("face without an id")
+        faces.append(
+            FaceObservation(
+                face.face_id,
+                roi_to_box(face.roi),
+                float(face.detection_score),
+                float(face.quality),
+                estimate_from_message(face.emotion),
+                _known(face.mouth_opening),
+                _known(face.mouth_motion),
+            )
+        )
+    return stamp_to_ns(message.header.stamp), tuple(faces)
+
+
+def voice_to_message(voice: VoiceObservation, frame_id: str = "") -> VoiceEmotion:
+    """One decision about a voice as a message."""
+    return VoiceEmotion(
+        header=make_header(voice.stamp_ns, frame_id),
+        voice_id=voice.voice_id,
+        duration=seconds_to_duration(voice.duration),
+        snr_db=float(voice.snr_db),
+        overlapped_speech=bool(voice.overlapped_speech),
+        final=bool(voice.final),
+        emotion=estimate_to_message(voice.emotion),
+        level_db=float_array(voice.level_db),
+    )
+
+
+def voice_from_message(message: VoiceEmotion) -> VoiceObservation:
+    """The decision in a message.
+
+    Raises:
+        ConversionError: no id, a negative duration, or an estimate that is none.
+    """
+    duration = duration_to_seconds(message.duration)
+    if not message.voice_id:
+        raise ConversionError("voice without an id")
+    if duration < 0:
+        raise ConversionError(f"voice with a duration of {duration:g} s")
+    level = np.array(message.level_db, np.float32)
+    return VoiceObservation(
+        stamp_to_ns(message.header.stamp),
+        duration,
+        message.voice_id,
+        float(message.snr_db),
+        bool(message.overlapped_speech),
+        bool(message.final),
+        estimate_from_message(message.emotion),
+        level if np.isfinite(level).all() else level[:0],
+    )
+
+
+def _known(value: float) -> float:
+    """A measure that cannot be negative; NaN where it makes no sense."""
+    return float(value) if 0 <= value < math.inf else math.nan
+
+
+def float_array(values: np.ndarray) -> array.array[float]:
+    """Numbers as a ``float32[]`` field stores them, which skips the check of each element."""
+    return array.array("f", values.astype(np.float32).tobytes())
