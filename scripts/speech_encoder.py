@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Take the speech encoder that the voice model's training begins with out of smart-turn's ONNX file.
+"""Extract the speech encoder that the training of the voice model starts from, from smart-turn's ONNX file.
 
-smart-turn v3.2 (Daily, BSD-2-Clause) is Whisper's tiny encoder (OpenAI, MIT), trained on to tell whether somebody has
-finished speaking; its weights come in eight bits with the package pipecat-ai. Needs the package onnx.
+smart-turn v3.2 (Daily, BSD-2-Clause) is Whisper's tiny encoder (OpenAI, MIT), fine-tuned to detect the end of a turn;
+its weights are in the package pipecat-ai, quantised to eight bits.
 
   pip download --no-deps pipecat-ai==1.14.0
   unzip -j pipecat_ai-1.14.0-*.whl '*/smart-turn-v3.2-cpu.onnx'
@@ -20,14 +20,13 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from emotion_perception.learning.common import publish_weights
 from emotion_perception.learning.voices.network import SpeechEncoder
-from emotion_perception.learning.voices.train import SPEECH_ENCODER
+from emotion_perception.learning.voices.weights import save_encoder
 
 PREFIX = "inner.encoder."
 LAYERS = 4
 CHANNELS = 384
-NAMES = {  # theirs to ours
+NAMES = {  # in smart-turn: in SpeechEncoder
     "self_attn_layer_norm": "attention_norm",
     "final_layer_norm": "linear_norm",
     "self_attn.q_proj": "query",
@@ -41,10 +40,10 @@ NAMES = {  # theirs to ours
 
 
 def encoder_weights(path: Path) -> dict[str, np.ndarray]:
-    """Name of a tensor of :class:`SpeechEncoder` -> float32 value.
+    """The weights of :class:`SpeechEncoder`, float32, by name.
 
     Raises:
-        ValueError: the file is another model's.
+        ValueError: the file is of another model.
     """
     graph = onnx.load(str(path)).graph
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -60,14 +59,14 @@ def encoder_weights(path: Path) -> dict[str, np.ndarray]:
         if name.startswith(PREFIX):
             found[plain] = value
             continue
-        for node in readers[name]:  # a matrix has no name of its own: it has that of the bias added behind it
-            bias = _bias_behind(node.output[0], readers) if node.op_type == "MatMul" else None
+        for node in readers[name]:  # a matrix has no name of its own; the bias that is added after it has one
+            bias = _bias_after(node.output[0], readers) if node.op_type == "MatMul" else None
             if bias is not None and bias.startswith(PREFIX):
                 plain = bias.removeprefix(PREFIX).removesuffix(".bias")
                 found[f"{plain}.weight"], found[f"{plain}.bias"] = value.T, stored[bias]
-    # What is left of a layer is the matrix of its keys, which has no bias; it is read beside that of the queries.
+    # The matrix of the keys has no bias; its name follows from the norm before it.
     for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in values and _bias_behind(node.output[0], readers) is None:
+        if node.op_type == "MatMul" and node.input[1] in values and _bias_after(node.output[0], readers) is None:
             layer = _layer_before(node.input[0], graph)
             if layer is not None:
                 found[f"layers.{layer}.self_attn.k_proj.weight"] = values[node.input[1]].T
@@ -76,7 +75,7 @@ def encoder_weights(path: Path) -> dict[str, np.ndarray]:
     wanted = SpeechEncoder(CHANNELS, CHANNELS // 64, LAYERS).state_dict()
     if missing := sorted(set(wanted) - set(found)):
         raise ValueError(f"{path} is not smart-turn v3: it has no {', '.join(missing)}")
-    found["positions"] = found["positions"][-len(wanted["positions"]) :]  # of eight seconds; speech ended with the last
+    found["positions"] = found["positions"][-len(wanted["positions"]) :]  # of 8 s; speech ends with the last
     return {name: found[name].astype(np.float32).reshape(wanted[name].shape) for name in wanted}
 
 
@@ -93,22 +92,22 @@ def _dequantized(node: onnx.NodeProto, stored: dict[str, np.ndarray]) -> np.ndar
     return (quantized - zero) * scale
 
 
-def _bias_behind(name: str, readers: dict[str, list[onnx.NodeProto]]) -> str | None:
-    """The bias that is added to a tensor, past its being rounded to eight bits."""
+def _bias_after(name: str, readers: dict[str, list[onnx.NodeProto]]) -> str | None:
+    """The bias that is added to a tensor, through quantisation nodes."""
     for node in readers[name]:
         if node.op_type == "Add":
             return next((other for other in node.input if other.endswith(".bias")), None)
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            return _bias_behind(node.output[0], readers)
+            return _bias_after(node.output[0], readers)
     return None
 
 
 def _layer_before(name: str, graph: onnx.GraphProto) -> str | None:
-    """The layer whose attention's norm makes a tensor."""
-    makers = {output: node for node in graph.node for output in node.output}
-    while name in makers and makers[name].op_type in ("QuantizeLinear", "DequantizeLinear"):
-        name = makers[name].input[0]
-    norm = makers[name].input[1] if name in makers and makers[name].op_type == "LayerNormalization" else ""
+    """Number of the layer whose attention norm computes a tensor."""
+    producers = {output: node for node in graph.node for output in node.output}
+    while name in producers and producers[name].op_type in ("QuantizeLinear", "DequantizeLinear"):
+        name = producers[name].input[0]
+    norm = producers[name].input[1] if name in producers and producers[name].op_type == "LayerNormalization" else ""
     return norm.split(".")[3] if norm.endswith("self_attn_layer_norm.weight") else None
 
 
@@ -119,8 +118,8 @@ def main() -> None:
     arguments = parser.parse_args()
     encoder = SpeechEncoder(CHANNELS, CHANNELS // 64, LAYERS)
     encoder.load_state_dict({k: torch.from_numpy(v) for k, v in encoder_weights(arguments.onnx).items()})
-    source = "smart-turn v3.2 (pipecat-ai 1.14.0, BSD-2-Clause), trained on from Whisper tiny (MIT)"
-    publish_weights(arguments.out, encoder, {"model": SPEECH_ENCODER, "source": source})
+    source = "smart-turn v3.2 (pipecat-ai 1.14.0, BSD-2-Clause), fine-tuned from Whisper tiny (MIT)"
+    save_encoder(arguments.out, encoder, source)
     print(f"{arguments.out}: {sum(p.numel() for p in encoder.parameters()) / 1e6:.1f} million weights")
 
 

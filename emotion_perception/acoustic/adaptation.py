@@ -1,21 +1,24 @@
-"""A voice's own baseline: some people always sound a little sad, and what tells is how they differ from themselves."""
+"""Speaker adaptation: some people always sound a little sad, so a voice is compared with its own mean."""
 
 from __future__ import annotations
 
 import numpy as np
 
-HALF = 6.0  # utterances after which half of a voice's deviation is believed to be its own
+HALF = 6.0  # utterances after which half of the mean deviation is attributed to the speaker
 
 
 class SpeakerBaseline:
-    """Running mean of the emotion logits of the utterances heard so far, taken off those of the next ones.
+    """Running mean of a speaker's emotion logits, subtracted from the logits of the next utterances.
 
-    The logits are linear in the network's pooled embedding, so that this is the embedding's mean normalised to the
-    speaker. It cannot tell a voice that always sounds sad from a person who is sad all day: see docs/acoustic_model.md.
+    The logits are linear in the network's pooled embedding, so this is mean normalisation of the embedding by speaker.
+    It cannot distinguish a voice that always sounds sad from a person who is sad all day: see docs/acoustic_model.md.
 
     Args:
-        population: ``(8,)`` mean logits of many voices, every emotion alike.
-        strength: share 0..1 of the deviation from it that is taken off once a voice is well known.
+        population: ``(8,)`` mean logits over many speakers, with all emotions equally frequent.
+        strength: share 0..1 of the speaker's mean deviation from it that is subtracted after many utterances.
+
+    Raises:
+        ValueError: ``strength`` is out of range.
     """
 
     def __init__(self, population: np.ndarray, strength: float) -> None:
@@ -25,18 +28,18 @@ class SpeakerBaseline:
         self.reset()
 
     def reset(self) -> None:
-        """Another voice."""
+        """Start with another speaker."""
         self._sum = np.zeros_like(self._population)
-        self._heard = 0
+        self._count = 0
 
     def add(self, logits: np.ndarray) -> None:
-        """An utterance has ended; ``(8,)`` its logits as the network gave them."""
+        """Add a finished utterance: ``(8,)`` its logits, not adapted."""
         self._sum = self._sum + logits
-        self._heard += 1
+        self._count += 1
 
     def normalise(self, logits: np.ndarray) -> np.ndarray:
-        """``(8,)`` logits less what is this voice's own."""
-        if not self._heard:
+        """``(8,)`` logits without the speaker's mean deviation."""
+        if not self._count:
             return logits
-        known = self._heard / (self._heard + HALF)
-        return logits - self._strength * known * (self._sum / self._heard - self._population)
+        known = self._count / (self._count + HALF)
+        return logits - self._strength * known * (self._sum / self._count - self._population)

@@ -1,7 +1,7 @@
-"""Log-mel spectrogram, the same function in training and on the robot. Numpy only: importing torch costs two seconds.
+"""Log-mel spectrogram, one function for training and run time. Numpy only: importing torch takes two seconds.
 
-It is the spectrogram that Whisper's encoder was trained on (Radford et al. 2023), in dB. A four-second utterance takes
-less than 1 ms on one thread.
+The spectrogram is the one that Whisper's encoder was trained on (Radford et al. 2023), in dB. Four seconds of speech
+take less than 1 ms on one thread.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ WINDOW = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
 N_MELS = 80
 LINEAR_HZ = 1_000.0  # the mel scale is linear below and logarithmic above
-MEL_HZ, MEL_LOG = 200 / 3, np.log(6.4) / 27  # Hz a mel below; logarithm of the frequency's ratio a mel above
-LONGEST = 400  # frames, 4 s: what the voice network hears at once
-RANGE_DB = 70.0  # anything further below the loudest cell is noise floor, which differs by microphone
-BAND_DB = 12.0  # typical deviation of one mel band over an utterance: brings the band-normalised channels near 1
+MEL_HZ, MEL_LOG = 200 / 3, np.log(6.4) / 27  # Hz per mel below; log frequency ratio per mel above
+LONGEST = 400  # frames, 4 s: the longest input of the voice network
+RANGE_DB = 70.0  # below the loudest cell; the rest is noise floor, which differs between microphones
+BAND_DB = 12.0  # typical deviation of one mel band in an utterance; scales the band-normalised channels to about 1
 DELTA_DB = 4.0  # the same for the slope over four frames
-SPEECH_LEVEL = 0.96  # log10 of a cell's mean power in speech of power 1; it varies by 0.03 between voices
-ENCODER_RANGE = 8.0  # log10 of a power: anything further below the loudest cell is raised to it
+SPEECH_LEVEL = 0.96  # log10 of a cell's mean power in speech of power 1; varies by 0.03 between speakers
+ENCODER_RANGE = 8.0  # log10 of power below the loudest cell; anything lower is raised to it
 FLOOR = 1e-10  # power of a full-scale signal is about 1e4 in these units: -100 dB is far below any microphone
 
 
@@ -69,10 +69,9 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
 
 
 def encoder_input(mel: np.ndarray) -> np.ndarray:
-    """``(F, 80)`` log-mel in dB -> ``(F, 80)`` float32 without level: what the voice network's encoder sees.
+    """``(F, 80)`` log-mel in dB -> ``(F, 80)`` float32 without level: the input of the voice network's encoder.
 
-    Whisper's scale, which sound of power 1 would have; :func:`encoder_input` of
-    ``learning/voices/network.py`` is its masked twin.
+    Whisper's scale for sound of power 1. ``learning/voices/network.py`` has the same for padded batches.
     """
     level = 10 * np.log10(np.mean(10 ** (mel / 10)))
     x = (mel - level) / 10 + SPEECH_LEVEL
@@ -80,11 +79,11 @@ def encoder_input(mel: np.ndarray) -> np.ndarray:
 
 
 def normalise(mel: np.ndarray) -> np.ndarray:
-    """``(F, 80)`` log-mel in dB -> ``(3, F, 80)`` float32 without level: what hears several speakers sees.
+    """``(F, 80)`` log-mel in dB -> ``(3, F, 80)`` float32 without level: the input of the overlapped-speech detector.
 
-    The spectrogram standardised as a whole, which keeps the spectral tilt; each band less its own mean, which takes out
-    the microphone; and the slope of the bands over time. :func:`normalise` of
-    ``learning/voices/network.py`` is its masked twin.
+    The spectrogram standardised as a whole, which keeps the spectral tilt; each band minus its mean, which removes the
+    microphone's frequency response; and the slope of each band over time. ``learning/voices/network.py`` has the same
+    for padded batches.
     """
     mel = np.maximum(mel, mel.max() - RANGE_DB)
     bands = mel.mean(axis=0)

@@ -1,7 +1,7 @@
-"""From chunks of sound to decisions about voices: conversion, voice activity, utterances, noise reduction, emotion.
+"""The acoustic pipeline: from chunks of sound to decisions about the emotion of voices.
 
-Noise is learnt between utterances, speech is measured against it and, where it is noisy, cleaned. Without speech there
-is no observation at all.
+Conversion, voice activity detection, utterances, noise reduction, classification. The noise is estimated outside
+utterances; speech is compared with it and cleaned where it is noisy. Without speech there is no observation.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
-from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.emotion_classifier import VoiceEmotionClassifier
 from emotion_perception.acoustic.noise import (
-    LEARNT_FROM,
+    MIN_NOISE_S,
     NoiseProfile,
     NoiseReducer,
     UtteranceCleaner,
@@ -24,7 +24,7 @@ from emotion_perception.acoustic.noise import (
     load_noisereduce,
 )
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
-from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
+from emotion_perception.acoustic.segmentation import Segment, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
     SAMPLE_RATE,
     THRESHOLD,
@@ -32,15 +32,15 @@ from emotion_perception.acoustic.voice_activity import (
     VoiceActivityDetector,
     speech_slice,
 )
-from emotion_perception.errors import ModelError
+from emotion_perception.inference.protocols import VoiceClassifier
 from emotion_perception.messages.samples import check_samples
-from emotion_perception.resources import model_path
+from emotion_perception.resources import find_model
 from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import EmotionEstimate, VoiceObservation
 
-LEVEL_STEP = 0.04  # s, about; of the loudness that goes with a decision
-QUIETEST = 1e-5  # of full scale, -100 dB
-NOISE_BELOW = 0.2  # probability of a voice under which a chunk outside utterances counts as noise
+LEVEL_STEP = 0.04  # s, approximate resolution of an observation's level
+MIN_LEVEL = 1e-5  # of full scale, -100 dB
+NOISE_BELOW = 0.2  # voice probability below which a window outside utterances counts as noise
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class AcousticConfig:
     """
 
     model: str = setting(
-        "voice.safetensors", "Weights of the voice emotion classifier: a path, or the name of a model in the package."
+        "voice.onnx", "ONNX file of the voice emotion classifier: a path, or the name of a model in the package."
     )
     voice_activity_model: str = setting(
-        "", "Silero VAD weights (ONNX, 16 kHz). Empty: those of the silero-vad package."
+        "", "Silero VAD weights (ONNX, 16 kHz, any number of windows). Empty: those of the silero-vad package."
     )
     voice_id: str = setting(
         "anonymous_speaker", "Voice id that is published with every utterance; speakers are not separated."
@@ -120,39 +120,48 @@ class AcousticConfig:
 
 @dataclass(frozen=True)
 class ClipSpeech:
-    """The speech of a recording, cut out, and the noise around it."""
+    """The speech of a recording, cropped, and the noise around it."""
 
     samples: np.ndarray  # (T,) float32, 16 kHz
     noise: NoiseProfile
-    snr_db: float  # NaN where there is no noise to judge by
-    found: bool  # False: the whole recording, for want of speech
+    snr_db: float  # NaN without an estimate of the noise
+    found: bool  # False: no speech was detected, samples are the whole recording
 
 
 @dataclass(frozen=True)
 class VoiceClip:
-    """One decision about a whole recording."""
+    """The decision about a whole recording."""
 
     emotion: EmotionEstimate
-    speech_found: bool  # False: the whole recording was judged for want of speech
-    duration: float  # s judged
-    snr_db: float  # NaN where it could not be estimated
+    speech_found: bool  # False: no speech was detected, the whole recording was classified
+    duration: float  # s classified
+    snr_db: float  # NaN if it could not be estimated
 
 
 class AcousticPerception:
-    """Decisions about the voices in one stream of sound. One instance per microphone; not thread-safe.
+    """Decisions about the voices in one audio stream. One instance per microphone; not thread-safe.
+
+    Args:
+        classifier: of the voices; None loads ``config.model``.
 
     Attributes:
-        classifier: the voice-emotion model.
+        classifier: the voice classifier.
         detector, segmenter, noise: the stages before it.
 
     Raises:
         ModelError: a model is missing or not usable; names the path.
         ValueError: a field of the configuration is out of range; names it.
+
+    Example:
+        >>> perception = AcousticPerception()
+        >>> silence = np.zeros(16_000, np.int16)
+        >>> perception.push(silence, sample_rate=16_000, stamp_ns=0)
+        []
     """
 
-    def __init__(self, config: AcousticConfig | None = None) -> None:
+    def __init__(self, config: AcousticConfig | None = None, classifier: VoiceClassifier | None = None) -> None:
         self.config = config = config or AcousticConfig()
-        self.classifier = VoiceClassifier(_find_model(config.model))
+        self.classifier: VoiceClassifier = classifier or VoiceEmotionClassifier(find_model(config.model))
         self.detector = VoiceActivityDetector(
             Path(config.voice_activity_model) if config.voice_activity_model else None
         )
@@ -174,59 +183,59 @@ class AcousticPerception:
 
     @property
     def name(self) -> str:
-        """Of the voice-emotion model."""
+        """Name of the voice classifier."""
         return self.classifier.name
 
     @property
     def muted(self) -> bool:
-        """Whether sound is thrown away."""
+        """Whether sound is discarded."""
         return self._muted
 
     @property
     def speaking(self) -> bool:
-        """Whether an utterance is under way."""
+        """Whether an utterance is in progress."""
         return self.segmenter.speaking
 
     @property
     def counts(self) -> Counter[str]:
-        """How often the input was wrong, by kind (see :class:`StreamInput`)."""
+        """Number of input errors by kind (see :class:`StreamInput`)."""
         return self._input.counts
 
     def take_warnings(self) -> list[str]:
-        """What was wrong with the input since the last call, oldest first, for the log."""
+        """The warnings about the input since the last call, oldest first."""
         return self._input.take_warnings()
 
     def set_muted(self, muted: bool) -> None:
-        """While muted (the robot itself speaks) sound is thrown away, and so is the utterance under way."""
+        """Discard sound while muted (the robot itself speaks); an utterance in progress is dropped."""
         if muted and not self._muted:
             self._input.reset()
             self._restart()
         self._muted = muted
 
     def reset(self) -> None:
-        """Forget stream, utterance, voice and noise: another source. Muting and counters stay."""
+        """Forget stream, utterance, speaker baseline and noise: another source. Muting and counters stay."""
         self._input.reset()
         self._baseline.reset()
         self.noise.clear()
         self._restart()
 
     def warm_up(self) -> None:
-        """Load what only noisy speech needs, which the first of it waits for otherwise; from any thread."""
+        """Import what only noisy speech needs, so that the first noisy utterance is not delayed; from any thread."""
         if self.config.noise_reduction:
             load_noisereduce()
 
     def push(self, samples: np.ndarray, sample_rate: int, stamp_ns: int) -> list[VoiceObservation]:
-        """Take in a chunk; the decisions that it brought, oldest first.
+        """Process a chunk; returns the new decisions, oldest first.
 
-        A gap, a stamp that jumps back or another sample rate ends the utterance under way, which is then decided about.
+        A gap, a stamp that jumps back or another sample rate ends the utterance in progress with a final decision.
 
         Args:
-            samples: ``(T,)`` or ``(T, channels)``, integers of full scale or floats -1..1; any T, 0 too.
+            samples: ``(T,)`` or ``(T, channels)``, full-scale integers or floats -1..1; T may be 0.
             sample_rate: Hz.
-            stamp_ns: when the first sample was captured, ns on the source's clock.
+            stamp_ns: capture time of the first sample, ns on the source's clock.
 
         Raises:
-            ValueError: shape, type or rate make no sense; the stream goes on with the next chunk.
+            ValueError: wrong shape, type or rate; the stream continues with the next chunk.
         """
         samples = np.asarray(samples)
         check_samples(samples)
@@ -239,42 +248,42 @@ class AcousticPerception:
                 observations.append(self._decide(last, stamp_of))
             self._restart()
         self._ring.append(self._input.convert(samples))
-        return observations + self._listen()
+        return observations + self._process()
 
     def flush(self) -> list[VoiceObservation]:
-        """The stream has ended: decide about what is left. The next chunk begins a new one; the noise stays known."""
+        """End the stream; returns the remaining decisions. The next chunk starts a new stream; the noise is kept."""
         stamp_of = self._input.stamps()
         self._ring.append(self._input.finish())
-        observations = self._listen(stamp_of)
+        observations = self._process(stamp_of)
         if last := self.segmenter.flush(self._ring.end):
             observations.append(self._decide(last, stamp_of))
         self._restart()
         return observations
 
-    def cut(self) -> list[VoiceObservation]:
-        """Close the utterance under way, as when it has become too long, and decide about it; the stream goes on."""
+    def end_utterance(self) -> list[VoiceObservation]:
+        """Close the utterance in progress, as at its maximum length; returns the final decision. The stream goes on."""
         last = self.segmenter.flush(self._ring.end)
         observations = [self._decide(last, self._input.stamps())] if last else []
-        self._spoken.clear()
+        self._voiced.clear()
         self._cleaner.reset()
         return observations
 
-    def clip(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
-        """One decision about a recording: its speech, cut, cleaned where it is noisy, judged. The stream is unchanged.
+    def classify_recording(self, samples: np.ndarray, sample_rate: int) -> VoiceClip:
+        """One decision about a whole recording, as ``(T,)`` or ``(T, channels)``. The stream is unchanged.
 
-        More than ``max_utterance`` of speech is judged in equal parts, and their distributions averaged; the model
-        hears the last four seconds of a part.
+        Speech longer than ``max_utterance`` is split into equal parts, whose distributions are averaged; the model
+        uses the last four seconds of a part.
 
         Raises:
-            ValueError: shape, type or rate make no sense, or there is no sample.
+            ValueError: wrong shape, type or rate, or no samples.
         """
-        return self.judge(self.find_speech(samples, sample_rate))
+        return self.classify_speech(self.find_speech(samples, sample_rate))
 
     def find_speech(self, samples: np.ndarray, sample_rate: int) -> ClipSpeech:
-        """Where the speech of a recording is, and its noise. The stream is left as it is.
+        """Crop a recording to its speech and estimate its noise. The stream is unchanged.
 
         Raises:
-            ValueError: shape, type or rate make no sense, or there is no sample.
+            ValueError: wrong shape, type or rate, or no samples.
         """
         x = resample(samples, sample_rate)
         if not len(x):
@@ -282,19 +291,23 @@ class AcousticPerception:
         voice = self.detector.probabilities(x)
         windows = x[: len(voice) * VAD_WINDOW].reshape(len(voice), VAD_WINDOW)
         speech = voice >= self.config.speech_threshold
-        profile = NoiseProfile()
-        profile.add(windows[voice < NOISE_BELOW].ravel())
-        snr = profile.snr_db(windows[speech].ravel())
-        kept = speech_slice(voice, len(x), self.config.speech_threshold)
-        return ClipSpeech(x[kept], profile, snr, bool(speech.any()))
+        noise = NoiseProfile()
+        noise.add(windows[voice < NOISE_BELOW].ravel())
+        snr = noise.snr_db(windows[speech].ravel())
+        cropped = x[speech_slice(voice, len(x), self.config.speech_threshold)]
+        return ClipSpeech(cropped, noise, snr, bool(speech.any()))
 
-    def judge(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
-        """The decision about it; ``clean`` says whether to take out the noise, None decides as for a stream."""
+    def classify_speech(self, speech: ClipSpeech, clean: bool | None = None) -> VoiceClip:
+        """One decision about cropped speech.
+
+        Args:
+            clean: whether to reduce noise; None: under the same conditions as in a stream.
+        """
         x = speech.samples if speech.noise.known else speech.samples[foreground(speech.samples)]
         parts = np.array_split(x, -(-len(x) // int(self.config.max_utterance * SAMPLE_RATE)))
-        if self._noisy(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
+        if self._needs_cleaning(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
             parts = [self._reduce(part, speech.noise.samples) for part in parts]
-        estimates = [self.classifier.classify(part) for part in parts]
+        estimates = [self.classifier.classify(part).emotion for part in parts]
         emotion = estimates[0] if len(estimates) == 1 else _mean(estimates)
         return VoiceClip(emotion, speech.found, len(x) / SAMPLE_RATE, speech.snr_db)
 
@@ -304,87 +317,74 @@ class AcousticPerception:
         self.segmenter.reset()
         self.detector.reset()
         self._cleaner.reset()
-        self._heard = 0  # samples the detector has seen
-        self._pauses: deque[int] = deque(
-            maxlen=int(2 * self.config.max_utterance * SAMPLE_RATE / VAD_WINDOW)
-        )  # their ends
-        self._spoken: list[tuple[int, int]] = []  # chunks of speech of the utterance under way, for its level
+        self._position = 0  # samples that passed the detector
+        self._pauses: deque[int] = deque(maxlen=int(2 * self.config.max_utterance * SAMPLE_RATE / VAD_WINDOW))  # ends
+        self._voiced: list[tuple[int, int]] = []  # windows of speech in the current utterance, for its SNR
 
-    def _listen(self, stamp_of: Callable[[int], int] | None = None) -> list[VoiceObservation]:
-        """Let the detector hear what is new, 512 samples at a time however they came."""
+    def _process(self, stamp_of: Callable[[int], int] | None = None) -> list[VoiceObservation]:
+        """Run the detector on new samples, 512 at a time whatever the size of the chunks."""
         observations = []
-        while self._heard + VAD_WINDOW <= self._ring.end:
-            chunk = self._ring.read(self._heard, self._heard + VAD_WINDOW)
-            self._heard += VAD_WINDOW
-            probability = self.detector(chunk)
-            stretch = self.segmenter.update(probability)
+        while self._position + VAD_WINDOW <= self._ring.end:
+            window = self._ring.read(self._position, self._position + VAD_WINDOW)
+            self._position += VAD_WINDOW
+            probability = self.detector(window)
+            segment = self.segmenter.update(probability)
             if probability >= self.config.speech_threshold:
-                self._spoken.append((self._heard - VAD_WINDOW, self._heard))
+                self._voiced.append((self._position - VAD_WINDOW, self._position))
             elif probability < NOISE_BELOW:
-                self._pauses.append(self._heard)
-                if not self.segmenter.speaking and stretch is None:
-                    self.noise.add(chunk)
-            if stretch is not None:
-                observations.append(self._decide(stretch, stamp_of or self._input.stamps()))
+                self._pauses.append(self._position)
+                if not self.segmenter.speaking and segment is None:
+                    self.noise.add(window)
+            if segment is not None:
+                observations.append(self._decide(segment, stamp_of or self._input.stamps()))
             if not self.segmenter.speaking:
-                self._spoken.clear()
+                self._voiced.clear()
                 self._cleaner.reset()
         return observations
 
-    def _decide(self, stretch: Stretch, stamp_of: Callable[[int], int]) -> VoiceObservation:
-        start = stretch.start
-        if not stretch.final:
-            start = max(start, stretch.stop - round(self.config.decision_window * SAMPLE_RATE))
-        level = [self._ring.read(a, b) for a, b in self._spoken if start <= a and b <= stretch.stop]
-        snr = self.noise.snr_db(np.concatenate(level)) if level else float("nan")
-        heard = self._ring.read(start, stretch.stop)
-        # Where there was a pause lately, voice activity tells speech from what is behind it; where there was none, it
-        # hears the voices behind as well.
-        lately = start - self.config.max_utterance * SAMPLE_RATE
-        paused = VAD_WINDOW * sum(end > lately for end in self._pauses) >= LEARNT_FROM * SAMPLE_RATE
-        front = slice(None) if paused else foreground(heard)
-        if self._noisy(self.noise, snr):
-            heard = self._cleaner(self._ring, start, stretch.stop, self.noise.samples)
-        told = self.classifier.hear(heard[front], self._baseline)
-        if stretch.final:
-            self._baseline.add(told.logits)
+    def _decide(self, segment: Segment, stamp_of: Callable[[int], int]) -> VoiceObservation:
+        start = segment.start
+        if not segment.final:
+            start = max(start, segment.stop - round(self.config.decision_window * SAMPLE_RATE))
+        voiced = [self._ring.read(a, b) for a, b in self._voiced if start <= a and b <= segment.stop]
+        snr = self.noise.snr_db(np.concatenate(voiced)) if voiced else float("nan")
+        samples = self._ring.read(start, segment.stop)
+        # After a recent pause, voice activity separates the speech from what is behind it. Without a pause, it has
+        # detected the voices in the background as well, which are left out by their level.
+        recent = start - self.config.max_utterance * SAMPLE_RATE
+        paused = VAD_WINDOW * sum(end > recent for end in self._pauses) >= MIN_NOISE_S * SAMPLE_RATE
+        front = slice(None) if paused else foreground(samples)
+        if self._needs_cleaning(self.noise, snr):
+            samples = self._cleaner(self._ring, start, segment.stop, self.noise.samples)
+        estimate = self.classifier.classify(samples[front], self._baseline)
+        if segment.final:
+            self._baseline.add(estimate.logits)
         return VoiceObservation(
-            stamp_ns=stamp_of(stretch.stop),
-            duration=(stretch.stop - start) / SAMPLE_RATE,
+            stamp_ns=stamp_of(segment.stop),
+            duration=(segment.stop - start) / SAMPLE_RATE,
             voice_id=self.config.voice_id,
             snr_db=snr,
-            overlapped_speech=told.overlapped,
-            final=stretch.final,
-            emotion=told.emotion,
-            level_db=level_db(heard),
+            overlapped_speech=estimate.overlapped,
+            final=segment.final,
+            emotion=estimate.emotion,
+            level_db=level_db(samples),
         )
 
-    def _noisy(self, noise: NoiseProfile, snr_db: float) -> bool:
-        """Whether speech is to be cleaned."""
-        # A comparison with NaN is False: where the noise is not known, nothing is taken out. Nor where it is not
-        # steady: gating speech by the notes of a song cost 12 points of accuracy at 5 dB (docs/acoustic_model.md).
+    def _needs_cleaning(self, noise: NoiseProfile, snr_db: float) -> bool:
+        # A comparison with NaN is False: unknown noise is not reduced. Neither is noise that is not steady: gating
+        # speech by the notes of a song cost 12 points of accuracy at 5 dB (docs/acoustic_model.md).
         return self.config.noise_reduction and snr_db < self.config.noise_reduction_below_db and noise.steady
 
 
 def level_db(samples: np.ndarray) -> np.ndarray:
-    """How loud samples ``(T,)`` at 16 kHz are over time: ``(K,)`` float32 dB of full scale, equal parts of ~40 ms."""
+    """Level of ``(T,)`` samples at 16 kHz over time: ``(K,)`` float32 dB of full scale, in equal parts of ~40 ms."""
     parts = np.array_split(samples, max(1, round(len(samples) / SAMPLE_RATE / LEVEL_STEP)))
     power = np.array([float(part @ part) / max(1, len(part)) for part in parts])
-    return (10 * np.log10(np.maximum(power, QUIETEST**2))).astype(np.float32)
-
-
-def _find_model(model: str) -> Path:
-    """A path that exists, else a name in the package's models folder."""
-    if Path(model).is_file():
-        return Path(model)
-    try:
-        return model_path(model or "voice.safetensors")
-    except FileNotFoundError as error:
-        raise ModelError(f"voice-emotion model not found: {error}") from None
+    return (10 * np.log10(np.maximum(power, MIN_LEVEL**2))).astype(np.float32)
 
 
 def _mean(estimates: list[EmotionEstimate]) -> EmotionEstimate:
-    """The mean distribution and intensities of parts of equal length."""
+    """Mean distribution and intensities of parts of equal length."""
     return EmotionEstimate.from_probabilities(
         np.mean([e.probabilities for e in estimates], axis=0), np.mean([e.intensities for e in estimates], axis=0)
     )

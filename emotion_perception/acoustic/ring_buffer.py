@@ -1,6 +1,6 @@
-"""Sound of any rate, width and chunk size in; one continuous 16 kHz mono stream with exact stamps out.
+"""Audio input: chunks of any rate, sample format and size in, a continuous 16 kHz mono stream with exact stamps out.
 
-:class:`StreamInput` converts and resamples, :class:`RingBuffer` keeps the newest seconds addressable by sample number.
+:class:`StreamInput` converts and resamples; :class:`RingBuffer` keeps the newest seconds, addressed by sample number.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from emotion_perception.acoustic.features import SAMPLE_RATE
 from emotion_perception.messages.samples import to_float
 from emotion_perception.types import SECOND
 
-MAX_RATE = 384_000  # Hz; more than any microphone, and a sign of a wrong field
-MAX_WARNINGS = 32  # kept until somebody reads them
-CLIPPED_SHARE = 0.01  # of a chunk's samples at full scale, from which it is reported
-DRIFT_SHARE = 0.02  # of a chunk's clock deviation that is followed: a sound card's drift, not its jitter
+MAX_RATE = 384_000  # Hz, more than any microphone has
+MAX_WARNINGS = 32  # kept until they are taken
+CLIPPED_SHARE = 0.01  # of a chunk's samples at full scale, from which clipping is reported
+DRIFT_SHARE = 0.02  # of a chunk's stamp deviation that is followed: drift of the sound card's clock, not jitter
 
 
 class Continuity(Enum):
-    """How a chunk follows the one before."""
+    """How a chunk follows the previous one."""
 
     CONTINUOUS = "continuous"
-    RESTARTED = "restarted"  # first chunk, gap, jump back or another rate: what came before is over
+    RESTARTED = "restarted"  # first chunk, gap, jump back or another rate
 
 
 class RingBuffer:
@@ -42,7 +42,7 @@ class RingBuffer:
         return max(0, self.end - len(self._data))
 
     def append(self, samples: np.ndarray) -> None:
-        """Add ``(T,)`` float32; the oldest samples go."""
+        """Add ``(T,)`` float32; the oldest samples are overwritten."""
         kept = samples[-len(self._data) :]
         first = (self.end + len(samples) - len(kept)) % len(self._data)
         head = min(len(kept), len(self._data) - first)
@@ -54,7 +54,7 @@ class RingBuffer:
         """A copy of samples ``start`` to ``stop`` (exclusive), ``(stop - start,)`` float32.
 
         Raises:
-            IndexError: some of them are gone or not there yet.
+            IndexError: some of them are overwritten or not there yet.
         """
         if not self.start <= start <= stop <= self.end:
             raise IndexError(f"samples {start} to {stop} are not within {self.start} to {self.end}")
@@ -66,20 +66,21 @@ class RingBuffer:
 
 
 class StreamInput:
-    """Converts chunks to 16 kHz mono float32 and knows when each sample was captured.
+    """Converts chunks to 16 kHz mono float32 and keeps the capture time of each sample.
 
-    Stamps are believed: a chunk that comes later than the one before it ended is a gap, one that comes earlier a jump
-    back; both restart the stream and are said. Deviations up to ``tolerance`` are jitter of the stamping; their trend,
-    the drift of the sound card against the clock, is followed slowly, so that a stream of hours stays in step and none
-    of its samples is lost.
+    A chunk whose stamp is later than the end of the previous chunk is a gap, an earlier one a jump back; both restart
+    the stream and give a warning. Deviations up to ``tolerance`` are jitter of the stamps. Their trend, the drift of
+    the sound card's clock, is followed slowly, so that a stream of hours stays synchronous and loses no samples.
 
     Args:
-        tolerance: s between a chunk's stamp and the end of the one before that is still one stream.
+        tolerance: s between a chunk's stamp and the end of the previous chunk that is jitter.
 
     Attributes:
-        warnings: what was wrong with the input since the last :meth:`take_warnings`.
-        counts: the same as numbers since the start, by kind: gap, jump_back, rate_change, not_finite, clipped,
-            out_of_range.
+        warnings: about the input since the last :meth:`take_warnings`.
+        counts: their number since the start by kind: gap, jump_back, rate_change, not_finite, clipped, out_of_range.
+
+    Raises:
+        ValueError: ``tolerance`` is not positive.
     """
 
     def __init__(self, tolerance: float = 0.05) -> None:
@@ -91,15 +92,15 @@ class StreamInput:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream; the counters stay."""
+        """Start a new stream; the counters stay."""
         self.rate = 0
         self._resampler: soxr.ResampleStream | None = None
-        self._anchor_ns = 0  # stamp of the stream's first chunk; an int, for a float has no ns left at today's dates
-        self._drift_ns = 0.0  # by how much sample 0 seems later by now
-        self._taken = 0  # samples of the source since the stream began
+        self._anchor_ns = 0  # stamp of the stream's first chunk; an int, as a float cannot hold ns since 1970
+        self._drift_ns = 0.0  # estimated shift of sample 0 by the clock's drift
+        self._taken = 0  # samples of the source in this stream
 
     def stamps(self) -> Callable[[int], int]:
-        """Tells when a 16 kHz sample was captured, ns on the source's clock, by its number in the present stream."""
+        """Function from the number of a 16 kHz sample in this stream to its capture time, ns on the source's clock."""
         anchor = self._anchor_ns + round(self._drift_ns)
         return lambda index: anchor + index * SECOND // SAMPLE_RATE
 
@@ -109,10 +110,10 @@ class StreamInput:
         return taken
 
     def place(self, n_samples: int, rate: int, stamp_ns: int) -> Continuity:
-        """Take note of a chunk of ``n_samples`` per channel before it is converted; whether it restarts the stream.
+        """Register a chunk of ``n_samples`` per channel before its conversion; returns whether it restarts the stream.
 
         Raises:
-            ValueError: no microphone has this rate.
+            ValueError: the rate is out of range.
         """
         if not 0 < rate <= MAX_RATE:
             raise ValueError(f"sample rate must be 1 to {MAX_RATE} Hz, got {rate}")
@@ -123,7 +124,7 @@ class StreamInput:
         elif self.rate:
             deviation = stamp_ns - self._anchor_ns - self._taken * SECOND / rate - self._drift_ns
             if deviation > self.tolerance_ns:
-                self._warn("gap", f"gap of {deviation / SECOND:.3f} s in the sound")
+                self._warn("gap", f"gap of {deviation / SECOND:.3f} s in the audio")
                 restarted = True
             elif deviation < -self.tolerance_ns:
                 self._warn("jump_back", f"stamp jumped back by {-deviation / SECOND:.3f} s")
@@ -140,7 +141,7 @@ class StreamInput:
         return Continuity.RESTARTED if restarted else Continuity.CONTINUOUS
 
     def convert(self, samples: np.ndarray) -> np.ndarray:
-        """The next stretch of the 16 kHz stream, ``(T,)`` float32; the resampler keeps back some milliseconds.
+        """The next samples of the 16 kHz stream, ``(T,)`` float32; the resampler delays some milliseconds.
 
         Args:
             samples: ``(T,)`` or ``(T, channels)``; integers full scale, floats -1..1.
@@ -152,7 +153,7 @@ class StreamInput:
         return mono if self._resampler is None else self._resampler.resample_chunk(mono)
 
     def finish(self) -> np.ndarray:
-        """What the resampler kept back at the end of a stream, ``(T,)`` float32. The next chunk begins a new one."""
+        """The resampler's remaining samples at the end of a stream, ``(T,)`` float32. The next chunk starts another."""
         tail = np.zeros(0, np.float32)
         if self._resampler is not None:
             tail = self._resampler.resample_chunk(tail, last=True)
@@ -164,15 +165,15 @@ class StreamInput:
         x = to_float(samples)
         finite = np.isfinite(x)
         if not finite.all():
-            self._warn("not_finite", f"{int((~finite).sum())} samples are not finite; they count as silence")
+            self._warn("not_finite", f"{int((~finite).sum())} samples are not finite; replaced by silence")
             x = np.where(finite, x, np.float32(0))
         loud = np.abs(x)
         if (loud > 1).any():
-            self._warn("out_of_range", f"samples up to {loud.max():.3g}, floats must lie in -1..1; cut there")
+            self._warn("out_of_range", f"samples up to {loud.max():.3g}, floats must be in -1..1; clipped")
             x = np.clip(x, -1, 1)
         elif x.size and float((loud >= 0.999).mean()) > CLIPPED_SHARE:
             share = 100 * float((loud >= 0.999).mean())
-            self._warn("clipped", f"{share:.0f} % of the samples are at full scale: the microphone is too loud")
+            self._warn("clipped", f"{share:.0f} % of the samples are at full scale: the microphone gain is too high")
         return x if x.ndim == 1 else np.ascontiguousarray(x.mean(axis=1, dtype=np.float32))
 
     def _warn(self, kind: str, text: str) -> None:
@@ -182,10 +183,10 @@ class StreamInput:
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:
-    """A whole recording, ``(T,)`` or ``(T, channels)`` at ``rate`` Hz, as ``(T,)`` float32 mono at 16 kHz.
+    """Convert a whole recording, ``(T,)`` or ``(T, channels)`` at ``rate`` Hz, to ``(T,)`` float32 mono at 16 kHz.
 
     Raises:
-        ValueError: shape, type or rate make no sense.
+        ValueError: wrong shape, type or rate.
     """
     stream = StreamInput()
     stream.place(len(samples), rate, 0)

@@ -1,4 +1,4 @@
-"""From voice probabilities, one per 32 ms, to utterances and the moments at which to decide about them."""
+"""From voice probabilities, one per 32 ms window, to utterances and the segments to decide about."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from emotion_perception.acoustic.voice_activity import POST_ROLL, PRE_ROLL, SAMP
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A stretch of the stream to decide about; sample numbers at 16 kHz."""
+class Segment:
+    """The samples that one decision is about: part of an utterance or all of it; sample numbers at 16 kHz."""
 
     start: int
     stop: int  # exclusive
-    final: bool  # the utterance is over
+    final: bool  # the utterance has ended
 
 
 class UtteranceSegmenter:
-    """Hysteresis over voice probabilities with a hang-over, after the scheme of Silero VAD's own ``VADIterator``.
+    """Hysteresis over voice probabilities with a hang-over, as in Silero VAD's ``VADIterator``.
 
-    Speech begins with a chunk at ``threshold`` and ends when ``hang_over`` seconds stayed under ``threshold - 0.15``.
-    An utterance reaches from 0.15 s before its first chunk of speech to 0.15 s after its last. It is decided about
-    every ``interval`` seconds while it lasts and once at its end; one with less than ``min_speech`` seconds from its
-    first to its last chunk of speech never. After ``max_utterance`` seconds an utterance is closed and the next begins
-    at once.
+    Speech starts with a window at ``threshold`` or above and ends after ``hang_over`` seconds below
+    ``threshold - 0.15``. An utterance extends from 0.15 s before its first window of speech to 0.15 s after its last.
+    There is a decision every ``interval`` seconds while it lasts and a final one at its end, but none if it has less
+    than ``min_speech`` seconds from its first to its last window of speech. After ``max_utterance`` seconds an
+    utterance is closed and the next one starts without a gap.
 
     Args:
         threshold: probability 0..1.
@@ -44,7 +44,7 @@ class UtteranceSegmenter:
         if not 0 < threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
         if not 0 < min_speech < max_utterance:
-            raise ValueError(f"an utterance needs 0 < shortest < longest, got {min_speech} and {max_utterance} s")
+            raise ValueError(f"expected 0 < min_speech < max_utterance, got {min_speech} and {max_utterance} s")
         if hang_over < POST_ROLL:
             raise ValueError(f"hang-over must be at least {POST_ROLL} s, got {hang_over}")
         if interval <= 0:
@@ -57,20 +57,20 @@ class UtteranceSegmenter:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new stream at sample 0; an utterance under way is forgotten."""
+        """Begin a new stream at sample 0; an utterance in progress is dropped."""
         self._position = 0  # samples seen
-        self._floor = 0  # where the utterance before ended: nothing is heard twice
-        self._start: int | None = None  # of the utterance under way
+        self._floor = 0  # end of the previous utterance: utterances do not overlap
+        self._start: int | None = None  # of the utterance in progress
         self._first = self._last = 0  # its first sample of speech, and the one after its last
         self._due = 0  # speech samples from which the next decision is due
 
     @property
     def speaking(self) -> bool:
-        """Whether an utterance is under way (its hang-over included)."""
+        """Whether an utterance is in progress, including its hang-over."""
         return self._start is not None
 
-    def update(self, probability: float) -> Stretch | None:
-        """Take in the next 512 samples' voice probability; the stretch to decide about now, if any."""
+    def update(self, probability: float) -> Segment | None:
+        """Process the voice probability of the next 512 samples; returns the segment to decide about now, if any."""
         begin, self._position = self._position, self._position + VAD_WINDOW
         if self._start is None:
             if probability < self._high:
@@ -86,11 +86,11 @@ class UtteranceSegmenter:
         spoken = self._last - self._first
         if self._last == self._position and spoken >= max(self._due, self._min):
             self._due = spoken + self._interval
-            return Stretch(self._start, self._position, final=False)
+            return Segment(self._start, self._position, final=False)
         return None
 
-    def flush(self, available: int) -> Stretch | None:
-        """The stream ends at sample ``available``: the utterance under way, if it is long enough."""
+    def flush(self, available: int) -> Segment | None:
+        """End the stream at sample ``available``; returns the utterance in progress, if it is long enough."""
         return None if self._start is None else self._close(min(self._last + self._post_roll, available))
 
     def _open(self, begin: int) -> None:
@@ -98,7 +98,7 @@ class UtteranceSegmenter:
         self._first, self._last = begin, self._position
         self._due = self._interval
 
-    def _close(self, stop: int) -> Stretch | None:
+    def _close(self, stop: int) -> Segment | None:
         start, self._start, self._floor = self._start, None, stop
         assert start is not None
-        return Stretch(start, stop, final=True) if self._last - self._first >= self._min else None
+        return Segment(start, stop, final=True) if self._last - self._first >= self._min else None

@@ -241,7 +241,7 @@ class Analyser:
         with self.profile.stage("voices"):
             for block in lead:
                 acoustic.push(block.samples, block.sample_rate, _ns(block.time))
-            acoustic.cut()  # what was said before the part is the other part's
+            acoustic.end_utterance()  # what was said before the part is the other part's
         for block in blocks.until(stop):
             newest.append(block)
             while newest[0].end < block.end - LEAD_S:

@@ -148,8 +148,8 @@ def main(argv: list[str] | None = None) -> int:
 def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.learning.config import load_config
     from emotion_perception.learning.evaluation.voice_protocols import run_protocol
+    from emotion_perception.learning.voices.config import AcousticTraining
     from emotion_perception.learning.voices.features import FEATURES
-    from emotion_perception.learning.voices.train import AcousticTraining
     from emotion_perception.resources import config_path
 
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
-  emotion-train acoustic --data ../shared/data --initial models/voice.safetensors --out voice.safetensors
+  emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
@@ -26,6 +26,7 @@ reliability of the two published models on validation data and writes it to mode
 
 
 VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # folders in that of the corrections, one a model
+SUFFIXES = {"visual": ".safetensors", "acoustic": ".onnx"}  # of the models' files
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -91,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="learn from the dashboard's accepted corrections of faces (visual) or voices (acoustic) in DIR, with "
         "rehearsal of --data; the result is put into place only if it is no worse, as DIR/models/current.safetensors "
-        "(faces) or DIR/voice_models/current.safetensors",
+        "(faces) or DIR/voice_models/current.onnx",
     )
     parser.add_argument(
         "--versions", action="store_true", help="list the models in DIR/models or DIR/voice_models (with --feedback)"
@@ -138,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     if args.feedback:
         return _feedback(args)
-    out = args.out or Path("runs") / args.model / f"{args.model}.safetensors"
+    out = args.out or Path("runs") / args.model / f"{args.model}{SUFFIXES[args.model]}"
     checkpoint = args.checkpoint or out.with_suffix(".checkpoint")
     if args.restart:
         checkpoint.unlink(missing_ok=True)
@@ -160,18 +161,19 @@ def main(argv: list[str] | None = None) -> int:
                 args.data, out, visual, checkpoint, args.initial, args.teacher, args.backbone_weights
             )
         else:
-            from emotion_perception.learning.voices import train as train_acoustic
+            from emotion_perception.learning.voices.config import AcousticTraining
             from emotion_perception.learning.voices.features import FEATURES
+            from emotion_perception.learning.voices.train import train as train_voice
 
             overrides |= {"sex": args.sex} if args.sex else {}
-            acoustic = load_config(path, train_acoustic.AcousticTraining, overrides)
+            acoustic = load_config(path, AcousticTraining, overrides)
             if args.ablation:
                 from emotion_perception.learning.evaluation import voice_ablation as speech_ablation
 
                 rows = speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds, args.initial, FEATURES)
                 print(json.dumps(rows))
                 return 0
-            card = train_acoustic.train(args.data, out, acoustic, checkpoint, args.calibration, args.initial, FEATURES)
+            card = train_voice(args.data, out, acoustic, checkpoint, args.calibration, args.initial, FEATURES)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
@@ -195,7 +197,7 @@ def _feedback(args: argparse.Namespace) -> int:
         from emotion_perception.learning.voices.features import FEATURES
 
         learner = VoiceLearner(args.data, FEATURES)
-    versions = ModelVersions(args.feedback / VERSIONS[args.model])
+    versions = ModelVersions(args.feedback / VERSIONS[args.model], SUFFIXES[args.model])
     try:
         report = train_from_feedback(args.feedback, learner, versions, args.initial or find_model(learner.published))
     except (ValueError, OSError, ModelError) as error:
@@ -210,12 +212,12 @@ def _feedback(args: argparse.Namespace) -> int:
 
 def _versions(args: argparse.Namespace) -> int:
     """List the models made from feedback, or put the one before back."""
-    from emotion_perception.learning.feedback.learn import CURRENT, ModelVersions
+    from emotion_perception.learning.feedback.learn import ModelVersions
 
-    versions = ModelVersions(args.feedback / VERSIONS[args.model])
+    versions = ModelVersions(args.feedback / VERSIONS[args.model], SUFFIXES[args.model])
     try:
         if args.roll_back:
-            print(json.dumps({"version": versions.roll_back(), "weights": str(versions.folder / CURRENT)}))
+            print(json.dumps({"version": versions.roll_back(), "weights": str(versions.link)}))
             return 0
         for card in versions.cards():
             print(json.dumps({**card, "current": card["version"] == versions.current}))
@@ -233,7 +235,7 @@ def _fusion(args: argparse.Namespace) -> int:
 
     try:
         expression = args.expression_model or find_model("expression.safetensors")
-        voice = args.voice_model or find_model("voice.safetensors")
+        voice = args.voice_model or find_model("voice.onnx")
         learnt = learn(args.data, expression, voice, args.out or find_model(FUSION_FILE), args.checkpoint)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)

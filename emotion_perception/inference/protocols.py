@@ -63,14 +63,17 @@ class VoiceEstimate:
 
 
 class VoiceClassifier(Protocol):
-    """Calibrated emotion of speech."""
+    """Calibrated emotion of speech.
+
+    :class:`emotion_perception.acoustic.emotion_classifier.VoiceEmotionClassifier` runs the published network.
+    """
 
     name: str  # for logs and reports
     path: Path  # the network's file
     card: ModelCard
     population: np.ndarray  # (8,) mean logits over many speakers, the reference of speaker adaptation
 
-    def hear(self, samples: np.ndarray, baseline: LogitNormalizer | None = None) -> VoiceEstimate:
+    def classify(self, samples: np.ndarray, baseline: LogitNormalizer | None = None) -> VoiceEstimate:
         """Classify speech.
 
         Args:

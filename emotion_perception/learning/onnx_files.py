@@ -114,12 +114,20 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 
 def _rename(model: onnx.ModelProto, prefix: str) -> None:
-    if not prefix:
-        return
-    for tensor in model.graph.initializer:
+    """Take the prefix off all names, and give each weight a tensor of its own: the exporter shares equal ones."""
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            graph.initializer.add().CopyFrom(tensors[node.input[0]])
+            graph.initializer[-1].name = node.output[0]
+        else:
+            node.input[:] = [name.removeprefix(prefix) for name in node.input]
+            nodes.append(node)
+    for tensor in graph.initializer:
         tensor.name = tensor.name.removeprefix(prefix)
-    for node in model.graph.node:
-        node.input[:] = [name.removeprefix(prefix) for name in node.input]
+    _replace_nodes(model, nodes)
 
 
 def _halve(model: onnx.ModelProto) -> None:
@@ -131,6 +139,10 @@ def _halve(model: onnx.ModelProto) -> None:
         name, half = tensor.name, tensor.name + HALF
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), half))
         casts.append(helper.make_node("Cast", [half], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
+    _replace_nodes(model, [*casts, *model.graph.node])
+
+
+def _replace_nodes(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    model.graph.node.extend(kept)

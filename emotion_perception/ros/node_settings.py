@@ -214,7 +214,7 @@ class FusionNodeSettings:
         "Face classifier of visual_node, whose reliability fusion_model states: a path, or the name of a model in the "
         "package. Empty: assume full reliability.",
     )
-    voice_model: str = setting("voice.safetensors", "Voice classifier of acoustic_node; likewise.")
+    voice_model: str = setting("voice.onnx", "Voice classifier of acoustic_node; likewise.")
     fusion_model: str = setting(
         "fusion.yaml",
         "Reliability of the two classifiers, measured by `emotion-train fusion`: a path, or the name of a file in the "

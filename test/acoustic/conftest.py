@@ -37,21 +37,23 @@ def speech() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def random_net(tmp_path_factory: pytest.TempPathFactory):
-    """An untrained network and its published weights: (torch module with the detector of overlap, path)."""
+    """An untrained network and its published file: (VoiceNet, OverlapNet, path)."""
     torch = pytest.importorskip("torch")
-    from emotion_perception.learning.common import publish_weights
     from emotion_perception.learning.voices.network import OverlapNet, VoiceNet
+    from emotion_perception.learning.voices.weights import publish_voice
 
     torch.manual_seed(0)
-    net = VoiceNet().train()
-    net.add_module("overlap", OverlapNet().train())
-    for name, parameter in net.named_parameters():  # norms that do nothing would hide an error in them
-        if "norm" in name:
+    net, overlap = VoiceNet().train(), OverlapNet().train()
+    for name, parameter in [*net.named_parameters(), *overlap.named_parameters()]:
+        if "norm" in name:  # norms that do nothing would hide an error in them
             torch.nn.init.uniform_(parameter, 0.2, 0.8)
     with torch.no_grad():
         for _ in range(10):
             mel = torch.randn(8, 100, 80) * 15 - 20
-            net(mel), net.overlap(mel)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    publish_weights(path, net.half().float().eval(), card_of(net))
-    return net, path
+            net(mel), overlap(mel)
+    path = tmp_path_factory.mktemp("weights") / "random.onnx"
+    for module in (net, overlap):  # the file has fp16 weights and fp32 statistics
+        statistics = {k: v for k, v in module.state_dict().items() if "running_" in k}
+        module.half().float().eval().load_state_dict(statistics, strict=False)
+    publish_voice(path, net, overlap, card_of(net, overlap))
+    return net, overlap, path

@@ -199,23 +199,23 @@ def test_of_speech_with_voices_behind_it_the_voice_in_front_is_judged(
 ) -> None:
     listener.detector = LoudnessDetector()  # type: ignore[assignment]
     heard: list[int] = []
-    hear = listener.classifier.hear
-    monkeypatch.setattr(listener.classifier, "hear", lambda x, *rest: heard.append(len(x)) or hear(x, *rest))  # type: ignore
+    classify = listener.classifier.classify
+    monkeypatch.setattr(listener.classifier, "classify", lambda x, *rest: heard.append(len(x)) or classify(x, *rest))  # type: ignore
     behind = 0.06 * np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
     spoken = np.concatenate([silence(1), tone(1.0, level=1.0), silence(1)]) + behind  # all of it heard as speech
     found = play(listener, spoken)
     assert found[-1].final and found[-1].duration == pytest.approx(3, abs=0.1)
     assert heard[-1] / RATE == pytest.approx(1.2, abs=0.1)
-    assert listener.clip(spoken, RATE).duration == pytest.approx(1.2, abs=0.1)
+    assert listener.classify_recording(spoken, RATE).duration == pytest.approx(1.2, abs=0.1)
     # Where there was a pause, speech and what is behind it are told apart by it already.
     paused = np.concatenate([0.01 * behind[:RATE], spoken])
     assert play(listener, paused)[-1].duration == pytest.approx(3.1, abs=0.15)
     assert heard[-1] / RATE > 2.8
-    assert listener.clip(paused, RATE).duration > 2.8
+    assert listener.classify_recording(paused, RATE).duration > 2.8
 
 
 def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, speech: np.ndarray) -> None:
-    clip = listener.clip(speech, RATE)
+    clip = listener.classify_recording(speech, RATE)
     final = play(listener, speech)[-1]
     assert clip.speech_found
     assert clip.emotion.name == final.emotion.name == "angry"
@@ -223,18 +223,18 @@ def test_a_recording_is_judged_like_the_stream(listener: AcousticPerception, spe
 
 
 def test_a_recording_without_speech_says_so(listener: AcousticPerception) -> None:
-    assert not listener.clip(silence(1), RATE).speech_found
+    assert not listener.classify_recording(silence(1), RATE).speech_found
 
 
 def test_a_long_recording_is_judged_in_parts(perception: AcousticPerception) -> None:
-    clip = perception.clip(tone(20.48), RATE)
+    clip = perception.classify_recording(tone(20.48), RATE)
     assert clip.duration == pytest.approx(20.48, abs=0.3)
     assert clip.emotion.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_an_empty_recording_is_refused(listener: AcousticPerception) -> None:
     with pytest.raises(ValueError, match="empty"):
-        listener.clip(np.zeros(0), RATE)
+        listener.classify_recording(np.zeros(0), RATE)
 
 
 @pytest.mark.skipif(not (DATA / "cremad_clips").is_dir(), reason="CREMA-D clips are not in ../shared/data")
@@ -250,8 +250,8 @@ def test_each_round_of_a_looped_clip_brings_decisions(listener: AcousticPercepti
 
 
 def test_a_missing_model_is_named() -> None:
-    with pytest.raises(ModelError, match=r"no_such\.safetensors"):
-        AcousticPerception(AcousticConfig(model="no_such.safetensors"))
+    with pytest.raises(ModelError, match=r"no_such\.onnx"):
+        AcousticPerception(AcousticConfig(model="no_such.onnx"))
 
 
 def test_a_missing_voice_activity_model_is_named(tmp_path: Path) -> None:

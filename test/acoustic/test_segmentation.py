@@ -6,42 +6,42 @@ from itertools import pairwise
 
 import pytest
 
-from emotion_perception.acoustic.segmentation import Stretch, UtteranceSegmenter
+from emotion_perception.acoustic.segmentation import Segment, UtteranceSegmenter
 
 CHUNK = 512
 SECOND = 16_000
 
 
-def run(segmenter: UtteranceSegmenter, *parts: tuple[float, float]) -> list[tuple[int, Stretch]]:
-    """Feed (probability, seconds) parts; (samples heard, stretch) of each decision."""
+def run(segmenter: UtteranceSegmenter, *parts: tuple[float, float]) -> list[tuple[int, Segment]]:
+    """Feed (probability, seconds) parts; (samples heard, segment) of each decision."""
     found, position = [], 0
     for probability, seconds in parts:
         for _ in range(round(seconds * SECOND / CHUNK)):
             position += CHUNK
-            stretch = segmenter.update(probability)
-            if stretch is not None:
-                found.append((position, stretch))
+            segment = segmenter.update(probability)
+            if segment is not None:
+                found.append((position, segment))
     return found
 
 
 def test_an_utterance_reaches_from_just_before_to_just_after_its_speech() -> None:
     found = run(UtteranceSegmenter(), (0, 1.024), (0.9, 0.448), (0, 1.024))
     roll = round(0.15 * SECOND)
-    assert [s for _, s in found] == [Stretch(32 * CHUNK - roll, 46 * CHUNK + roll, final=True)]
+    assert [s for _, s in found] == [Segment(32 * CHUNK - roll, 46 * CHUNK + roll, final=True)]
 
 
 def test_decisions_come_every_half_second_of_speech_and_at_the_end() -> None:
     found = run(UtteranceSegmenter(), (0.9, 2.2), (0, 1))
-    running = [position for position, stretch in found if not stretch.final]
+    running = [position for position, segment in found if not segment.final]
     assert len(running) == 4
     assert all(0.5 <= (b - a) / SECOND < 0.55 for a, b in pairwise(running))
-    assert [stretch.final for _, stretch in found] == [False] * 4 + [True]
+    assert [segment.final for _, segment in found] == [False] * 4 + [True]
 
 
 def test_a_running_decision_is_about_what_was_heard_until_now() -> None:
-    for position, stretch in run(UtteranceSegmenter(), (0.9, 2)):
-        assert stretch.stop == position
-        assert stretch.start == 0
+    for position, segment in run(UtteranceSegmenter(), (0.9, 2)):
+        assert segment.stop == position
+        assert segment.start == 0
 
 
 def test_a_cough_is_no_utterance() -> None:
@@ -50,7 +50,7 @@ def test_a_cough_is_no_utterance() -> None:
 
 def test_a_pause_shorter_than_the_hang_over_does_not_split_an_utterance() -> None:
     found = run(UtteranceSegmenter(hang_over=0.4), (0.9, 0.5), (0, 0.32), (0.9, 0.5), (0, 1))
-    assert sum(stretch.final for _, stretch in found) == 1
+    assert sum(segment.final for _, segment in found) == 1
 
 
 def test_a_pause_longer_than_the_hang_over_splits_it_without_overlap() -> None:

@@ -97,7 +97,7 @@ def test_neither_onnx_runtime_nor_torch_is_loaded() -> None:
     code = (
         "import sys, numpy as np\n"
         "from emotion_perception.acoustic.perception import AcousticPerception\n"
-        "AcousticPerception().clip(np.zeros(16000), 16000)\n"
+        "AcousticPerception().classify_recording(np.zeros(16000), 16000)\n"
         "print(sorted({'onnxruntime', 'torch', 'silero_vad', 'openvino_telemetry'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

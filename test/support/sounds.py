@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticPerception
-from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import VoiceObservation
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
-PUBLISHED = ROOT / "models" / "voice.safetensors"
+PUBLISHED = ROOT / "models" / "voice.onnx"
 RATE = 16_000
 
 
@@ -51,12 +50,9 @@ def play(
     return found + perception.flush()
 
 
-def card_of(net, scale: float = 0.7, short_s: float = 0.0, threshold: float = 0.5) -> dict:
-    """What training would write about a network."""
-    return {
-        "model": "voice-emotion",
-        "labels": list(EMOTIONS),
-        "calibration": {"scale": scale, "short_s": short_s},
-        "training": {"net": asdict(net.config)},
-        "overlap": {"threshold": threshold, "net": asdict(net.overlap.config)},
-    }
+def card_of(net, overlap=None, scale: float = 0.7, short_s: float = 0.0, threshold: float = 0.5) -> dict:
+    """The card's fields that training adds for a network."""
+    card = {"calibration": {"scale": scale, "short_s": short_s}, "training": {"net": asdict(net.config)}}
+    if overlap is not None:
+        card["overlap"] = {"threshold": threshold, "net": asdict(overlap.config)}
+    return card

@@ -138,7 +138,7 @@ def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
     for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):
         try:
             samples, rate = read_audio(path)
-            clip = perception.clip(samples, rate)
+            clip = perception.classify_recording(samples, rate)
         except (MediaError, ValueError) as error:
             tqdm.write(f"left out: {error}", file=sys.stderr)
             counts["unreadable"] += 1

@@ -63,7 +63,7 @@ def noise_table(
             speech = perception.find_speech(noisy.astype(np.float32), SAMPLE_RATE)
             found.setdefault((kind, snr), []).append(speech.found)
             for way, clean in WAYS.items():
-                estimate = perception.judge(speech, clean).emotion
+                estimate = perception.classify_speech(speech, clean).emotion
                 hits.setdefault((kind, snr, way), []).append(int(estimate.probabilities.argmax()) == label)
     rows = [_row(kind, snr, hits, found[kind, snr]) for kind, snr in found]
     summary = {"model": perception.name, "corpus": corpus.corpus, "split": split, "n": len(chosen), "rows": rows}

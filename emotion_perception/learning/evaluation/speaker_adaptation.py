@@ -12,7 +12,7 @@ import numpy as np
 from emotion_perception.acoustic.adaptation import SpeakerBaseline
 from emotion_perception.learning.evaluation.voice_protocols import interval
 from emotion_perception.learning.report import write_text
-from emotion_perception.learning.voices.train import Verdicts, all_folds, population
+from emotion_perception.learning.voices.calibration import HeldOutLogits, all_folds, mean_logits
 
 STRENGTHS = (0.0, 0.5, 1.0)
 ORDERS = 10  # random orders of a speaker's utterances
@@ -43,7 +43,7 @@ def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, 
             groups: list[str] = []
             for speaker in np.unique(mine.speakers):
                 others = mine.where(mine.speakers != speaker)
-                mean = population(others)
+                mean = mean_logits(others)
                 own = mine.where(mine.speakers == speaker)
                 for order in range(ORDERS):
                     rng = np.random.default_rng((seed, order))
@@ -67,7 +67,7 @@ def draw_utterances(labels: np.ndarray, steady: float, rng: np.random.Generator)
     return rng.permutation(np.concatenate([same, other[: round(len(same) * (1 - steady) / steady)]]))
 
 
-def _follow(own: Verdicts, heard: Sequence[int] | np.ndarray, baseline: SpeakerBaseline) -> list[bool]:
+def _follow(own: HeldOutLogits, heard: Sequence[int] | np.ndarray, baseline: SpeakerBaseline) -> list[bool]:
     hits = []
     for row in heard:
         logits = own.logits[-1][row]

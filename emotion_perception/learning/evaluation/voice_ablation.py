@@ -16,7 +16,10 @@ from tqdm import tqdm
 
 from emotion_perception.learning.evaluation.voice_protocols import interval
 from emotion_perception.learning.report import write_text
-from emotion_perception.learning.voices.train import AcousticTraining, Speech, fit, predict
+from emotion_perception.learning.voices.calibration import predict
+from emotion_perception.learning.voices.config import AcousticTraining
+from emotion_perception.learning.voices.dataset import Speech
+from emotion_perception.learning.voices.train import fit
 
 # Name in the table -> what changes in the training.
 VARIANTS: dict[str, dict[str, Any]] = {

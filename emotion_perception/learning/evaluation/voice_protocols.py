@@ -19,16 +19,12 @@ from tqdm import tqdm
 
 from emotion_perception.learning import metrics
 from emotion_perception.learning.report import finite, write_report, write_text
+from emotion_perception.learning.voices.calibration import HeldOutLogits, calibrated, fit_calibration
+from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.corpora import SpeechSplit
+from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.network import VoiceNet
-from emotion_perception.learning.voices.train import (
-    AcousticTraining,
-    Speech,
-    Verdicts,
-    calibrated,
-    fit,
-    fit_calibration,
-)
+from emotion_perception.learning.voices.train import fit
 
 PROTOCOLS = ("random", "leave-speakers-out", "cross-corpus")
 GROUP = {"ravdess_speech": 4, "emodb": 1, "nemo": 1}  # speakers held out together
@@ -131,7 +127,7 @@ def run_protocol(
     if protocol == "cross-corpus" and len(speech.splits) < 2:
         raise ValueError(f"cross-corpus needs two corpora, {data} holds {speech.splits[0].corpus} alone")
     _claim(out / "training.json", protocol, stages)
-    done: dict[str, Verdicts] = {}
+    done: dict[str, HeldOutLogits] = {}
     planned = FOLDS[protocol](speech.splits, stages[0].seed)[:folds]
     for fold in tqdm(planned, desc=protocol, unit="fold"):
         path = out / f"{fold.name}.npz"
@@ -141,10 +137,10 @@ def run_protocol(
             learnt: Path | VoiceNet | None = initial
             for stage, checkpoint in zip(stages, checkpoints, strict=True):
                 learnt = net = fit(training, stage, checkpoint, initial=learnt)[0]
-            Verdicts.of(net, speech.where(fold.test)).save(path)
+            HeldOutLogits.of(net, speech.where(fold.test)).save(path)
             for checkpoint in checkpoints:
                 checkpoint.unlink(missing_ok=True)
-        done[fold.name] = Verdicts.load(path)
+        done[fold.name] = HeldOutLogits.load(path)
         tqdm.write(json.dumps({fold.name: finite(_accuracies(done[fold.name]))}), file=sys.stderr)
     epochs = sum(stage.epochs for stage in stages)
     summary = {"protocol": protocol, "epochs": epochs, **score_folds(done, protocol == "random", out)}
@@ -152,7 +148,7 @@ def run_protocol(
     return summary
 
 
-def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = None) -> dict[str, Any]:
+def score_folds(folds: dict[str, HeldOutLogits], by_clip: bool, out: Path | None = None) -> dict[str, Any]:
     """Scores of each fold by corpus, of all folds by corpus and of all clips; reports of all folds in ``out``.
 
     No clip has a say in how sure the network is about it: the temperature of each fold is fitted on the other folds;
@@ -164,7 +160,7 @@ def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = No
     if len(folds) > 1:
         names = list(folds)
         probabilities = [
-            calibrated(folds[name], fit_calibration(Verdicts.join([folds[o] for o in names if o != name])))
+            calibrated(folds[name], fit_calibration(HeldOutLogits.join([folds[o] for o in names if o != name])))
             for name in names
         ]
     else:
@@ -177,7 +173,7 @@ def score_folds(folds: dict[str, Verdicts], by_clip: bool, out: Path | None = No
         {"fold": name, **_by_corpus(verdicts, p, by_clip=True)}
         for (name, verdicts), p in zip(folds.items(), probabilities, strict=True)
     ]
-    joined, pooled = Verdicts.join(list(folds.values())), np.concatenate(probabilities)
+    joined, pooled = HeldOutLogits.join(list(folds.values())), np.concatenate(probabilities)
     if out is not None:
         for corpus in np.unique(joined.corpora):
             mine = joined.corpora == corpus
@@ -208,7 +204,7 @@ def interval(
     return [float(low), float(high)]
 
 
-def _by_corpus(verdicts: Verdicts, probabilities: np.ndarray, by_clip: bool) -> dict[str, Any]:
+def _by_corpus(verdicts: HeldOutLogits, probabilities: np.ndarray, by_clip: bool) -> dict[str, Any]:
     return {
         corpus: _scores(
             probabilities[mine],
@@ -257,12 +253,12 @@ def _recall(hit: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([hit[labels == label].mean() for label in np.unique(labels)]))
 
 
-def _accuracies(verdicts: Verdicts) -> dict[str, float]:
+def _accuracies(verdicts: HeldOutLogits) -> dict[str, float]:
     hit = verdicts.logits[-1].argmax(1) == verdicts.labels
     return {corpus: round(float(hit[mine].mean()), 4) for corpus, mine in _corpora(verdicts)}
 
 
-def _corpora(verdicts: Verdicts) -> Iterator[tuple[str, np.ndarray]]:
+def _corpora(verdicts: HeldOutLogits) -> Iterator[tuple[str, np.ndarray]]:
     for corpus in np.unique(verdicts.corpora):
         yield str(corpus), verdicts.corpora == corpus
 

@@ -32,13 +32,14 @@ from tqdm import tqdm
 
 from emotion_perception.feedback.corrections import ACCEPTED, PENDING, read_correction
 from emotion_perception.files import write_atomically
+from emotion_perception.inference.cards import card_path
 from emotion_perception.inference.runtime import read_weights
 from emotion_perception.learning.common import one_cycle, publish_weights, seed_everything
 from emotion_perception.media.files import MediaError
 
-CURRENT = "current.safetensors"
+CURRENT = "current"  # name of the link to the version in use, without its suffix
 LEARNT_AT_LEAST = 0.1  # of the corrections that were wrong before
-_VERSION = re.compile(r"v(\d{4})\.safetensors")
+_VERSION = re.compile(r"v(\d{4})\.(?:safetensors|onnx)")
 
 
 @dataclass(frozen=True)
@@ -143,33 +144,42 @@ class Learner(ABC):
     def card(self, net: Any) -> dict[str, Any]:
         """What of the model's card has changed with its weights; it is calibrated anew."""
 
-    def beside(self, weights: Path) -> dict[str, torch.Tensor]:
-        """Tensors of the published file that are no part of the network, and stay as they are."""
-        return {}
+    def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
+        """Write the network with the card of the file ``source`` and these ``changes`` to it."""
+        _, card = read_weights(source)
+        publish_weights(path, net, {**card, **changes})
 
 
 class ModelVersions:
-    """A folder of models: ``v0001.safetensors`` with ``v0001.json``; ``current.safetensors`` is a link to one of them.
+    """A folder of models: ``v0001.onnx`` with ``v0001.json``; ``current.onnx`` is a link to one of them.
 
     Point visual_node's ``expression_model`` or acoustic_node's ``model`` at the link. Version 1 is the model that all
     began with.
+
+    Args:
+        suffix: of the models' files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, suffix: str = ".safetensors") -> None:
+        self.folder, self.suffix = folder, suffix
+
+    @property
+    def link(self) -> Path:
+        """The link to the version in use."""
+        return self.folder / (CURRENT + self.suffix)
 
     @property
     def current(self) -> int | None:
         """Number of the version in place; None where there is none yet."""
         try:
-            found = _VERSION.fullmatch(os.readlink(self.folder / CURRENT))
+            found = _VERSION.fullmatch(os.readlink(self.link))
         except OSError:
             return None
         return int(found[1]) if found else None
 
     def path(self, number: int) -> Path:
         """The weights of a version."""
-        return self.folder / f"v{number:04}.safetensors"
+        return self.folder / f"v{number:04}{self.suffix}"
 
     def card(self, number: int) -> dict[str, Any]:
         """What is known of a version.
@@ -184,7 +194,9 @@ class ModelVersions:
 
     def cards(self) -> list[dict[str, Any]]:
         """The cards of all versions, oldest first."""
-        numbers = sorted(int(found[1]) for path in self.folder.glob("*") if (found := _VERSION.fullmatch(path.name)))
+        numbers = sorted(
+            int(found[1]) for path in self.folder.glob(f"*{self.suffix}") if (found := _VERSION.fullmatch(path.name))
+        )
         return [self.card(number) for number in numbers]
 
     def add(self, weights: Path, card: dict[str, Any]) -> int:
@@ -192,7 +204,7 @@ class ModelVersions:
         self.folder.mkdir(parents=True, exist_ok=True)
         number = 1 + max((entry["version"] for entry in self.cards()), default=0)
         card = {"version": number, "parent": self.current, **card}
-        partial = self.folder / ".new.safetensors"
+        partial = self.folder / f".new{self.suffix}"
         shutil.copyfile(weights, partial)
         write_atomically(self.path(number).with_suffix(".json"), iter((json.dumps(card, indent=1) + "\n",)))
         os.replace(partial, self.path(number))
@@ -210,7 +222,7 @@ class ModelVersions:
         link = self.folder / ".current"
         link.unlink(missing_ok=True)
         link.symlink_to(self.path(number).name)
-        os.replace(link, self.folder / CURRENT)
+        os.replace(link, self.link)
 
     def roll_back(self) -> int:
         """Put the version back into place from which the current one was made; its number.
@@ -328,14 +340,14 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     if reason:
         return report
     source = versions.path(current)
-    _, card = read_weights(source)
-    fresh = versions.folder / ".trained.safetensors"
-    publish_weights(fresh, net, {**card, **changed, "feedback": asdict(config)}, learner.beside(source))
+    fresh = versions.folder / f".trained{versions.suffix}"
+    learner.publish(fresh, net, {**changed, "feedback": asdict(config)}, source)
     try:
         told = {"made": _now(), "from": f"version {current}", "scores": after, "before": before, **counts}
         report["version"] = versions.add(fresh, {**told, "training": asdict(config)})
     finally:
         fresh.unlink(missing_ok=True)
+        card_path(fresh).unlink(missing_ok=True)
     return report
 
 

@@ -1,4 +1,4 @@
-"""Corrected voices for the voice model: what of learning from feedback is theirs alone."""
+"""Fine-tuning of the voice model on corrected voices; what faces and voices share is in :mod:`.learn`."""
 
 from __future__ import annotations
 
@@ -11,50 +11,48 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from emotion_perception.acoustic.emotion_classifier import OVERLAP
 from emotion_perception.acoustic.features import N_MELS
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.errors import ModelError
 from emotion_perception.feedback.recent import MIN_SOUND_S
-from emotion_perception.inference.runtime import read_card
-from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
-from emotion_perception.learning.voices import train as train_acoustic
+from emotion_perception.learning.voices import calibration
 from emotion_perception.learning.voices.augmentation import colour, mask_spectrogram, noise_spectrograms
+from emotion_perception.learning.voices.config import AcousticTraining
+from emotion_perception.learning.voices.dataset import Speech, Targets, draw_batch
 from emotion_perception.learning.voices.features import FeatureBank, clip_features
-from emotion_perception.learning.voices.network import VoiceNet, VoiceNetConfig
-from emotion_perception.learning.voices.train import SHARES, AcousticTraining, Speech, Targets
+from emotion_perception.learning.voices.network import VoiceNet
+from emotion_perception.learning.voices.train import adamw, emotion_loss, intensity_loss
+from emotion_perception.learning.voices.weights import load_voice, publish_voice
 
-CHANGED = 0.1  # share of answers that differ between two models as good as each other
+CHANGED = 0.1  # share of the answers in which two equally good models differ
 
 
 @dataclass(frozen=True)
 class VoiceFeedbackTraining(FeedbackTraining):
-    """Hyper-parameters. The tolerance is that of the test speakers at hand, see :attr:`VoiceLearner.tolerance`."""
+    """Hyper-parameters. The tolerance depends on the number of test clips, see :attr:`VoiceLearner.tolerance`."""
 
     batch: int = 32
-    learning_rate: float = 3e-4  # AdamW peak of the head
+    learning_rate: float = 3e-4  # AdamW peak of the layers after the encoder
     weight_decay: float = 0.05
     way: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
     tolerance: float = 0.0  # 0: by the size of the test set
-    base: AcousticTraining = field(default_factory=AcousticTraining)  # how the base data are drawn and augmented
+    base: AcousticTraining = field(default_factory=AcousticTraining)  # sampling and augmentation of the base data
 
 
 class VoiceLearner(Learner):
     """The voice model learns from corrected voices.
 
     Args:
-        data: folder that holds ``ravdess_speech`` and any of ``emodb``, ``nemo``.
-        cache: where the base data's features are kept: they take minutes, and are the same each time.
+        data: folder with ``ravdess_speech`` and any of ``emodb``, ``nemo``.
+        cache: folder for the features of the base data, which take minutes and are the same every time.
     """
 
     kind = "voice"
     labels = EMOTIONS
-    published = "voice.safetensors"
+    published = "voice.onnx"
 
     def __init__(self, data: Path, cache: Path, config: VoiceFeedbackTraining | None = None) -> None:
         self.data, self.cache = data, cache
@@ -64,10 +62,10 @@ class VoiceLearner(Learner):
 
     @property
     def tolerance(self) -> float:
-        """The standard error of a difference between two equally good models, whose answers differ in a tenth.
+        """Standard error of the accuracy difference between two equally good models that differ in 10 % of the clips.
 
-        Each corpus counts alike, so that the smallest has most of the chance in it: with 240, 127 and 538 clips it is
-        1.2 points. (3,518 faces make 0.5 of the same.)
+        Each corpus has the same weight, so the smallest contributes most: with 240, 127 and 538 clips it is 1.2
+        points. (For 3,518 faces it would be 0.5.)
         """
         if self.config.tolerance:
             return self.config.tolerance
@@ -75,7 +73,7 @@ class VoiceLearner(Learner):
         return math.sqrt(CHANGED * sum(1 / size for size in sizes)) / len(sizes)
 
     def read(self, path: Path) -> list[np.ndarray]:
-        """The sound's log-mel ``(F, 80)`` as the robot hears it, and perturbed copies."""
+        """Log-mel ``(F, 80)`` of the corrected sound, cropped as at run time, and of perturbed copies."""
         self._detector = self._detector or VoiceActivityDetector()
         try:
             found = clip_features(path.with_suffix(".wav"), self._detector, self.config.base.copies, self._rng)
@@ -84,11 +82,11 @@ class VoiceLearner(Learner):
         if len(found[0]) < 100 * MIN_SOUND_S:
             raise ValueError(f"its sound has {len(found[0]) / 100:.2f} s of speech, {MIN_SOUND_S} s are needed")
         if float(np.ptp(found[0])) == 0:
-            raise ValueError("there is nothing to hear in its sound")
+            raise ValueError("its sound is silent")
         return found
 
     def prepare(self) -> None:
-        """Read the corpora, or their features where they are kept."""
+        """Read the corpora, or their cached features."""
         speech = Speech.read(self.data, self.config.base, self.cache)
         self.training, self.validation, self.tested = map(speech.held_for, ("train", "validation", "test"))
         for name, part in (("train", self.training), ("validation", self.validation), ("test", self.tested)):
@@ -96,63 +94,55 @@ class VoiceLearner(Learner):
                 raise ValueError(f"{self.data} has no speaker to {name} with")
 
     def load(self, weights: Path) -> VoiceNet:
-        """The network, without what is published beside it."""
-        card = read_card(weights)
-        try:
-            net = VoiceNet(from_mapping(VoiceNetConfig, card.get("training", {}).get("net", {})))
-        except ValueError as error:
-            raise ModelError(f"not weights of a voice model: {weights} ({error})") from None
-        train_acoustic.load_voice(net, weights)
-        return net.eval()
+        """The emotion network of a published file."""
+        return load_voice(weights)[0]
 
-    def beside(self, weights: Path) -> dict[str, torch.Tensor]:
-        """The detector of overlapped speech, bit by bit."""
-        return {name: value for name, value in load_file(weights).items() if name.startswith(OVERLAP)}
+    def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
+        """Write the fine-tuned network; the detector of overlapped speech and the rest of the card are ``source``'s."""
+        _, overlap, card = load_voice(source)
+        publish_voice(path, net, overlap, card.to_mapping() | changes)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """As in training."""
-        return train_acoustic.adamw(
-            net, self.config.learning_rate, self.config.base.encoder_rate, self.config.weight_decay
-        )
+        return adamw(net, self.config.learning_rate, self.config.base.encoder_rate, self.config.weight_decay)
 
     def begin(self, net: Any, feedback: Feedback) -> None:
-        """One bank of base data and corrections, so that babble is made of all."""
+        """Join base data and corrections in one bank, so that babble is made of both."""
         net.train()
         ours = _bank([feedback.evidence[row] for row in feedback.learn])
         self._bank = FeatureBank.join([self.training.bank, ours])
-        shares = {corpus: getattr(self.config.base, share) for corpus, share in SHARES.items()}
-        self._targets = Targets.of(self.training.splits, shares)
+        self._targets = Targets.of(self.training.splits, self.config.base.shares)
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
         self._noises = noise_spectrograms(self.config.seed)
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._rng = np.random.default_rng(self.config.seed)
 
     def batch_loss(self, net: Any, base_rows: int, mine: torch.Tensor) -> torch.Tensor:
-        """The training's losses on the base clips; on the corrected ones of the emotion, all labels competing."""
+        """The training's losses on base clips; on corrected clips the cross-entropy over all labels."""
         config, base, targets = self.config, self.config.base, self._targets
         rows = torch.multinomial(targets.draw, base_rows, replacement=True, generator=self._generator)
         drawn = torch.cat([rows, len(targets.labels) + mine])
-        mel, frames = train_acoustic.draw_batch(self._bank, drawn.numpy(), self._noises, base, self._rng)
+        mel, frames = draw_batch(self._bank, drawn.numpy(), self._noises, base, self._rng)
         mel = colour(mel, base.microphone_db, self._generator)
         mel = mask_spectrogram(mel, frames, base.masked_bands, base.masked_share, self._generator)
         with torch.autocast("cpu", torch.bfloat16):
-            emotion, strength, _ = net(mel, frames)
-        emotion, strength = emotion.float(), strength.float()
+            emotion, intensity, _ = net(mel, frames)
+        emotion, intensity = emotion.float(), intensity.float()
         labels = targets.labels[rows]
-        loss = train_acoustic.emotion_loss(emotion[:base_rows], labels, targets.present[rows], base).mean()
-        loss = loss + base.intensity_weight * train_acoustic.intensity_loss(
-            strength[:base_rows], labels, targets.intensity[rows], torch.ones(base_rows)
+        loss = emotion_loss(emotion[:base_rows], labels, targets.present[rows], base).mean()
+        loss = loss + base.intensity_weight * intensity_loss(
+            intensity[:base_rows], labels, targets.intensity[rows], torch.ones(base_rows)
         )
         corrected = F.cross_entropy(emotion[base_rows:], self._labels[mine], label_smoothing=config.smoothing)
         return (1 - config.feedback_share) * loss + config.feedback_share * corrected
 
     def said(self, net: Any, evidence: Sequence[Any]) -> np.ndarray:
-        """The most probable emotion of each whole sound."""
-        return train_acoustic.predict(net, _bank([copies[:1] for copies in evidence]))[0].argmax(1)
+        """The most probable emotion of each whole clip."""
+        return calibration.predict(net, _bank([copies[:1] for copies in evidence]))[0].argmax(1)
 
     def test(self, net: Any) -> dict[str, Any]:
-        """Mean over the corpora, each of which counts alike however many clips it has; and each one's own."""
-        found = {name: round(value, 4) for name, value in train_acoustic.evaluate(net, self.tested).items()}
+        """Accuracy and mean recall as means over the corpora, and the scores of each corpus."""
+        found = {name: round(value, 4) for name, value in calibration.evaluate(net, self.tested).items()}
         corpora = [split.corpus for split in self.tested.splits]
         return {
             "test_voices": {split.corpus: len(split) for split in self.tested.splits},
@@ -162,17 +152,18 @@ class VoiceLearner(Learner):
         }
 
     def card(self, net: Any) -> dict[str, Any]:
-        """As in training: how sure to be, and what voices deviate from, by the validation speakers."""
-        verdicts = train_acoustic.Verdicts.of(net, self.validation)
+        """The fields of the card that the validation speakers determine, as in training."""
+        validated = calibration.HeldOutLogits.of(net, self.validation)
         return {
-            "calibration": train_acoustic.fit_calibration(verdicts),
-            "population": train_acoustic.population(verdicts).tolist(),
-            "validation": train_acoustic.evaluate(net, self.validation),
+            "calibration": calibration.fit_calibration(validated),
+            "prior": calibration.class_prior([split.labels for split in self.validation.splits]),
+            "population": calibration.mean_logits(validated).tolist(),
+            "scores": calibration.evaluate(net, self.validation),
         }
 
 
 def _bank(clips: Sequence[Sequence[np.ndarray]]) -> FeatureBank:
-    """The clips' copies in one array."""
+    """The copies of the clips in one array."""
     ends = np.cumsum([len(copy) for copies in clips for copy in copies]).reshape(len(clips), -1)
     lengths = np.array([[len(copy) for copy in copies] for copies in clips])
     mel = np.concatenate([copy for copies in clips for copy in copies])

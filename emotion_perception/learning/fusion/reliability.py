@@ -157,7 +157,7 @@ def voice_answers(
         mono = np.asarray(samples, np.float32).reshape(len(samples), -1).mean(1)
         if rate != SAMPLE_RATE:
             raise ValueError(f"{path}: {rate} Hz, the corpora lie here in {SAMPLE_RATE} Hz")
-        clips.append(perception.clip(damage(mono, rng) if damage else mono, rate))
+        clips.append(perception.classify_recording(damage(mono, rng) if damage else mono, rate))
     return Answers(
         np.array([clip.emotion.probabilities for clip in clips]),
         corpus.labels,

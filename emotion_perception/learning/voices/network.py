@@ -1,10 +1,8 @@
-"""The networks of the voice, on a log-mel spectrogram, each with attentive statistics pooling over time.
+"""The voice networks: log-mel spectrogram in, attentive statistics pooling over time, linear heads.
 
-The emotion is heard by the first layers of a speech recogniser's encoder, which knows speech from many thousand voices;
-a small residual CNN hears whether several people speak at once.
-
-Imports torch, so only training does; the robot runs the same graph in
-:mod:`emotion_perception.acoustic.emotion_classifier`.
+Emotion comes from the first layers of a speech recogniser's encoder, pretrained on many thousands of voices; a small
+residual CNN detects whether several people speak at once. Training uses padded batches with masks; the exported ONNX
+file computes the same for one unpadded utterance (:class:`UtteranceNet`).
 """
 
 from __future__ import annotations
@@ -86,23 +84,29 @@ class TemporalBlock(nn.Module):
 
 
 class AttentiveStatistics(nn.Module):
-    """Weighted mean and deviation over time of ``(N, channels, T)``, ``(N, 2 * channels)`` (Okabe et al. 2018)."""
+    """Attentive statistics pooling (Okabe et al. 2018): ``(N, channels, T)`` -> ``(N, 2 * channels)``.
+
+    Weighted mean and standard deviation over time.
+    """
 
     def __init__(self, channels: int, attention: int) -> None:
         super().__init__()
         self.into = nn.Conv1d(channels, attention, 1)
         self.out = nn.Conv1d(attention, channels, 1)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``mask`` ``(N, T)`` bool: the valid steps; None where all are."""
         score = self.out(torch.tanh(self.into(x))).float()
-        weight = score.masked_fill(~mask[:, None], -1e4).softmax(-1)
+        if mask is not None:
+            score = score.masked_fill(~mask[:, None], -1e4)
+        weight = score.softmax(-1)
         mean = (weight * x).sum(-1)
         variance = (weight * x.square()).sum(-1) - mean.square()
         return torch.cat([mean, variance.clamp(min=1e-5).sqrt()], dim=1)
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and two linear layers, each after a layer norm (Vaswani et al. 2017; Xiong et al. 2020)."""
+    """Pre-norm transformer layer: self-attention and two linear layers (Vaswani et al. 2017; Xiong et al. 2020)."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
@@ -116,8 +120,8 @@ class EncoderLayer(nn.Module):
         self.wide = nn.Linear(channels, 4 * channels)
         self.narrow = nn.Linear(4 * channels, channels)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``(N, T, channels)``; ``mask`` ``(N, 1, 1, T)`` bool, the steps that may be listened to."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(N, T, channels)`` -> the same shape; ``mask`` ``(N, 1, 1, T)`` bool: the steps to attend to."""
         y = self.attention_norm(x)
         q, k, v = (
             part(y).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
@@ -128,7 +132,7 @@ class EncoderLayer(nn.Module):
 
 
 class SpeechEncoder(nn.Module):
-    """``(N, F, 80)`` log-mel in dB -> the outputs of all layers, each ``(N, T, channels)``, a step every 20 ms."""
+    """First layers of Whisper's encoder: ``(N, F, 80)`` -> one output per layer, ``(N, T, channels)``, T = F / 2."""
 
     def __init__(self, channels: int, heads: int, layers: int) -> None:
         super().__init__()
@@ -138,33 +142,42 @@ class SpeechEncoder(nn.Module):
         self.layers = nn.ModuleList([EncoderLayer(channels, heads) for _ in range(layers)])
 
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Also ``(N, T)`` bool, the valid steps.
+        """The outputs of all layers, and ``(N, T)`` bool, the valid steps.
+
+        Args:
+            mel: ``(N, F, 80)`` log-mel, dB, F up to 400.
+            frames: ``(N,)`` int, valid frames of each row.
 
         Raises:
             ValueError: more frames than there are positions for.
         """
         if mel.shape[1] > LONGEST:
-            raise ValueError(f"{mel.shape[1]} frames, the network hears at most {LONGEST}")
+            raise ValueError(f"{mel.shape[1]} frames, the network takes at most {LONGEST}")
         mask = torch.arange(mel.shape[1]) < frames[:, None]
-        x = encoder_input(mel, mask) * mask[..., None]
+        return self.encode(encoder_input(mel, mask) * mask[..., None], mask[:, ::2]), mask[:, ::2]
+
+    def encode(self, x: Tensor, mask: Tensor | None = None) -> list[Tensor]:
+        """The outputs of all layers for :func:`encoder_input`; ``mask`` ``(N, T)``: the valid steps, None for all."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(x.transpose(1, 2))))).transpose(1, 2)
-        mask = mask[:, ::2]
-        # The last step of each row has the last position: that is how the weights that training begins with learnt it.
-        places = len(self.positions) - mask.sum(1, keepdim=True) + torch.arange(mask.shape[1])
-        x = x + self.positions[places.clamp(max=len(self.positions) - 1)]
-        heard = []
+        # The last valid step has the last position, as in the pretraining of the encoder.
+        if mask is None:
+            x = x + self.positions[self.positions.shape[0] - x.shape[1] :]
+        else:
+            places = len(self.positions) - mask.sum(1, keepdim=True) + torch.arange(mask.shape[1])
+            x = x + self.positions[places.clamp(max=len(self.positions) - 1)]
+        outputs = []
         for layer in self.layers:
-            x = layer(x, mask[:, None, None])
-            heard.append(x)
-        return heard, mask
+            x = layer(x, None if mask is None else mask[:, None, None])
+            outputs.append(x)
+        return outputs
 
 
 class VoiceNet(nn.Module):
     """``(N, F, 80)`` log-mel in dB, F up to 400 -> emotion logits ``(N, 8)`` and intensity logits ``(N, 8)``.
 
     Args:
-        sex: how the speaker's sex takes part in training, to study whether it helps (docs/acoustic_model.md): ``off``;
-            ``task``, it is to be told as well; ``condition``, it is given. No published network has these layers.
+        sex: role of the speaker's sex in training, for the study in docs/acoustic_model.md: ``off``; ``task``, an
+            auxiliary output; ``condition``, an input. No published network has these layers.
 
     Raises:
         ValueError: ``sex`` is something else.
@@ -179,42 +192,41 @@ class VoiceNet(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(config.channels) for _ in range(config.layers)])
         self.project = nn.Linear(config.layers * config.channels, config.head)
         self.pool = AttentiveStatistics(config.head, config.attention)
-        heard = 2 * config.head
-        self.pooled_norm = nn.LayerNorm(heard)
+        pooled = 2 * config.head
+        self.pooled_norm = nn.LayerNorm(pooled)
         self.dropout = nn.Dropout(config.dropout)
-        self.emotion = nn.Linear(heard, len(EMOTIONS))
-        self.intensity = nn.Linear(heard, len(EMOTIONS))
-        self.sex = nn.Linear(heard, 1) if sex == "task" else None
+        self.emotion = nn.Linear(pooled, len(EMOTIONS))
+        self.intensity = nn.Linear(pooled, len(EMOTIONS))
+        self.sex = nn.Linear(pooled, 1) if sex == "task" else None
         self.given_sex = nn.Linear(1, config.head, bias=False) if sex == "condition" else None
 
     def forward(
         self, mel: Tensor, frames: Tensor | None = None, sex: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Emotion and intensity logits, and ``(N,)`` logits of a woman's voice where the network is to tell.
+        """Emotion and intensity logits, and with the auxiliary task ``(N,)`` logits of a female speaker.
 
         Args:
             mel: ``(N, F, 80)`` float32, dB.
             frames: ``(N,)`` int, valid frames of each row; None where all are.
-            sex: ``(N,)`` float: 1 a woman, -1 a man, 0 not known; where the network is given it.
+            sex: ``(N,)`` float: 1 female, -1 male, 0 unknown; only with ``condition``.
 
         Raises:
             ValueError: more than 400 frames.
         """
-        heard, mask = self.encoder(mel, _all_frames(mel) if frames is None else frames)
-        x = self.project(torch.cat([norm(part) for norm, part in zip(self.norms, heard, strict=True)], dim=2))
+        outputs, mask = self.encoder(mel, _all_frames(mel) if frames is None else frames)
+        x = self.pooled(outputs, mask, sex)
+        return self.emotion(x), self.intensity(x), None if self.sex is None else self.sex(x)[:, 0]
+
+    def pooled(self, outputs: list[Tensor], mask: Tensor | None = None, sex: Tensor | None = None) -> Tensor:
+        """Utterance embedding ``(N, 2 * head)`` of the encoder's outputs, which the linear heads read."""
+        x = self.project(torch.cat([norm(part) for norm, part in zip(self.norms, outputs, strict=True)], dim=2))
         if self.given_sex is not None and sex is not None:
             x = x + self.given_sex(sex[:, None])[:, None]
-        x = self.dropout(self.pooled_norm(self.pool(F.gelu(x).transpose(1, 2).float(), mask)))
-        return self.emotion(x), self.intensity(x), None if self.sex is None else self.sex(x)[:, 0]
+        return self.dropout(self.pooled_norm(self.pool(F.gelu(x).transpose(1, 2).float(), mask)))
 
 
 class OverlapNet(nn.Module):
-    """``(N, F, 80)`` log-mel in dB -> ``(N,)`` logits that several people speak at once.
-
-    The level is taken out inside the network: it sees (1) the spectrogram standardised as a whole, which keeps the
-    spectral tilt, (2) each mel band less its own mean, which takes out the microphone, (3) the slope of the bands over
-    time.
-    """
+    """``(N, F, 80)`` log-mel in dB -> ``(N,)`` logits of overlapped speech; its input channels: :func:`normalise`."""
 
     def __init__(self, config: OverlapNetConfig | None = None) -> None:
         super().__init__()
@@ -239,16 +251,47 @@ class OverlapNet(nn.Module):
         """``mel`` and ``frames`` as for :class:`VoiceNet`, of any length."""
         mask = torch.arange(mel.shape[1]) < (_all_frames(mel) if frames is None else frames)[:, None]  # (N, F)
         x = (normalise(mel, mask) * mask[:, None, :, None]).contiguous(memory_format=torch.channels_last)
+        return self.classify(x, mask)
+
+    def classify(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(N,)`` logits for :func:`normalise`, ``(N, 3, F, 80)``; ``mask`` ``(N, F)``: valid frames, None for all."""
         x = F.relu(self.stem_norm(self.stem(x)))
-        mask = mask[:, :: self.config.stem_stride[0]]
+        mask = None if mask is None else mask[:, :: self.config.stem_stride[0]]
         for stage, stride in zip(self.stages, self.config.strides, strict=True):
-            x = stage(x * mask[:, None, :, None])
-            mask = mask[:, ::stride]
+            x = stage(x if mask is None else x * mask[:, None, :, None])
+            mask = None if mask is None else mask[:, ::stride]
         x = x.permute(0, 1, 3, 2).flatten(1, 2)  # (N, channels * mels, steps)
         x = F.relu(self.project_norm(self.project(x)))
         for block in self.temporal:
-            x = block(x * mask[:, None])
+            x = block(x if mask is None else x * mask[:, None])
         return self.several(self.dropout(self.pooled_norm(self.pool(x.float(), mask))))[:, 0]
+
+
+class UtteranceNet(nn.Module):
+    """What the published ONNX file computes: the logits of one utterance from its features.
+
+    Args:
+        net: of emotions.
+        overlap: of overlapped speech; None publishes none.
+    """
+
+    def __init__(self, net: VoiceNet, overlap: OverlapNet | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.overlap = overlap
+
+    def forward(self, spectrogram: Tensor, channels: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Emotion logits ``(1, 8)``, intensity logits ``(1, 8)`` and, with ``channels``, the overlap logit ``(1,)``.
+
+        Args:
+            spectrogram: ``(1, F, 80)`` float32, :func:`~emotion_perception.acoustic.features.encoder_input`.
+            channels: ``(1, 3, F, 80)`` float32, :func:`~emotion_perception.acoustic.features.normalise`.
+        """
+        x = self.net.pooled(self.net.encoder.encode(spectrogram))
+        logits = self.net.emotion(x), self.net.intensity(x)
+        if self.overlap is None or channels is None:
+            return logits
+        return *logits, self.overlap.classify(channels)
 
 
 def _all_frames(mel: Tensor) -> Tensor:
@@ -256,7 +299,10 @@ def _all_frames(mel: Tensor) -> Tensor:
 
 
 def encoder_input(mel: Tensor, mask: Tensor) -> Tensor:
-    """``(N, F, 80)`` dB and ``(N, F)`` bool -> ``(N, F, 80)`` without level, on Whisper's scale."""
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> ``(N, F, 80)`` without level, on Whisper's scale.
+
+    The padded-batch form of :func:`emotion_perception.acoustic.features.encoder_input`; a test compares them.
+    """
     valid = mask[..., None]
     power = (10 ** (mel / 10) * valid).sum((1, 2), keepdim=True) / (valid.sum((1, 2), keepdim=True) * N_MELS)
     x = mel / 10 - power.log10() + SPEECH_LEVEL
@@ -265,7 +311,10 @@ def encoder_input(mel: Tensor, mask: Tensor) -> Tensor:
 
 
 def normalise(mel: Tensor, mask: Tensor) -> Tensor:
-    """``(N, F, 80)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 80)``."""
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 80)``.
+
+    The padded-batch form of :func:`emotion_perception.acoustic.features.normalise`; a test compares them.
+    """
     valid = mask[..., None].float()
     count = valid.sum(1, keepdim=True).clamp(min=1)  # (N, 1, 1)
     peak = mel.masked_fill(~mask[..., None], -1e4).amax((1, 2), keepdim=True)

@@ -20,10 +20,11 @@ from emotion_perception.learning.evaluation.noise_table import KINDS, SNRS_DB, n
 from emotion_perception.learning.evaluation.speaker_adaptation import draw_utterances, measure_adaptation
 from emotion_perception.learning.evaluation.voice_ablation import VARIANTS, ablate
 from emotion_perception.learning.voices.augmentation import add_noise_to_spectrogram
+from emotion_perception.learning.voices.calibration import HeldOutLogits, fit_calibration, read_folds
+from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.corpora import load_speech
 from emotion_perception.learning.voices.network import VoiceNetConfig
 from emotion_perception.learning.voices.overlap import OverlapTraining, Voices, train_overlap
-from emotion_perception.learning.voices.train import AcousticTraining, Verdicts, fit_calibration, read_folds
 
 TINY = AcousticTraining(
     epochs=1,
@@ -122,7 +123,7 @@ def test_a_stage_begins_with_what_the_one_before_it_learnt(corpora: Path, tmp_pa
     for stages in ([learns], [learns, keeps], [keeps]):
         out = tmp_path / str(len(found))
         protocols.run_protocol("random", corpora, out, stages)
-        found.append(Verdicts.load(out / "random.npz").logits)
+        found.append(HeldOutLogits.load(out / "random.npz").logits)
         assert not list(out.glob("*.checkpoint"))
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
@@ -141,7 +142,7 @@ def test_a_clip_has_no_say_in_how_sure_the_network_is_of_it() -> None:
     labels = rng.integers(8, size=400)
     logits = rng.normal(size=(4, 400, 8)).astype(np.float32)
     logits[:, np.arange(400), labels] += 2
-    verdicts = Verdicts(logits, np.full((4, 400), 2, np.float32), labels, np.array(["ravdess_speech/01"] * 400))
+    verdicts = HeldOutLogits(logits, np.full((4, 400), 2, np.float32), labels, np.array(["ravdess_speech/01"] * 400))
     folds = {"fold_01": verdicts.where(np.arange(400) < 200), "fold_02": verdicts.where(np.arange(400) >= 200)}
     scores = protocols.score_folds(folds, by_clip=True)
     sharper = replace(folds["fold_01"], logits=100 * folds["fold_01"].logits)

@@ -17,7 +17,7 @@ from emotion_perception.learning.faces.network import ExpressionNetConfig
 from emotion_perception.learning.feedback import faces as face_feedback
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback.faces import FaceFeedbackTraining, FaceLearner
-from emotion_perception.learning.feedback.learn import CURRENT, ModelVersions, got_worse
+from emotion_perception.learning.feedback.learn import ModelVersions, got_worse
 
 SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
@@ -111,7 +111,7 @@ def test_the_model_learns_the_corrections_and_keeps_what_it_knew(corrections, ar
     assert versions.current == 2
     card = versions.card(2)
     assert card["parent"] == 1 and card["scores"] == report["after"] and card["corrections"] == report["corrections"]
-    assert train_visual.load_network(versions.folder / CURRENT)
+    assert train_visual.load_network(versions.link)
 
 
 def test_without_rehearsal_the_same_training_is_refused(archive, base, tmp_path):
@@ -121,7 +121,7 @@ def test_without_rehearsal_the_same_training_is_refused(archive, base, tmp_path)
     reckless = FaceFeedbackTraining(steps=60, batch=16, learning_rate=0.05, feedback_share=0.9, tolerance=0.05)
     report = train_from(tmp_path, archive, versions, base, reckless)
     assert not report["replaced"] and "on the test split fell to" in report["reason"]
-    assert versions.current == 1 and (versions.folder / CURRENT).read_bytes() == base.read_bytes()
+    assert versions.current == 1 and (versions.link).read_bytes() == base.read_bytes()
     assert [card["version"] for card in versions.cards()] == [1]
 
 
@@ -174,7 +174,7 @@ def test_versions_are_put_into_place_and_taken_back(base, tmp_path):
         versions.add(base, {"scores": SCORES})
     assert versions.current == 3
     assert versions.roll_back() == 2 and versions.roll_back() == 1
-    assert Path(versions.folder / CURRENT).resolve() == versions.path(1).resolve()
+    assert Path(versions.link).resolve() == versions.path(1).resolve()
     with pytest.raises(ValueError, match="there is no version before 1"):
         versions.roll_back()
     versions.add(base, {"scores": SCORES})

@@ -11,22 +11,24 @@ import pytest
 import soundfile
 import torch
 
-from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.emotion_classifier import VoiceEmotionClassifier
 from emotion_perception.cli.train import main
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.fusion.reliability import reliability_of
-from emotion_perception.inference.runtime import read_card, read_weights
+from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback import voices as voice_feedback
 from emotion_perception.learning.feedback.faces import FaceLearner
-from emotion_perception.learning.feedback.learn import CURRENT, ModelVersions
+from emotion_perception.learning.feedback.learn import ModelVersions
 from emotion_perception.learning.feedback.voices import VoiceFeedbackTraining, VoiceLearner
+from emotion_perception.learning.onnx_files import read_initializers
+from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.network import VoiceNetConfig
 from emotion_perception.learning.voices.overlap import OverlapTraining
-from emotion_perception.learning.voices.train import AcousticTraining, train
+from emotion_perception.learning.voices.train import train
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
 
 TINY = AcousticTraining(
@@ -78,7 +80,7 @@ def cache(corpora: Path) -> Path:
 def base(corpora: Path, cache: Path) -> Path:
     """A model that tells neutral from angry, with a detector of overlapped speech and a measured reliability."""
     torch.set_num_threads(1)
-    path = cache / "base.safetensors"
+    path = cache / "base.onnx"
     train(corpora, path, TINY, cache / "checkpoint")
     return path
 
@@ -103,7 +105,7 @@ def learner(corpora: Path, cache: Path, config: VoiceFeedbackTraining = QUICK) -
 
 def test_corrected_sounds_become_right_and_the_rest_stays(corpora, cache, base, tmp_path):
     accept(tmp_path, STRANGE, "calm")
-    versions = ModelVersions(tmp_path / "voice_models")
+    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
     report = feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, base)
     assert report["replaced"], report
     assert report["before"]["corrections_right"] == 0.0 and report["after"]["corrections_right"] > 0.8
@@ -111,8 +113,10 @@ def test_corrected_sounds_become_right_and_the_rest_stays(corpora, cache, base, 
     assert report["before"]["accuracy"] > 0.9 and report["after"]["accuracy"] >= report["before"]["accuracy"] - 0.1
     assert report["before"]["test_voices"] == {"ravdess_speech": 24}
     assert versions.card(2)["parent"] == 1 and versions.card(2)["scores"] == report["after"]
-    heard = VoiceClassifier(versions.folder / CURRENT)
-    assert heard.hear(buzz(STRANGE, np.random.default_rng(99))).emotion.name == "calm", "the robot says so, too"
+    classifier = VoiceEmotionClassifier(versions.link)
+    assert classifier.classify(buzz(STRANGE, np.random.default_rng(99))).emotion.name == "calm", (
+        "the robot says so, too"
+    )
 
 
 def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corpora, cache, base, tmp_path):
@@ -131,20 +135,17 @@ def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corp
 
 
 def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cache, base, tmp_path):
-    source, told = tmp_path / "measured.safetensors", VoiceLearner(corpora, cache)
-    card = read_card(base)
-    feedback.publish_weights(source, told.load(base), card, told.beside(base))
     accept(tmp_path, STRANGE, "calm")
-    versions = ModelVersions(tmp_path / "voice_models")
-    assert feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, source)["replaced"]
-    old, new = read_weights(source)[0], read_weights(versions.path(2))[0]
-    assert old.keys() == new.keys() == read_weights(base)[0].keys()
+    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
+    assert feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, base)["replaced"]
+    old, new = read_initializers(base), read_initializers(versions.path(2))
+    assert old.keys() == new.keys()
     same = {name for name in old if np.array_equal(old[name], new[name])}
     assert {name for name in old if name.startswith("overlap.")} <= same and any("overlap." in name for name in old)
     assert {name for name in old if "running_" in name} <= same, "batch norms keep their statistics"
     assert "emotion.weight" not in same
-    fresh = read_card(versions.path(2))
-    for key in card.keys() - {"calibration", "population", "validation"}:
+    card, fresh = (load_card(path).to_mapping() for path in (base, versions.path(2)))
+    for key in card.keys() - {"calibration", "population", "scores"}:
         assert fresh[key] == card[key], key
     assert fresh["calibration"] != card["calibration"] and fresh["feedback"]["steps"] == QUICK.steps
     assert reliability_of(str(versions.path(2))) is not None, "the model keeps its entry in fusion.yaml"
@@ -153,13 +154,13 @@ def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cac
 def test_a_model_that_got_worse_by_wrong_corrections_is_refused(corpora, cache, base, tmp_path):
     """Angry voices were said to be sad: what would be learnt costs more than it brings."""
     accept(tmp_path, HIGH, "sad")
-    versions = ModelVersions(tmp_path / "voice_models")
+    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
     reckless = VoiceFeedbackTraining(
         steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, way=1.0, tolerance=0.1, base=TINY
     )
     report = feedback.train_from_feedback(tmp_path, learner(corpora, cache, reckless), versions, base)
     assert not report["replaced"] and "on the test split fell to" in report["reason"]
-    assert versions.current == 1 and (versions.folder / CURRENT).read_bytes() == base.read_bytes()
+    assert versions.current == 1 and versions.link.read_bytes() == base.read_bytes()
 
 
 def test_damaged_and_unaccepted_sounds_are_named_and_others_are_not_learnt_from(corpora, cache, base, tmp_path):
@@ -173,10 +174,12 @@ def test_damaged_and_unaccepted_sounds_are_named_and_others_are_not_learnt_from(
     read = feedback.load_feedback(tmp_path, learner(corpora, cache))
     assert len(read.evidence) == 2 and read.pending == 4
     assert [text.partition(":")[0] for text in read.left_out] == [path.name for path in some[:4]]
-    reasons = ("sound cannot be read", "0.08 s of speech", "nothing to hear", "sound cannot be read")
+    reasons = ("sound cannot be read", "0.08 s of speech", "sound is silent", "sound cannot be read")
     assert all(reason in text for text, reason in zip(read.left_out, reasons, strict=True))
     with pytest.raises(ValueError, match=r"accepted voices to learn from, at least 5 .*4 cannot be read.*4 wait to be"):
-        feedback.train_from_feedback(tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models"), base)
+        feedback.train_from_feedback(
+            tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models", ".onnx"), base
+        )
     assert not (tmp_path / "voice_models").exists()
 
 
@@ -223,7 +226,7 @@ def test_versions_that_were_scored_on_other_voices_say_nothing():
 def test_a_model_of_another_kind_is_refused_by_name(corpora, cache, tmp_path):
     accept(tmp_path, STRANGE, "calm")
     published = Path(__file__).parents[3] / "models/expression.safetensors"
-    versions = ModelVersions(tmp_path / "voice_models")
+    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
     with pytest.raises(ModelError, match="expression"):
         feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, published)
     assert versions.current is None
@@ -244,7 +247,7 @@ def test_one_command_trains_and_one_takes_back_and_the_faces_models_stay(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["version"], line["current"]) for line in lines] == [(1, False), (2, True)]
     assert main([*command, "--roll-back"]) == 0
-    assert (tmp_path / "voice_models" / CURRENT).read_bytes() == base.read_bytes()
+    assert (tmp_path / "voice_models" / "current.onnx").read_bytes() == base.read_bytes()
     assert main([*command, "--roll-back"]) == 2
     assert "there is no version before 1" in capsys.readouterr().err
     assert faces.current == 1 and len(faces.cards()) == 1

@@ -11,29 +11,21 @@ import soundfile
 import torch
 from sounds import DATA, PUBLISHED, tone
 
-from emotion_perception.acoustic.emotion_classifier import VoiceClassifier
+from emotion_perception.acoustic.emotion_classifier import VoiceEmotionClassifier
 from emotion_perception.acoustic.features import log_mel
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, NEUTRAL, SAD, SURPRISED
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import read_weights
-from emotion_perception.learning.common import publish_weights
+from emotion_perception.learning.onnx_files import read_initializers
 from emotion_perception.learning.voices import augmentation as augmentation
+from emotion_perception.learning.voices.calibration import HeldOutLogits, fit_calibration
+from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.corpora import CORPORA, corpus_labels, load_speech
+from emotion_perception.learning.voices.dataset import Speech, Targets
 from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import SpeechEncoder, VoiceNet, VoiceNetConfig
 from emotion_perception.learning.voices.overlap import OverlapTraining
-from emotion_perception.learning.voices.train import (
-    SPEECH_ENCODER,
-    AcousticTraining,
-    Speech,
-    Targets,
-    adamw,
-    calibrate,
-    emotion_loss,
-    intensity_loss,
-    load_voice,
-    train,
-)
+from emotion_perception.learning.voices.train import adamw, emotion_loss, intensity_loss, train
+from emotion_perception.learning.voices.weights import load_initial, save_encoder
 
 needs_data = pytest.mark.skipif(
     not all((DATA / name).is_dir() for name in CORPORA), reason="the speech corpora are not in ../shared/data"
@@ -169,9 +161,9 @@ def test_calibration_undoes_overconfidence_and_trusts_short_stretches_less(corpo
 
     oracle = Oracle()
     oracle.sureness = 1.0
-    once = calibrate(oracle, Speech((split,), bank))
+    once = fit_calibration(HeldOutLogits.of(oracle, Speech((split,), bank)))
     oracle.sureness = 5.0
-    five = calibrate(oracle, Speech((split,), bank))
+    five = fit_calibration(HeldOutLogits.of(oracle, Speech((split,), bank)))
     assert once["short_s"] > 0.3
     assert five["scale"] == pytest.approx(once["scale"] / 5, rel=0.05)
 
@@ -179,30 +171,31 @@ def test_calibration_undoes_overconfidence_and_trusts_short_stretches_less(corpo
 def test_training_writes_a_model_that_the_robot_reads_and_resumes_to_the_same_weights(
     corpora: Path, tmp_path: Path
 ) -> None:
-    card = train(corpora, tmp_path / "once.safetensors", TINY, tmp_path / "once.checkpoint")
+    card = train(corpora, tmp_path / "once.onnx", TINY, tmp_path / "once.checkpoint")
     assert card["corpora"] == ["ravdess_speech", "emodb"]
     assert "21" in card["held_out"]["ravdess_speech"]["test"]
-    probabilities = VoiceClassifier(tmp_path / "once.safetensors").classify(tone(1)).probabilities
+    assert card["prior"]["angry"] == pytest.approx((1 / 8 + 1 / 7) / 2, abs=1e-3), "each corpus has the same weight"
+    probabilities = VoiceEmotionClassifier(tmp_path / "once.onnx").classify(tone(1)).emotion.probabilities
     assert probabilities.shape == (8,)
-    again = train(corpora, tmp_path / "again.safetensors", TINY, tmp_path / "once.checkpoint")
+    again = train(corpora, tmp_path / "again.onnx", TINY, tmp_path / "once.checkpoint")
     assert again["calibration"] == card["calibration"]
-    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "once.safetensors").read_bytes()
-    assert not any("sex" in name for name in read_weights(tmp_path / "once.safetensors")[0])
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "once.onnx").read_bytes()
+    assert not any("sex" in name for name in read_initializers(tmp_path / "once.onnx"))
 
 
 def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(corpora: Path, tmp_path: Path) -> None:
-    once, again = tmp_path / "once.safetensors", tmp_path / "again.safetensors"
+    once, again = tmp_path / "once.onnx", tmp_path / "again.onnx"
     studied = replace(TINY, sex="condition")
     train(corpora, once, studied, tmp_path / "once.checkpoint")
     card = train(corpora, again, replace(TINY, epochs=0), tmp_path / "again.checkpoint", None, once)
     assert card["training"]["sex"] == "condition"
-    before, after = read_weights(once)[0], read_weights(again)[0]
+    before, after = read_initializers(once), read_initializers(again)
     assert before.keys() == after.keys()
     for name, value in before.items():
         if not name.startswith("overlap."):
             np.testing.assert_array_equal(value, after[name])
     wider = replace(TINY, epochs=0, net=VoiceNetConfig(layers=1))
-    with pytest.raises(ModelError, match=r"once\.safetensors"):
+    with pytest.raises(ModelError, match=r"once\.onnx"):
         train(corpora, again, wider, tmp_path / "wider.checkpoint", None, once)
 
 
@@ -211,24 +204,24 @@ def test_training_begins_with_the_first_layers_of_an_encoder_and_changes_it_slow
 ) -> None:
     torch.manual_seed(3)
     encoder = SpeechEncoder(channels=16, heads=2, layers=2)
-    publish_weights(tmp_path / "encoder.safetensors", encoder, {"model": SPEECH_ENCODER})
+    save_encoder(tmp_path / "encoder.safetensors", encoder, "a test")
     kept = encoder.half().float().state_dict()
     net = VoiceNet(TINY.net)
-    load_voice(net, tmp_path / "encoder.safetensors")
+    load_initial(net, tmp_path / "encoder.safetensors")
     for name, value in net.encoder.state_dict().items():
         torch.testing.assert_close(value, kept[name])
     rates = {id(p): group["lr"] for group in adamw(net, 0.01, 0.1, 0.05).param_groups for p in group["params"]}
     assert {rates[id(p)] for p in net.encoder.parameters()} == {0.001}
     assert rates[id(net.project.weight)] == 0.01
     frozen = replace(TINY, encoder_rate=0.0)
-    train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "c", None, tmp_path / "encoder.safetensors")
-    after = read_weights(tmp_path / "w.safetensors")[0]
+    train(corpora, tmp_path / "w.onnx", frozen, tmp_path / "c", None, tmp_path / "encoder.safetensors")
+    after = read_initializers(tmp_path / "w.onnx")
     for name, value in net.encoder.state_dict().items():
         np.testing.assert_array_equal(after[f"encoder.{name}"], value.numpy())
     with pytest.raises(ValueError, match="encoder_rate"):
-        train(corpora, tmp_path / "w.safetensors", frozen, tmp_path / "another")
+        train(corpora, tmp_path / "w.onnx", frozen, tmp_path / "another")
     with pytest.raises(ModelError, match=r"encoder\.safetensors"):
-        load_voice(VoiceNet(replace(TINY.net, channels=32)), tmp_path / "encoder.safetensors")
+        load_initial(VoiceNet(replace(TINY.net, channels=32)), tmp_path / "encoder.safetensors")
 
 
 def test_telling_the_sex_is_a_second_task_only_where_asked_for() -> None:
@@ -245,7 +238,7 @@ def test_telling_the_sex_is_a_second_task_only_where_asked_for() -> None:
 
 def test_training_without_ravdess_says_so(corpora: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="ravdess_speech"):
-        train(corpora / "emodb", tmp_path / "w.safetensors", TINY, tmp_path / "c")
+        train(corpora / "emodb", tmp_path / "w.onnx", TINY, tmp_path / "c")
 
 
 def test_the_published_network_is_under_16_mb() -> None:
