@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,14 +16,14 @@ from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.summary import ConversationSummary, summarize
-from emotion_perception.media.files import MediaFile, MediaFrame, open_media, read_image
+from emotion_perception.media.files import read_image
+from emotion_perception.media.items import MediaFrame
+from emotion_perception.media.opening import open_media
+from emotion_perception.media.source import StoredMedia
 from emotion_perception.reports.conversation import html_page
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.explain import Explanation, explain_face
 from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
-
-if TYPE_CHECKING:
-    from emotion_perception.media.rosbag import Recording
 
 OFFLINE_FACES = 64  # faces classified per image; files have no deadline, so more than on a robot
 
@@ -212,7 +211,7 @@ class Recognizer:
         """A fusion engine without evidence, with the reliability of the two models."""
         return EmotionFusion(self._fusion_config, *self._reliability)
 
-    def _events(self, media: MediaFile | Recording) -> Iterator[Event]:
+    def _events(self, media: StoredMedia) -> Iterator[Event]:
         next_frame = newest = 0.0
         for item in media.read():
             stamp, newest = round(item.time * SECOND), item.time

@@ -30,7 +30,8 @@ from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerce
 from emotion_perception.fusion import mouth_motion
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.engine import EmotionFusion
-from emotion_perception.media.files import MediaAudio, MediaFrame, open_media
+from emotion_perception.media.items import MediaAudio, MediaFrame
+from emotion_perception.media.opening import open_media
 from emotion_perception.resources import demo_clip_path
 from emotion_perception.types import VoiceObservation
 from emotion_perception.visual.perception import VisualConfig, VisualPerception

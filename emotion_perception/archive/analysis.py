@@ -19,8 +19,8 @@ import numpy as np
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.shots import mark_cuts
-from emotion_perception.media.files import LazyFrame, MediaAudio, MediaFile
-from emotion_perception.media.rosbag import Recording
+from emotion_perception.media.items import LazyFrame, MediaAudio
+from emotion_perception.media.source import StoredMedia
 from emotion_perception.recognition import OFFLINE_FACES
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
@@ -143,7 +143,7 @@ class Analyser:
             return acoustic
 
     def observe(
-        self, media: MediaFile | Recording, first: int = 0, last: int | None = None, skip: frozenset[int] = frozenset()
+        self, media: StoredMedia, first: int = 0, last: int | None = None, skip: frozenset[int] = frozenset()
     ) -> Iterator[Part]:
         """The parts ``first`` to ``last`` of a recording; to its end without ``last``.
 
@@ -159,7 +159,7 @@ class Analyser:
             return
         start = first * length
         frames = _Ahead(
-            self.profile.through(media.pictures(start, 1 / self.settings.pictures_per_second), "pictures")
+            self.profile.through(media.frames(start, 1 / self.settings.pictures_per_second), "pictures")
             if media.has_video
             else ()
         )
@@ -188,19 +188,19 @@ class Analyser:
                 return
             number += 1
 
-    def _is_last(self, media: MediaFile | Recording, number: int) -> bool:
+    def _is_last(self, media: StoredMedia, number: int) -> bool:
         return number + 1 >= count_parts(media.duration, self.settings.part_s)
 
-    def _still(self, media: MediaFile | Recording) -> Part:
+    def _still(self, media: StoredMedia) -> Part:
         with self.profile.stage("pictures"):
-            image = next(iter(media.pictures())).image()
+            image = next(iter(media.frames())).image()
         visual = self.visual
         with self.profile.stage("faces"):
             seen = (seen_whole(image),) if is_whole_face(image) else visual.look_still(image)
         return Part(0, 0.0, 0.0, (Shot("start", 0.0, 0.0, [(0.0, seen)]),), (), 0)
 
     def _shots(
-        self, frames: _Ahead[LazyFrame], number: int, start: float, stop: float, media: MediaFile | Recording
+        self, frames: _Ahead[LazyFrame], number: int, start: float, stop: float, media: StoredMedia
     ) -> list[Shot]:
         shots: list[Shot] = []
         end, period = start, 1 / (media.fps or 1.0)

@@ -22,8 +22,9 @@ from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.recordings import ArchiveRecording, recorded_at
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
-from emotion_perception.media.files import MediaError, MediaFile, is_recording, open_media
-from emotion_perception.media.rosbag import Recording
+from emotion_perception.media.items import MediaError
+from emotion_perception.media.opening import is_recording, open_media
+from emotion_perception.media.source import StoredMedia
 from emotion_perception.recognition import Recognizer, RecordingArc, fuse_events
 from emotion_perception.reports.conversation import html_page, summary_fields
 from emotion_perception.types import SECOND
@@ -176,10 +177,10 @@ class Worker:
         settings = self._task.settings
         return (settings.image_topic, settings.audio_topic) if is_recording(recording.path) else ("", "")
 
-    def _about(self, recording: ArchiveRecording, media: MediaFile | Recording) -> About:
+    def _about(self, recording: ArchiveRecording, media: StoredMedia) -> About:
         began_ns, began_by = recorded_at(recording, media, self._zone)
         parts = count_parts(media.duration, self._task.settings.part_s) if media.seekable else 1
-        return About(media.duration, parts, began_ns, began_by, getattr(media, "note", ""))
+        return About(media.duration, parts, began_ns, began_by, media.note)
 
     def _write(self, held: list[tuple[Item, About, Part]]) -> None:
         """Let the classifier read what is held, and write it."""

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 
-from emotion_perception.media.files import RECORDING_SUFFIXES, MediaFile, is_recording
+from emotion_perception.media.opening import RECORDING_SUFFIXES, is_recording
 from emotion_perception.media.rosbag import Recording
+from emotion_perception.media.source import StoredMedia
 
 VIDEO = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
 SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus wav wma"
@@ -106,9 +107,7 @@ def _describe(path: Path, place: str) -> ArchiveRecording:
     return ArchiveRecording(identity, str(path), place, size, modified)
 
 
-def recorded_at(
-    recording: ArchiveRecording, media: MediaFile | Recording, zone: tzinfo | None = None
-) -> tuple[int | None, str]:
+def recorded_at(recording: ArchiveRecording, media: StoredMedia, zone: tzinfo | None = None) -> tuple[int | None, str]:
     """When a recording began, ns since 1970, and what says so.
 
     ``stamps``: a rosbag2's messages; ``container``: its creation time; ``name``: a date and time in the file's name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emotion_perception.media.files import LazyFrame
+from emotion_perception.media.items import LazyFrame
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, container_command, graph_nodes
 from emotion_perception.bringup.supervisor import Supervisor
-from emotion_perception.media.files import MediaError
+from emotion_perception.media.items import MediaError
 from emotion_perception.media.playback import check_source
 from emotion_perception.resources import config_path
 from emotion_perception.ros.private_files import make_new_files_private

@@ -21,7 +21,7 @@ from emotion_perception.bringup.command import (
     start_graph,
     wait_for_signal,
 )
-from emotion_perception.media.files import MediaError
+from emotion_perception.media.items import MediaError
 from emotion_perception.ros.private_files import make_new_files_private
 
 STILL_SECONDS = 10.0  # how long an image is shown where --duration does not say
@@ -206,7 +206,7 @@ def is_still(source: str) -> bool:
     Raises:
         MediaError: it cannot be read.
     """
-    from emotion_perception.media.files import open_media
+    from emotion_perception.media.opening import open_media
 
     with open_media(source) as file:
         return file.is_image

@@ -189,7 +189,7 @@ def graph_nodes(
 
 
 def _is_recording(source: str) -> bool:
-    from emotion_perception.media.files import is_recording  # here: it comes with OpenCV and PyAV
+    from emotion_perception.media.opening import is_recording  # here: it comes with OpenCV and PyAV
 
     return is_recording(source)
 

@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.peer and args.parts == "graph":
         parser.error("--peer compares the core: --parts all or core")
     from emotion_perception.errors import ModelError
-    from emotion_perception.media.files import MediaError
+    from emotion_perception.media.items import MediaError
 
     found: dict[str, Any] = {}
     try:
@@ -125,7 +125,8 @@ def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[
     """
     import cv2
 
-    from emotion_perception.media.files import MediaFrame, open_media
+    from emotion_perception.media.items import MediaFrame
+    from emotion_perception.media.opening import open_media
     from emotion_perception.resources import demo_clip_path
     from emotion_perception.visual.perception import VisualConfig, VisualPerception
 

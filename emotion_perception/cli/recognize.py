@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.emotion and not args.explain:
         parser.error("--emotion goes with --explain")
     from emotion_perception.errors import ModelError
-    from emotion_perception.media.files import MediaError
+    from emotion_perception.media.items import MediaError
     from emotion_perception.recognition import Recognizer
 
     recognizer = Recognizer(frames_per_second=args.fps, step=args.step)
@@ -94,13 +94,15 @@ def main(argv: list[str] | None = None) -> int:
 def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str]) -> None:
     from tqdm import tqdm
 
-    from emotion_perception.media.files import MediaError, open_media, read_image
+    from emotion_perception.media.files import read_image
+    from emotion_perception.media.items import MediaError
+    from emotion_perception.media.opening import open_media
     from emotion_perception.types import EmotionStatus
 
     with open_media(path, *topics) as media:
         is_image = media.is_image
-        if note := getattr(media, "note", ""):
-            print(f"emotion-recognize: {path}: {note}", file=sys.stderr)
+        if media.note:
+            print(f"emotion-recognize: {path}: {media.note}", file=sys.stderr)
     if is_image:
         if report:
             raise MediaError(f"{path} is a picture; --report is about a video or sound file")

@@ -26,7 +26,9 @@ from emotion_perception.dashboard.file_types import MAX_PIXELS
 from emotion_perception.dashboard.store import estimate_fields
 from emotion_perception.dashboard.uploads import MAX_SECONDS
 from emotion_perception.dashboard.video import face_fields
-from emotion_perception.media.files import MediaError, open_media, read_image
+from emotion_perception.media.files import read_image
+from emotion_perception.media.items import MediaError
+from emotion_perception.media.opening import open_media
 from emotion_perception.recognition import Recognizer
 from emotion_perception.types import EmotionStatus
 from emotion_perception.visual.explain import draw_explanation, explain_face

@@ -1,1 +1,1 @@
-"""Pictures, films, sound files, recordings and live devices as one kind of stream."""
+"""Images, videos, sound files, recordings and live devices as one kind of source."""

@@ -1,6 +1,6 @@
-"""The built-in demo clip: a portrait moving through a plain frame, so that the demo runs without camera or download.
+"""The built-in demo clip: a portrait that moves over a plain background, for a demo without camera or download.
 
-The portrait is scikit-image's ``astronaut`` (NASA, public domain), which lies inside its wheel.
+The portrait is scikit-image's ``astronaut`` (NASA, public domain), which is part of its wheel.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ import numpy as np
 
 WIDTH, HEIGHT, FPS = 640, 480, 25
 SECONDS = 12
-BACKGROUND = (104, 112, 96)  # RGB, the wall of an office
+BACKGROUND = (104, 112, 96)  # RGB, like an office wall
 FACE_CENTRE = (223.0, 110.0)  # px in the portrait
 
 
 def frames(portrait: np.ndarray) -> Iterator[np.ndarray]:
     """Every frame of the clip, uint8 ``(480, 640, 3)`` RGB.
 
-    The face's centre goes once round an ellipse while it grows and shrinks by an eighth: the last frame leads back to
-    the first, so the clip loops without a jump.
+    The centre of the face moves once around an ellipse while the face grows and shrinks by an eighth; the last frame
+    leads back to the first, so the clip loops without a jump.
 
     Args:
         portrait: uint8 ``(H, W, 3)`` RGB with a face at :data:`FACE_CENTRE`.
@@ -42,13 +42,13 @@ def frames(portrait: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def make_demo_clip(path: Path) -> Path:
-    """Write the clip: 12 s, 640x480, 25 fps, MPEG-4, no sound. The file appears whole or not at all.
+    """Write the clip: 12 s, 640x480, 25 fps, MPEG-4, no sound. The file is written atomically.
 
     Returns:
-        ``path``; its folder is made where it is missing.
+        ``path``; its folder is created if missing.
 
     Raises:
-        OSError: the folder cannot be made or written.
+        OSError: the folder cannot be created or written.
     """
     import av  # here, so that importing this module stays cheap
     from skimage import data

@@ -1,6 +1,6 @@
-"""Webcam and microphone as the same stream of items as a media file, stamped at capture.
+"""Webcam and microphone as sources of the same items as a media file, stamped at capture.
 
-A stamp is Unix time in seconds. It is taken from the monotonic clock at capture and mapped to the wall clock, so that
+A stamp is Unix time in seconds. It is read from the monotonic clock at capture and mapped to the wall clock, so that
 two captures never swap order when the wall clock is adjusted.
 """
 
@@ -15,15 +15,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from emotion_perception.media.files import Closing, MediaAudio, MediaError, MediaFrame
+from emotion_perception.media.items import MediaAudio, MediaError, MediaFrame
+from emotion_perception.media.source import MediaSource
 
-SILENT_SOURCE_S = 2.0  # a device that gives nothing for this long has stopped
-WALL_STEP_S = 0.1  # a wall clock this far from the mapping has been set anew
-QUEUED_BLOCKS = 64  # sound kept for a reader that is late; 1.3 s at 20 ms blocks
+SILENT_SOURCE_S = 2.0  # without data for this long, a device counts as stopped
+WALL_STEP_S = 0.1  # deviation of the wall clock from the mapping that means it was set
+QUEUED_BLOCKS = 64  # buffered for a slow reader; 1.3 s at 20 ms per block
 
 
 class CaptureClock:
-    """Maps monotonic time to Unix time with one offset, taken again only when the wall clock was set."""
+    """Maps monotonic time to Unix time with one offset, measured again only when the wall clock was set."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._monotonic, self._wall = monotonic, wall
@@ -38,18 +39,21 @@ class CaptureClock:
         return monotonic + self._offset
 
 
-class Webcam(Closing):
+class Webcam(MediaSource):
     """A camera through OpenCV.
 
     Args:
         device: index (``0``, ``"0"``) or path (``"/dev/video0"``).
-        width, height: wished picture size, px; 0 leaves the camera's own.
-        fps: wished frame rate, Hz; 0 leaves the camera's own.
-        open_capture: makes the capture object from the device; for tests.
+        width, height: requested image size, px; 0 keeps the camera's own.
+        fps: requested frame rate, Hz; 0 keeps the camera's own.
+        open_capture: makes the capture object of the device; for tests.
+        clock: for tests.
 
     Raises:
         MediaError: the device cannot be opened.
     """
+
+    has_video = True
 
     def __init__(
         self,
@@ -69,34 +73,33 @@ class Webcam(Closing):
         if not self._capture.isOpened():
             self._capture.release()
             raise MediaError(f"camera {device}: cannot be opened (missing, in use, or no permission)")
-        wishes = (
+        requests = (
             (cv2.CAP_PROP_FRAME_WIDTH, width),
             (cv2.CAP_PROP_FRAME_HEIGHT, height),
             (cv2.CAP_PROP_FPS, fps),
-            (cv2.CAP_PROP_BUFFERSIZE, 1),  # an old frame is worth less than a new one
+            (cv2.CAP_PROP_BUFFERSIZE, 1),  # the newest frame, not a buffered one
         )
-        for prop, value in wishes:
+        for prop, value in requests:
             if value:
                 self._capture.set(prop, value)
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or fps
-        self.errors = 0  # frames that could not be had
 
     def close(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         self._capture.release()
 
     def read(self) -> Iterator[MediaFrame]:
-        """Frames as they come, for ever; waits for each.
+        """Frames as they arrive, without end; blocks until the next one.
 
         Raises:
-            MediaError: the camera has given nothing for `SILENT_SOURCE_S`.
+            MediaError: the camera has delivered nothing for `SILENT_SOURCE_S`.
         """
         last = self._clock.now()
         while True:
             grabbed = self._capture.grab()
-            stamp = self._clock.now()  # before decoding: nearest to the exposure that OpenCV lets us come
+            stamp = self._clock.now()  # before decoding: as close to the exposure as OpenCV permits
             ok, image = self._capture.retrieve() if grabbed else (False, None)
             if ok and image is not None and image.size:
                 last = stamp
@@ -106,27 +109,30 @@ class Webcam(Closing):
                 continue
             self.errors += 1
             if stamp - last > SILENT_SOURCE_S:
-                raise MediaError(f"camera {self.device}: no picture for {stamp - last:.1f} s, unplugged or stopped")
+                raise MediaError(f"camera {self.device}: no image for {stamp - last:.1f} s, unplugged or stopped")
             time.sleep(0.01)
 
 
-class Microphone(Closing):
+class Microphone(MediaSource):
     """A microphone through sounddevice (PortAudio).
 
     Args:
         device: name, index, or None for the system's default.
         sample_rate: Hz.
         block: length of a block, s.
-        channels: 1 unless the device has more and they are wanted.
-        open_stream: makes the input stream; for tests. Called with sounddevice's ``InputStream`` keywords.
+        channels: number of channels to record.
+        open_stream: makes the input stream, with the keywords of sounddevice's ``InputStream``; for tests.
+        clock: for tests.
 
     Attributes:
-        dropped: blocks thrown away because the reader was late, the oldest first.
+        dropped: blocks that were dropped, oldest first, because the reader was too slow.
         overflows: blocks before which the driver itself lost sound.
 
     Raises:
         MediaError: PortAudio is not installed, or the device cannot be opened.
     """
+
+    has_audio = True
 
     def __init__(
         self,
@@ -154,7 +160,7 @@ class Microphone(Closing):
             self._stream.start()
         except MediaError:
             raise
-        except Exception as error:  # PortAudioError, ValueError, OSError: whatever the driver says
+        except Exception as error:  # PortAudioError, ValueError, OSError, by driver
             raise MediaError(f"microphone {self._name}: {' '.join(str(error).split())}") from error
 
     @property
@@ -162,15 +168,15 @@ class Microphone(Closing):
         return "default" if self.device is None else str(self.device)
 
     def close(self) -> None:
-        """Stop recording and give the device back."""
+        """Stop recording and release the device."""
         self._stream.stop()
         self._stream.close()
 
     def read(self) -> Iterator[MediaAudio]:
-        """Blocks as they come, for ever; waits for each.
+        """Blocks as they arrive, without end; blocks until the next one.
 
         Raises:
-            MediaError: the microphone has given nothing for `SILENT_SOURCE_S`.
+            MediaError: the microphone has delivered nothing for `SILENT_SOURCE_S`.
         """
         while True:
             try:
@@ -181,9 +187,9 @@ class Microphone(Closing):
                 ) from None
 
     def _on_block(self, samples: np.ndarray, frames: int, times: Any, status: Any) -> None:
-        """PortAudio's callback, in its own thread: stamp, copy, queue."""
+        """PortAudio's callback in its own thread: stamps, copies and queues a block."""
         delay = times.currentTime - times.inputBufferAdcTime  # s since the first sample was taken
-        if not 0.0 < delay < 2.0 or not math.isfinite(delay):  # some drivers leave the times at 0
+        if not 0.0 < delay < 2.0 or not math.isfinite(delay):  # some drivers report 0
             delay = frames / self.sample_rate
         if status and status.input_overflow:
             self.overflows += 1

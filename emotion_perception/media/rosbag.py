@@ -1,8 +1,8 @@
-"""rosbag2 recordings (MCAP and sqlite3) as a stream of frames and sample blocks, like a film's, without ROS.
+"""rosbag2 recordings (MCAP and sqlite3) as a stream of frames and audio blocks, without ROS.
 
-The picture and sound topics are found by their types: ``sensor_msgs/Image`` and ``CompressedImage``, and every dialect
-of sound that ``messages/audio.py`` knows. Time is that of the messages' stamps, so picture and sound stay as far
-apart as they were captured; where stamps jump or are missing, the time of recording stands in.
+The image and audio topics are found by their types: ``sensor_msgs/Image`` and ``CompressedImage``, and every dialect of
+audio that ``messages/audio.py`` knows. Time is that of the messages' stamps, so image and sound keep the offset with
+which they were captured; where stamps jump or are missing, the time of recording is used.
 """
 
 from __future__ import annotations
@@ -17,23 +17,12 @@ from typing import Any, cast
 
 import cv2
 import numpy as np
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
-from emotion_perception.media.files import (
-    FALLBACK_FPS,
-    LazyFrame,
-    Lending,
-    MediaAudio,
-    MediaError,
-    MediaFrame,
-    MediaItem,
-    interval_number,
-    repeated,
-    thumbnail_of,
-)
+from emotion_perception.media.bag_types import typestore_of
+from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem, thumbnail_of
+from emotion_perception.media.source import FALLBACK_FPS, StoredMedia, interval_number
 from emotion_perception.messages.audio import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
 from emotion_perception.messages.samples import to_int16
 from emotion_perception.messages.sensors import (
@@ -45,97 +34,39 @@ from emotion_perception.messages.sensors import (
 from emotion_perception.types import SECOND
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-OUR_OUTPUTS = "/emotion/"  # the annotated picture is no camera
-JUMP = SECOND  # ns; a stamp that leaves the time of recording by this much more than its topic's first did has jumped
-REORDER = SECOND // 2  # ns; a chunk of sound is recorded when its last sample is in, and stamped with its first
-
-# Of messages that old bags carry no definition for and rosbags does not know; of the rest rosbags has its own.
-AUDIO_DEFINITIONS = {
-    "emotion_msgs/msg/AudioChunk": "std_msgs/Header header\nuint32 sample_rate\nuint8 channels\nint16[] samples\n",
-    "foxglove_msgs/msg/RawAudio": (
-        "builtin_interfaces/Time timestamp\nuint8[] data\nstring format\n"
-        "uint32 sample_rate\nuint32 number_of_channels\n"
-    ),
-}
-DRIVERS_AUDIO = {  # ros-drivers' audio_common
-    "audio_common_msgs/msg/AudioData": "uint8[] data\n",
-    "audio_common_msgs/msg/AudioDataStamped": "std_msgs/Header header\naudio_common_msgs/AudioData audio\n",
-    "audio_common_msgs/msg/AudioInfo": (
-        "uint8 channels\nuint32 sample_rate\nstring sample_format\nuint32 bitrate\nstring coding_format\n"
-    ),
-}
-MGONZS_AUDIO = {  # mgonzs13's, of the same name; told by AudioStamped, which the other has not
-    "audio_common_msgs/msg/AudioData": (
-        "float32[] float32_data\nint32[] int32_data\nint16[] int16_data\nint8[] int8_data\nuint8[] uint8_data\n"
-    ),
-    "audio_common_msgs/msg/AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk\n",
-    "audio_common_msgs/msg/Audio": ("audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info\n"),
-    "audio_common_msgs/msg/AudioStamped": "std_msgs/Header header\naudio_common_msgs/Audio audio\n",
-}
+OUR_OUTPUTS = "/emotion/"  # our annotated image is not a camera
+JUMP = SECOND  # ns; change of the delay from stamp to recording from which a stamp counts as jumped
+REORDER = SECOND // 2  # ns; an audio chunk is recorded after its last sample but stamped with its first
 
 
-class Recording(Lending):
-    """A readable recording, used as a :class:`~emotion_perception.media.files.MediaFile` is; a context manager.
+class Recording(StoredMedia):
+    """A rosbag2 recording.
 
     Args:
-        path: the bag's folder, or its ``.mcap`` or ``.db3`` file.
-        image_topic, audio_topic: what to read; empty: found by type.
+        path: the folder of the bag, or its ``.mcap`` or ``.db3`` file.
+        image_topic, audio_topic: the topics to read; found by message type where empty.
 
     Attributes:
-        has_video, has_audio: what can be read.
-        duration: s. fps, width, height: 0 without pictures. sample_rate, channels: 0 without sound.
-        errors: messages that could not be used so far, over all reads.
-        repaired: stamps that jumped and were replaced, over all reads.
         start_ns: the stamp at media time 0.
         note: which topics are read, and why one is not.
 
     Raises:
-        MediaError: not a recording that can be read, or neither pictures nor sound in it; names what there is.
+        MediaError: not a readable recording, or neither images nor sound in it; lists its topics.
     """
 
-    is_image = seekable = False
-    created = ""  # the stamps say it
-
     def __init__(self, path: str | Path, image_topic: str = "", audio_topic: str = "") -> None:
-        super().__init__()
-        self.path = Path(path)
-        self.has_video = self.has_audio = False
-        self.fps = 0.0
-        self.width = self.height = self.sample_rate = self.channels = 0
-        self.errors = self.repaired = 0
+        super().__init__(Path(path))
         self._image_topic = self._audio_topic = ""
         self._dialect: Dialect | None = None
         self._form = SoundForm()
-        self._lag = 0  # ns from a stamp to its recording, for messages without a stamp
+        self._lag = 0  # ns from the stamp to the recording, for messages without a stamp
         self.start_ns = 0
         with self._open() as reader:
-            self.duration: float | None = reader.duration / SECOND
+            self.duration = reader.duration / SECOND
             self._probe(reader, image_topic, audio_topic)
 
-    def read(self) -> Iterator[MediaItem]:
-        """Frames and blocks in time order, once from start to end; may be called again for another pass.
-
-        A message that cannot be used is counted in ``errors`` and skipped; a file that breaks off ends the stream.
-
-        Raises:
-            MediaError: the recording can no longer be opened.
-        """
-        return self._track(self._read())
-
-    def loop(self) -> Iterator[MediaItem]:
-        """The recording over and over, times going on.
-
-        Raises:
-            MediaError: it can no longer be read, or a round gave nothing.
-        """
-        return self._track(repeated(self._read, 1 / (self.fps or FALLBACK_FPS), self.path))
-
-    def pictures(self, start: float = 0.0, interval: float = 0.0) -> Iterator[LazyFrame]:
-        """The pictures that are due, as :meth:`MediaFile.pictures`; a recording is read from its beginning.
-
-        Raises:
-            MediaError: the recording can no longer be opened.
-        """
+    def frames(self, start: float = 0.0, interval: float = 0.0) -> Iterator[LazyFrame]:
+        """See :meth:`StoredMedia.frames`."""
         newest = -1
         for frame in self._items({self._image_topic}, _lazy_frame) if self.has_video else ():
             assert isinstance(frame, LazyFrame)
@@ -145,11 +76,7 @@ class Recording(Lending):
                 yield frame
 
     def sound(self, start: float = 0.0) -> Iterator[MediaAudio]:
-        """The blocks of sound, as :meth:`MediaFile.sound`; a recording is read from its beginning.
-
-        Raises:
-            MediaError: the recording can no longer be opened.
-        """
+        """See :meth:`StoredMedia.sound`."""
         for block in self._items({self._audio_topic}, _lazy_frame) if self.has_audio else ():
             assert isinstance(block, MediaAudio)
             if block.end > start:
@@ -162,17 +89,17 @@ class Recording(Lending):
         try:
             reader = Reader(self.path)
             reader.open()
-        except Exception as error:  # of a damaged file, rosbags raises whatever its bytes lead to
+        except Exception as error:  # rosbags raises any exception on a damaged file
             hint = ""
             if "end magic" in str(error) or "footer" in str(error):
-                hint = "; it was not closed when recording ended, `mcap recover` mends that"
+                hint = "; it was not closed at the end of the recording, `mcap recover` repairs it"
             raise MediaError(f"{self.path}: not a readable recording ({_one_line(error)}{hint})") from error
         try:
             yield reader
         finally:
             reader.close()
 
-    # --- finding out what is in it
+    # --- topics
 
     def _probe(self, reader: Reader, image_topic: str, audio_topic: str) -> None:
         connections = {connection.topic: connection for connection in reader.connections}
@@ -180,17 +107,17 @@ class Recording(Lending):
             if wanted not in connections:
                 raise MediaError(f"{self.path}: no topic {wanted}; {_listed(reader)}")
         firsts: list[_First] = []
-        notes = [*self._find_pictures(reader, image_topic, firsts), *self._find_sound(reader, audio_topic, firsts)]
+        notes = [*self._find_images(reader, image_topic, firsts), *self._find_sound(reader, audio_topic, firsts)]
         if not (self.has_video or self.has_audio):
-            raise MediaError(f"{self.path}: {'; '.join(notes) or 'no pictures and no sound in it'}; {_listed(reader)}")
+            raise MediaError(f"{self.path}: {'; '.join(notes) or 'no images and no sound in it'}; {_listed(reader)}")
         self.note = "; ".join(notes)
         self._lag = next((first.logged - first.stamp for first in firsts if first.stamp is not None), 0)
         self.start_ns = min(
             first.logged - self._lag - first.length if first.stamp is None else first.stamp for first in firsts
         )
 
-    def _find_pictures(self, reader: Reader, wanted: str, firsts: list[_First]) -> list[str]:
-        """Choose the picture topic and add its first message to ``firsts``; what to tell about it."""
+    def _find_images(self, reader: Reader, wanted: str, firsts: list[_First]) -> list[str]:
+        """Choose the image topic and add its first message to ``firsts``; returns notes for the user."""
         found: list[tuple[tuple[Any, ...], _First, np.ndarray]] = []
         problems = []
         for connection in reader.connections:
@@ -200,7 +127,7 @@ class Recording(Lending):
             try:
                 first = _first(reader, connection)
                 image = _pixels(first.message)
-            except Exception as error:  # by a damaged definition a message may look like anything
+            except Exception as error:  # a damaged definition may give a message of any content
                 problems.append(f"{connection.topic} cannot be used: {_reason(error)}")
                 continue
             grey, compressed = image.ndim == 2, connection.msgtype == COMPRESSED
@@ -214,10 +141,10 @@ class Recording(Lending):
         self.height, self.width = image.shape[:2]
         self.fps = first.connection.msgcount / self.duration if self.duration else FALLBACK_FPS
         self.fps = self.fps if 0.1 <= self.fps <= 240 else FALLBACK_FPS
-        return [f"pictures from {self._image_topic}"]
+        return [f"images from {self._image_topic}"]
 
     def _find_sound(self, reader: Reader, wanted: str, firsts: list[_First]) -> list[str]:
-        """The same for the sound topic."""
+        """The same for the audio topic."""
         problems = []
         for dialect in dialects_of(connection.msgtype for connection in reader.connections):
             for connection in sorted(reader.connections, key=lambda c: (-c.msgcount, c.topic)):
@@ -229,7 +156,7 @@ class Recording(Lending):
                     form = _sound_form(reader, connection.topic, dialect)
                     first = _first(reader, connection)
                     sound = dialect.read(first.message, form)
-                except Exception as error:  # as above
+                except Exception as error:  # as for images
                     problems.append(f"{connection.topic} cannot be used: {_reason(error)}")
                     continue
                 firsts.append(replace(first, length=len(sound.samples) * SECOND // sound.sample_rate))
@@ -246,12 +173,12 @@ class Recording(Lending):
         return cast(Generator[MediaItem, None, None], self._items(topics, _frame))
 
     def _items(
-        self, topics: set[str], picture: Callable[[float, Any], MediaFrame | LazyFrame]
+        self, topics: set[str], make_frame: Callable[[float, Any], MediaFrame | LazyFrame]
     ) -> Generator[MediaFrame | LazyFrame | MediaAudio, None, None]:
-        """What is in the topics, in time order; ``picture`` makes one of its time and message."""
+        """The content of the topics in the order of time; ``make_frame`` converts an image message."""
         with self._open() as reader:
             chosen = [connection for connection in reader.connections if connection.topic in topics]
-            stores = {connection.topic: _typestore(reader, connection) for connection in chosen}
+            stores = {connection.topic: typestore_of(reader, connection) for connection in chosen}
             lines = {topic: _Timeline(self._lag) for topic in topics}
             arrivals = ArrivalStamps()
             waiting: list[tuple[float, int, MediaFrame | LazyFrame | MediaAudio]] = []
@@ -261,7 +188,7 @@ class Recording(Lending):
                     connection, logged, data = next(messages)
                 except StopIteration:
                     break
-                except Exception:  # the file breaks off; what was read is good
+                except Exception:  # the file breaks off
                     self.errors += 1
                     break
                 try:
@@ -269,10 +196,10 @@ class Recording(Lending):
                     line = lines[connection.topic]
                     stamp = line.stamp(_stamp(message), logged)
                     if connection.topic == self._image_topic:
-                        item: MediaFrame | LazyFrame | MediaAudio = picture(self._time(stamp), message)
+                        item: MediaFrame | LazyFrame | MediaAudio = make_frame(self._time(stamp), message)
                     else:
                         item = self._block(message, stamp, logged, arrivals)
-                except Exception:  # a message of the wrong shape: rosbags promises no particular exception
+                except Exception:  # a malformed message: rosbags may raise any exception
                     self.errors += 1
                     continue
                 heapq.heappush(waiting, (item.time, number, item))
@@ -291,15 +218,15 @@ class Recording(Lending):
         return MediaAudio(self._time(stamp), to_int16(sound.samples), sound.sample_rate)
 
     def _time(self, stamp_ns: int) -> float:
-        """Media time, s; what lies before the first messages of both topics is at the start."""
+        """Media time, s; 0 for stamps before the first messages of both topics."""
         return max(0.0, (stamp_ns - self.start_ns) / SECOND)
 
 
 class _Timeline:
-    """One topic's stamps without their jumps.
+    """The stamps of one topic, with jumps of the clock removed.
 
     Args:
-        lag: ns from capture to recording, of a message without a stamp.
+        lag: ns from capture to recording, for messages without a stamp.
     """
 
     def __init__(self, lag: int) -> None:
@@ -309,7 +236,7 @@ class _Timeline:
         self._shift = 0  # ns by which the clock was set since the first message
 
     def stamp(self, stamp: int | None, logged: int) -> int:
-        """The stamp on the first message's clock, ns."""
+        """The stamp on the clock of the first message, ns."""
         if stamp is None:
             return logged - self.lag
         lag = logged - stamp - self._shift
@@ -319,27 +246,6 @@ class _Timeline:
             self._shift += lag - self.lag
             self.jumps += 1
         return stamp + self._shift
-
-
-def _typestore(reader: Reader, connection: Connection) -> Typestore:
-    """What can read a topic: the definition in the bag, or where there is none, Jazzy's and those known here."""
-    definition = connection.msgdef
-    if definition.format == MessageDefinitionFormat.MSG:
-        store = get_typestore(Stores.EMPTY)
-        store.register(get_types_from_msg(definition.data, connection.msgtype))
-        return store
-    if definition.format == MessageDefinitionFormat.IDL:
-        store = get_typestore(Stores.EMPTY)
-        parts = [part.split("\n", 1)[1] for part in definition.data.split("=" * 80 + "\n") if part.startswith("IDL: ")]
-        for part in parts or [definition.data]:
-            store.register(get_types_from_idl(part))
-        return store
-    store = get_typestore(Stores.ROS2_JAZZY)
-    types = {c.msgtype for c in reader.connections}
-    audio_common = MGONZS_AUDIO if "audio_common_msgs/msg/AudioStamped" in types else DRIVERS_AUDIO
-    for name, text in (AUDIO_DEFINITIONS | audio_common).items():
-        store.register({k: v for k, v in get_types_from_msg(text, name).items() if k not in store.fielddefs})
-    return store
 
 
 @dataclass(frozen=True)
@@ -355,12 +261,12 @@ class _First:
 
 def _first(reader: Reader, connection: Connection) -> _First:
     _, logged, data = next(reader.messages([connection]))
-    message = _typestore(reader, connection).deserialize_cdr(data, connection.msgtype)
+    message = typestore_of(reader, connection).deserialize_cdr(data, connection.msgtype)
     return _First(connection, message, _stamp(message), logged)
 
 
 def _sound_form(reader: Reader, topic: str, dialect: Dialect) -> SoundForm:
-    """What ros-drivers' capture node says about the sound of a topic, where it is recorded."""
+    """The audio format of a topic as ros-drivers' capture node published it, if that was recorded."""
     info = f"{topic.removesuffix('_stamped')}_info"
     for connection in reader.connections:
         if dialect.info and connection.topic == info and connection.msgcount:
@@ -369,7 +275,7 @@ def _sound_form(reader: Reader, topic: str, dialect: Dialect) -> SoundForm:
 
 
 def _stamp(message: Any) -> int | None:
-    """A message's stamp, ns; None where it has none, or one that was never set."""
+    """A message's stamp, ns; None where it has none or it was never set."""
     stamp = message.header.stamp if hasattr(message, "header") else getattr(message, "timestamp", None)
     return stamp_to_ns(stamp) or None if stamp is not None else None
 
@@ -383,18 +289,18 @@ def _frame(time: float, message: Any) -> MediaFrame:
 
 
 def _lazy_frame(time: float, message: Any) -> LazyFrame:
-    @cache  # the thumbnail needs it, too
+    @cache  # also used by the thumbnail
     def image() -> np.ndarray:
         try:
             return _bgr(_pixels(message))
-        except Exception as error:  # rosbags promises no particular exception
+        except Exception as error:  # rosbags may raise any exception
             raise ValueError(_one_line(error)) from error
 
     return LazyFrame(time, True, image, lambda: thumbnail_of(cv2.cvtColor(image(), cv2.COLOR_BGR2GRAY)))
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
-    """``(H, W, 3)`` uint8, contiguous, its own memory."""
+    """``(H, W, 3)`` uint8 BGR, contiguous."""
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image)
 
 

@@ -14,8 +14,10 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media.files import MediaError, MediaFile, MediaFrame, MediaItem, is_recording
+from emotion_perception.media.items import MediaError, MediaFrame, MediaItem
+from emotion_perception.media.opening import is_recording
 from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
+from emotion_perception.media.source import MediaSource, StoredMedia
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
@@ -118,7 +120,7 @@ class MediaSourceNode(PerceptionNode):
         """Whether a recording is played in its own time."""
         return self.parameters["replay"] == "recorded" and is_recording(self.parameters["source"])
 
-    def _play_file(self, file: MediaFile) -> None:
+    def _play_file(self, file: StoredMedia) -> None:
         self._wait_for_listeners()
         length = self.parameters["duration"]
         repeat = self.parameters["loop"] or length > 0 or file.is_image
@@ -188,12 +190,12 @@ class MediaSourceNode(PerceptionNode):
         now_ns = recording.start_ns + round(self._told * conversions.SECOND)
         self._time_out.publish(Clock(clock=conversions.ns_to_stamp(now_ns)))
 
-    def _still(self, file: MediaFile) -> Iterator[MediaItem]:
+    def _still(self, file: StoredMedia) -> Iterator[MediaItem]:
         image = next(file.read()).image
         for number in itertools.count():
             yield MediaFrame(number / self.parameters["fps"], image)
 
-    def _play_live(self, device: object) -> None:
+    def _play_live(self, device: MediaSource) -> None:
         self._wait_for_listeners()
         length, began = self.parameters["duration"], time.monotonic()
         for item in device.read():

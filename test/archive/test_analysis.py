@@ -19,7 +19,8 @@ from skimage import data
 
 from emotion_perception.archive.analysis import BATCH, Analyser, Part, Settings, Shot, count_parts
 from emotion_perception.archive.schema import SEGMENTS, arrow_schema
-from emotion_perception.media.files import LazyFrame, MediaAudio, MediaFrame, open_media, thumbnail_of
+from emotion_perception.media.items import LazyFrame, MediaAudio, MediaFrame, thumbnail_of
+from emotion_perception.media.opening import open_media
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +226,7 @@ class Endless:
     def _gone(self) -> None:
         self.alive -= 1
 
-    def pictures(self, start: float = 0.0, interval: float = 0.0):
+    def frames(self, start: float = 0.0, interval: float = 0.0):
         for i in itertools.count(round(start * 10)):
             image = self._count(np.full((*SIZE, 3), 90, np.uint8))
             yield LazyFrame(i / 10, i % 2 == 0, lambda x=image: x, lambda x=image: thumbnail_of(x[..., 0]))

@@ -14,7 +14,8 @@ from archive_world import FPS, portrait, wall
 from clips import write_clip
 
 from emotion_perception.archive.recordings import ArchiveRecording, batches, find_recordings, recorded_at
-from emotion_perception.media.files import MediaFrame, open_media
+from emotion_perception.media.items import MediaFrame
+from emotion_perception.media.opening import open_media
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from skimage import data
 
 from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media.demo_clip import frames as demo_frames
-from emotion_perception.media.files import LazyFrame, thumbnail_of
+from emotion_perception.media.items import LazyFrame, thumbnail_of
 
 FPS = 25
 

@@ -15,7 +15,7 @@ import pytest
 from emotion_perception import recognition
 from emotion_perception.cli import recognize
 from emotion_perception.emotions import emotion_index
-from emotion_perception.media import files as media
+from emotion_perception.media import opening
 from emotion_perception.recognition import Moment, RecordingArc
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
@@ -68,7 +68,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pass
 
     monkeypatch.setattr(recognition, "Recognizer", Player)
-    monkeypatch.setattr(media, "open_media", lambda path, *topics: Opened(is_image=False))
+    monkeypatch.setattr(opening, "open_media", lambda path, *topics: Opened(is_image=False, note=""))
     return tmp_path / "talk <1>.mp4"
 
 

@@ -13,7 +13,8 @@ from markdown_page import ROOT, MarkdownPage
 from package_copy import PackageCopy
 from rosbags.typesys import get_types_from_msg
 
-from emotion_perception.media.files import MediaAudio, open_media
+from emotion_perception.media.items import MediaAudio
+from emotion_perception.media.opening import open_media
 
 RunPage = Callable[..., dict[str, Any]]
 PAGE = "docs/extending.md"

@@ -23,7 +23,7 @@ from node_world import World
 from stage import face_picture
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
-from emotion_perception.media.files import MediaAudio, MediaFrame
+from emotion_perception.media.items import MediaAudio, MediaFrame
 from emotion_perception.ros import qos
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import pytest
 
 from emotion_perception.acoustic.perception import AcousticPerception
 from emotion_perception.fusion.engine import EmotionFusion
-from emotion_perception.media.files import MediaFrame, open_media
+from emotion_perception.media.items import MediaFrame
+from emotion_perception.media.opening import open_media
 from emotion_perception.types import SECOND
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 

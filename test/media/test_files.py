@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from clips import FPS, RATE, write_clip
 
-from emotion_perception.media.files import MediaAudio, MediaError, MediaFrame, open_media, read_audio, read_image
+from emotion_perception.media.files import read_audio, read_image
+from emotion_perception.media.items import MediaAudio, MediaError, MediaFrame
+from emotion_perception.media.opening import open_media
 
 WIDTH, HEIGHT = 160, 120
 FLASH_S = 1.0  # the frame of this time is white, and a beep begins with it
@@ -61,7 +63,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_sound_and_picture_are_in_sync(tmp_path: Path, name: str):
+def test_sound_and_images_are_synchronised(tmp_path: Path, name: str):
     video_codec, audio_codec = CONTAINERS[name]
     path = write_clip(tmp_path / name, flash_frames(), beep(), video_codec, audio_codec)
     with open_media(path) as media:
@@ -139,7 +141,7 @@ def test_video_without_sound_and_sound_without_video(tmp_path: Path):
         assert sum(len(item.samples) for item in media.read() if isinstance(item, MediaAudio)) == RATE // 2
 
 
-def test_cover_picture_of_a_song_is_not_video(tmp_path: Path):
+def test_cover_image_of_a_song_is_not_video(tmp_path: Path):
     path = tmp_path / "song.mp3"
     ok, cover = cv2.imencode(".png", np.full((32, 32, 3), 90, np.uint8))
     assert ok
@@ -183,7 +185,7 @@ def test_odd_sizes_and_pixel_formats(tmp_path: Path, size: tuple[int, int], pixe
 
 
 @pytest.mark.parametrize(("rotation", "corner"), [(-90, (0, -1)), (90, (-1, 0)), (180, (-1, -1))])
-def test_video_is_turned_as_its_metadata_says(tmp_path: Path, rotation: int, corner: tuple[int, int]):
+def test_video_is_rotated_by_its_metadata(tmp_path: Path, rotation: int, corner: tuple[int, int]):
     """A white top-left corner goes to the top right when the picture is turned a quarter clockwise."""
     image = np.zeros((120, 160, 3), np.uint8)
     image[:40, :40] = 255
@@ -281,7 +283,7 @@ def test_unreadable_file_gives_one_line_with_path_and_reason(tmp_path: Path, kin
 
 
 @pytest.mark.parametrize("reader", [read_image, read_audio])
-def test_readers_of_pictures_and_sound_refuse_other_files(tmp_path: Path, reader):
+def test_readers_of_images_and_sound_refuse_other_files(tmp_path: Path, reader):
     with pytest.raises(MediaError, match="no such file"):
         reader(tmp_path / "missing")
     with pytest.raises(MediaError, match=r"noise\.mp4"):
@@ -376,7 +378,7 @@ def test_file_may_be_read_twice_and_closes_with_the_block(tmp_path: Path):
     assert list(running) == []
 
 
-def test_file_that_vanishes_while_looping_is_said(tmp_path: Path):
+def test_file_that_vanishes_while_looping_is_reported(tmp_path: Path):
     path = write_clip(tmp_path / "clip.mkv", flash_frames(0.2))
     with open_media(path) as media:
         looped = media.loop()
@@ -421,7 +423,7 @@ def test_stereo_is_mixed_to_mono_and_read_as_two_channels(tmp_path: Path):
 
 def brightness(media, **options) -> dict[float, float]:
     """Time and mean brightness of the pictures that are read."""
-    return {round(frame.time, 3): float(frame.image().mean()) for frame in media.pictures(**options)}
+    return {round(frame.time, 3): float(frame.image().mean()) for frame in media.frames(**options)}
 
 
 @pytest.fixture(scope="module")
@@ -434,7 +436,7 @@ def ramp(tmp_path_factory) -> list[Path]:
 
 
 @pytest.mark.parametrize("index", range(len(CONTAINERS)), ids=list(CONTAINERS))
-def test_pictures_and_sound_from_the_middle_are_those_of_the_whole(ramp, index):
+def test_frames_and_sound_from_the_middle_are_those_of_the_whole(ramp, index):
     with open_media(ramp[index]) as media:
         whole, rest = brightness(media), brightness(media, start=2.5)
         # After a seek an AVI's stamps may be a picture off.
@@ -449,18 +451,18 @@ def test_pictures_and_sound_from_the_middle_are_those_of_the_whole(ramp, index):
 
 
 @pytest.mark.parametrize("index", range(len(CONTAINERS)), ids=list(CONTAINERS))
-def test_of_pictures_between_those_that_are_due_no_due_one_is_lost(ramp, index):
+def test_skipping_frames_loses_none_that_is_due(ramp, index):
     with open_media(ramp[index]) as media:
-        due = [frame.time for frame in media.pictures(interval=0.2) if frame.due]
+        due = [frame.time for frame in media.frames(interval=0.2) if frame.due]
     assert [int(time / 0.2 + 1e-3) for time in due] == list(range(len(due))) and len(due) in (20, 21)
     assert max(time - 0.2 * number for number, time in enumerate(due)) < 0.14
 
 
-def test_where_every_picture_stands_for_itself_only_due_ones_are_decoded(tmp_path):
+def test_intra_only_video_decodes_due_frames_alone(tmp_path):
     frames = [np.full((HEIGHT, WIDTH, 3), 2 * n, np.uint8) for n in range(2 * FPS)]
     path = write_clip(tmp_path / "clip.avi", frames, video_codec="mjpeg", pixel_format="yuvj420p")
     with open_media(path) as media:
-        found = list(media.pictures(start=0.5, interval=0.2))
+        found = list(media.frames(start=0.5, interval=0.2))
     assert [frame.due for frame in found] == [True] * len(found)
     np.testing.assert_allclose([frame.time for frame in found], [0.5, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8], atol=0.02)
     assert found[0].image().mean() == pytest.approx(30, abs=3)

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from emotion_perception.media import live
-from emotion_perception.media.files import MediaError
+from emotion_perception.media.items import MediaError
 from emotion_perception.media.live import CaptureClock, Microphone, Webcam
 
 
 class FakeTime:
-    """A monotonic and a wall clock that move only when told."""
+    """A monotonic and a wall clock that move only when probabilities."""
 
     def __init__(self, wall: float = 1_700_000_000.0) -> None:
         self.monotonic_s, self.wall_s = 500.0, wall
@@ -77,7 +77,7 @@ def webcam(time: FakeTime, pictures: list[np.ndarray | None], **more: object) ->
     return Webcam(0, 64, 48, 30, open_capture=lambda device: camera, clock=time.clock(), **more), camera
 
 
-def test_pictures_are_stamped_at_capture_and_not_after_decoding(time: FakeTime):
+def test_frames_are_stamped_at_capture_and_not_after_decoding(time: FakeTime):
     start = time.wall_s
     with webcam(time, [picture()] * 3)[0] as camera:
         frames = list(itertools.islice(camera.read(), 3))
@@ -85,19 +85,19 @@ def test_pictures_are_stamped_at_capture_and_not_after_decoding(time: FakeTime):
     assert frames[0].image.shape == (48, 64, 3)
 
 
-def test_camera_that_stops_is_said_after_two_seconds(time: FakeTime):
+def test_camera_that_stops_is_reported_after_two_seconds(time: FakeTime):
     camera, _ = webcam(time, [picture()] * 2)
     frames = camera.read()
     next(frames)
     next(frames)
     stopped = time.wall_s
-    with pytest.raises(MediaError, match="camera 0: no picture"):
+    with pytest.raises(MediaError, match="camera 0: no image"):
         next(frames)
     assert 1.9 < time.wall_s - stopped < 2.2
     assert camera.errors > 10
 
 
-def test_single_lost_picture_is_skipped_and_counted(time: FakeTime):
+def test_single_lost_frame_is_skipped_and_counted(time: FakeTime):
     camera, _ = webcam(time, [picture(1), None, picture(2)])
     values = [int(frame.image[0, 0, 0]) for frame in itertools.islice(camera.read(), 2)]
     assert values == [1, 2]
@@ -116,7 +116,7 @@ def test_camera_is_given_back_when_the_block_ends(time: FakeTime):
     assert device.released
 
 
-def test_camera_that_cannot_be_opened_is_said(time: FakeTime):
+def test_camera_that_cannot_be_opened_is_reported(time: FakeTime):
     with pytest.raises(MediaError, match="camera /dev/video9: cannot be opened"):
         Webcam("/dev/video9", open_capture=lambda device: FakeCamera(time, [], opened=False))
 
@@ -213,7 +213,7 @@ def test_overflow_in_the_driver_is_counted(time: FakeTime):
     assert source.overflows == 1
 
 
-def test_microphone_that_stops_is_said(time: FakeTime, monkeypatch: pytest.MonkeyPatch):
+def test_microphone_that_stops_is_reported(time: FakeTime, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(live, "SILENT_SOURCE_S", 0.05)
     source, stream = microphone(time, device="USB mic")
     stream.deliver()

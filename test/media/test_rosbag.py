@@ -11,7 +11,8 @@ import pytest
 from bags import SECOND, START, Speaker, typestore, write
 from rosbags.rosbag2 import StoragePlugin
 
-from emotion_perception.media.files import MediaAudio, MediaError, MediaFrame, MediaItem, open_media
+from emotion_perception.media.items import MediaAudio, MediaError, MediaFrame, MediaItem
+from emotion_perception.media.opening import open_media
 from emotion_perception.media.rosbag import Recording
 
 RATE, FPS, LENGTH = 16_000, 10, 2.0
@@ -54,7 +55,7 @@ def test_a_recording_gives_back_what_was_recorded(tmp_path: Path, plugin: Storag
         assert (recording.width, recording.height, recording.sample_rate) == (32, 24, RATE)
         assert recording.fps == pytest.approx(FPS, rel=0.1)
         assert recording.start_ns == START
-        assert recording.note == "pictures from /camera/image_raw; sound from /audio"
+        assert recording.note == "images from /camera/image_raw; sound from /audio"
 
 
 def test_every_dialect_of_sound_is_read(tmp_path: Path):
@@ -76,7 +77,7 @@ def test_every_dialect_of_sound_is_read(tmp_path: Path):
         np.testing.assert_allclose([block.time for block in sound], np.arange(20) / 10, atol=1e-6, err_msg=name)
 
 
-def test_the_camera_is_found_among_other_pictures(tmp_path: Path):
+def test_camera_is_found_among_other_image_topics(tmp_path: Path):
     speaker = Speaker(typestore())
     dull = [MediaFrame(f.time, f.image // 2) for f in frames()]
     messages = [
@@ -89,20 +90,20 @@ def test_the_camera_is_found_among_other_pictures(tmp_path: Path):
     pictures, _, _ = read(path)
     assert pictures[5].image[0, 0].tolist() == [50, 50, 50]
     with Recording(path, image_topic="/infra/image") as named:
-        assert named.note == "pictures from /infra/image"
+        assert named.note == "images from /infra/image"
         assert next(iter(named.read())).image.shape == (24, 32, 3), "grey pictures come as colour ones"
     with pytest.raises(MediaError, match=r"no topic /camera; topics in it: .*/head/image \(sensor_msgs/msg/Image\)"):
         Recording(path, image_topic="/camera")
 
 
-def test_compressed_pictures_are_decoded(tmp_path: Path):
+def test_compressed_images_are_decoded(tmp_path: Path):
     speaker = Speaker(typestore())
     pictures, _, _ = read(write(tmp_path / "bag", speaker.store, [speaker.compressed(f) for f in frames()]))
     assert len(pictures) == 20
     assert abs(int(pictures[10].image[3, 3, 1]) - 100) <= 3
 
 
-def test_a_depth_image_alone_is_no_picture_and_is_named(tmp_path: Path):
+def test_depth_image_alone_is_refused_and_named(tmp_path: Path):
     speaker = Speaker(typestore())
     depth = [speaker.image(f, "/depth/image") for f in frames(3)]
     for *_, message in depth:
@@ -189,11 +190,11 @@ def test_scrambled_bytes_never_raise_anything_else(tmp_path: Path):
     assert refused + given > 60
 
 
-def test_a_bag_without_pictures_and_sound_says_what_is_in_it(tmp_path: Path):
+def test_bag_without_images_and_sound_lists_its_topics(tmp_path: Path):
     speaker = Speaker(typestore())
     said = speaker.make("std_msgs/msg/String", data="hello")
     path = write(tmp_path / "bag", speaker.store, [("/chatter", "std_msgs/msg/String", START, said)])
-    with pytest.raises(MediaError, match=r"no pictures and no sound in it; topics in it: /chatter \(std_msgs"):
+    with pytest.raises(MediaError, match=r"no images and no sound in it; topics in it: /chatter \(std_msgs"):
         open_media(path)
 
 
@@ -222,7 +223,7 @@ def test_a_bag_without_definitions_is_read_by_those_known_here(tmp_path: Path):
         np.testing.assert_array_equal(np.concatenate([b.samples for b in sound])[:, 0], np.arange(32_000))
 
 
-def test_the_regression_bag_is_read_as_the_film_that_it_was_made_of(tmp_path: Path):
+def test_bag_gives_the_states_of_the_video_it_was_made_from(tmp_path: Path):
     """The built-in clip recorded as a robot would: what emotion-recognize says of both is the same."""
     import json
     import subprocess
@@ -248,12 +249,12 @@ def test_the_regression_bag_is_read_as_the_film_that_it_was_made_of(tmp_path: Pa
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "pictures from /camera/image_raw/compressed" in done.stderr
+    assert "images from /camera/image_raw/compressed" in done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["time"] for line in lines[:2]] == [1.0, 2.0]
     for line in lines[:2]:
         state = moments[line["time"]]
         assert line["status"] == state.status.name == "VISUAL_ONLY"
         assert line["label"] == state.emotion.name
-        told = np.array(list(line["probabilities"].values()))
-        np.testing.assert_allclose(told, state.emotion.probabilities, atol=0.1)
+        probabilities = np.array(list(line["probabilities"].values()))
+        np.testing.assert_allclose(probabilities, state.emotion.probabilities, atol=0.1)

@@ -14,7 +14,7 @@ from node_world import World
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media.files import MediaAudio, MediaFrame
+from emotion_perception.media.items import MediaAudio, MediaFrame
 from emotion_perception.media.playback import Pace, due_time, paced
 from emotion_perception.nodes.media_source_node import EXIT_NO_INPUT, MediaSourceNode
 from emotion_perception.ros import conversions, qos

@@ -14,7 +14,7 @@ from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk, EmotionState, FaceEmotionArray
 from emotion_perception.bringup.graph import graph_nodes
-from emotion_perception.media.files import MediaAudio, MediaFrame
+from emotion_perception.media.items import MediaAudio, MediaFrame
 from emotion_perception.nodes.fusion_node import FusionNode
 from emotion_perception.nodes.media_source_node import MediaSourceNode
 from emotion_perception.nodes.visual_node import VisualNode

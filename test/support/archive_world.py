@@ -18,7 +18,9 @@ from emotion_perception.archive.jobs import Job, JobResult, Task, run_job
 from emotion_perception.archive.recordings import find_recordings
 from emotion_perception.archive.store import Store
 from emotion_perception.archive.workers import Lost
-from emotion_perception.media.files import MediaFrame, open_media, read_audio
+from emotion_perception.media.files import read_audio
+from emotion_perception.media.items import MediaFrame
+from emotion_perception.media.opening import open_media
 
 HIVE = dataset.partitioning(pa.schema([("recording", pa.string())]), flavor="hive")
 CREMAD = Path(__file__).resolve().parents[3] / "shared" / "data" / "cremad_clips"

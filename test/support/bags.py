@@ -12,8 +12,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from emotion_perception.media.files import MediaAudio, MediaFrame, MediaItem
-from emotion_perception.media.rosbag import AUDIO_DEFINITIONS, DRIVERS_AUDIO, MGONZS_AUDIO
+from emotion_perception.media.bag_types import AUDIO_DEFINITIONS, DRIVERS_AUDIO, MGONZS_AUDIO
+from emotion_perception.media.items import MediaAudio, MediaFrame, MediaItem
 from emotion_perception.types import SECOND
 
 START = 1_700_000_000 * SECOND  # ns, the stamp at media time 0

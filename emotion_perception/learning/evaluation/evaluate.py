@@ -16,7 +16,8 @@ from emotion_perception.learning.faces.corruptions import corrupt
 from emotion_perception.learning.faces.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.metrics import label_ceiling
 from emotion_perception.learning.voices.corpora import CORPORA, load_speech
-from emotion_perception.media.files import MediaError, read_audio, read_image
+from emotion_perception.media.files import read_audio, read_image
+from emotion_perception.media.items import MediaError
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 from emotion_perception.visual.expression import ExpressionClassifier

@@ -35,7 +35,7 @@ from emotion_perception.files import write_atomically
 from emotion_perception.inference.cards import card_path
 from emotion_perception.inference.runtime import read_weights
 from emotion_perception.learning.common import one_cycle, publish_weights, seed_everything
-from emotion_perception.media.files import MediaError
+from emotion_perception.media.items import MediaError
 
 CURRENT = "current"  # name of the link to the version in use, without its suffix
 LEARNT_AT_LEAST = 0.1  # of the corrections that were wrong before
