@@ -1,8 +1,8 @@
-"""What people might say to a service robot in each mood: a small labelled set, to measure what words add.
+"""Sentences that people might say to a service robot, by emotion: a small labelled set to measure the gain of text.
 
-Written for this purpose by the maintainers, before any sentence was scored, with no regard to a lexicon; many say
-nothing about the mood, as is so with people. It is no sample of real speech: what it shows is an indication.
-Even rows serve to fit, odd ones to test.
+The maintainers wrote it for this purpose, before any sentence was scored and without regard to a lexicon; as with
+people, many sentences do not show the emotion. It is not a sample of real speech, so its results are indications.
+Even rows serve to fit, odd rows to test.
 """
 
 from __future__ import annotations

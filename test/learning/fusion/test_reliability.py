@@ -13,13 +13,14 @@ from emotion_perception.errors import ModelError
 from emotion_perception.fusion.reliability import load_reliabilities
 
 learning = pytest.importorskip("emotion_perception.learning.fusion.reliability", reason="needs torch and more")
+outputs = pytest.importorskip("emotion_perception.learning.fusion.outputs")
 
 ENTRY = {"factors": dict.fromkeys(EMOTIONS, 1.0), "weights": {0.0: 0.2, 1.0: 1.0}, "unknown_weight": 0.5}
 
 
-def answers(labels: np.ndarray, p: np.ndarray, quality: float = 1.0):
+def made_up(labels: np.ndarray, p: np.ndarray, quality: float = 1.0):
     n = len(labels)
-    return learning.Answers(
+    return outputs.ModelOutputs(
         p.astype(np.float32), labels, np.full(n, quality), np.ones(n), np.ones(n, bool), np.arange(n) % 2
     )
 
@@ -33,12 +34,12 @@ def says_happy_too_often(rng: np.random.Generator, n: int = 4000):
     likelihood = np.exp(1.5 * z)
     likelihood[:, CALM] = 0
     likelihood[:, HAPPY] *= 4
-    return answers(labels, likelihood / likelihood.sum(1, keepdims=True))
+    return made_up(labels, likelihood / likelihood.sum(1, keepdims=True))
 
 
 def test_factors_remove_a_bias_of_the_model():
     cases = says_happy_too_often(np.random.default_rng(0))
-    factors = learning.learnt_factors(cases, 1.0)
+    factors = learning.learned_factors(cases, 1.0)
     others = [factors[e] for e in range(8) if e not in (CALM, HAPPY)]
     assert factors[HAPPY] / np.mean(others) == pytest.approx(0.25, rel=0.15)
     assert factors[CALM] == factors[NEUTRAL]
@@ -59,8 +60,8 @@ def test_bias_of_one_speaker_alone_is_not_learned():
     p = other.probabilities.copy()
     p[:, HAPPY] /= 16
     other = replace(other, probabilities=p / p.sum(1, keepdims=True), group=np.ones(60, int))
-    both = learning.joined([replace(one, group=np.zeros(60, int)), other])
-    np.testing.assert_allclose(learning.learnt_factors(both, 1.0), 1.0, atol=0.15)
+    both = outputs.concatenate([replace(one, group=np.zeros(60, int)), other])
+    np.testing.assert_allclose(learning.learned_factors(both, 1.0), 1.0, atol=0.15)
 
 
 def test_overconfident_model_gets_a_weight_below_one_at_that_quality():
@@ -71,9 +72,9 @@ def test_overconfident_model_gets_a_weight_below_one_at_that_quality():
         z = rng.normal(size=(n, 8))
         z[np.arange(n), labels] += 1.0
         p = np.exp(z * honest)
-        return answers(labels, p / p.sum(1, keepdims=True), quality)
+        return made_up(labels, p / p.sum(1, keepdims=True), quality)
 
-    faces = learning.joined([sense(3000, 1.0, 0.8, False), sense(3000, 3.0, 0.05, False)])
+    faces = outputs.concatenate([sense(3000, 1.0, 0.8, False), sense(3000, 3.0, 0.05, False)])
     voices = sense(3000, 1.0, 15.0, True)
     by_quality, by_snr, losses = learning.pooling_weights(faces, voices, np.ones(8), np.ones(8))
     assert by_quality[-1] == pytest.approx(1.0, abs=0.2)
@@ -85,11 +86,11 @@ def test_overconfident_model_gets_a_weight_below_one_at_that_quality():
 def test_synthetic_pairs_show_one_emotion_and_neutral_faces_go_with_calm_voices_too():
     rng = np.random.default_rng(2)
     faces, voices = np.array([NEUTRAL] * 200 + [SAD] * 50), np.repeat(np.arange(len(EMOTIONS)), 5)
-    shown, heard = learning.synthetic_pairs(faces, voices, rng)
+    shown, heard = outputs.synthetic_pairs(faces, voices, rng)
     assert sorted(shown) == list(range(250))
     assert set(voices[heard[:200]]) == {NEUTRAL, CALM}
     assert set(voices[heard[200:]]) == {SAD}
-    shown, heard = learning.synthetic_pairs(faces, voices, rng, each=10)
+    shown, heard = outputs.synthetic_pairs(faces, voices, rng, each=10)
     assert np.bincount(voices[heard], minlength=8)[:4].tolist() == [10, 10, 0, 10]
 
 
