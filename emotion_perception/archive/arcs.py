@@ -1,4 +1,4 @@
-"""A recording's emotional arc from its rows: the fusion that the robot runs, fed with what the parts have found."""
+"""The emotional arc of a recording from its rows, by the fusion engine of the robot."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from emotion_perception.types import SECOND, Box, EmotionEstimate, EmotionStatus
 
 
 def events(parts: Iterable[tuple[float, pa.Table]]) -> Iterator[Event]:
-    """What a recording's rows tell, in the order of time: the faces of each picture, each decision about a voice.
+    """Evidence in the rows of a recording, in order of time: the faces of each frame, each decision about a voice.
 
     Args:
         parts: end, s, and rows of each part, in order.
     """
     for end, rows in parts:
-        pictures: dict[float, list[FaceObservation]] = {}
-        told: list[Event] = []
+        frames: dict[float, list[FaceObservation]] = {}
+        found: list[Event] = []
         for row in rows.to_pylist():
             if row["kind"] == "shot":
                 for look in row["course"]:
-                    pictures.setdefault(look["time_s"], [])
+                    frames.setdefault(look["time_s"], [])
             elif row["kind"] == "face":
                 name = f"{row['part']}-{row['segment']}-{row['subject']}"
                 for look in row["course"]:
-                    pictures.setdefault(look["time_s"], []).append(_face(name, look))
+                    frames.setdefault(look["time_s"], []).append(_face(name, look))
             else:
-                told += [Event(look["time_s"], look["time_s"], _voice(look)) for look in row["course"]]
-        told += [Event(time, time, tuple(faces)) for time, faces in pictures.items()]
-        yield from sorted(told, key=lambda event: event.time)
-        yield Event(max((event.time for event in told), default=0.0), end, None)
+                found += [Event(look["time_s"], look["time_s"], _voice(look)) for look in row["course"]]
+        found += [Event(time, time, tuple(faces)) for time, faces in frames.items()]
+        yield from sorted(found, key=lambda event: event.time)
+        yield Event(max((event.time for event in found), default=0.0), end, None)
 
 
 def _estimate(look: dict[str, Any]) -> EmotionEstimate:
@@ -63,7 +63,7 @@ def _voice(look: dict[str, Any]) -> VoiceObservation:
 
 
 def arc_table(arc: Arc) -> pa.Table:
-    """An arc's bins by :data:`~emotion_perception.archive.schema.ARCS`."""
+    """The bins of an arc, with the columns of :data:`~emotion_perception.archive.schema.ARCS`."""
     rows = []
     for i, known in enumerate(arc.known):
         row: dict[str, Any] = {

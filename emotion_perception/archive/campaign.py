@@ -1,4 +1,4 @@
-"""A whole archive: which jobs there are, in what order, and what became of them; ended and taken up at any time."""
+"""One run over an archive: its jobs, their order and their outcomes. A run can be killed and resumed at any time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from emotion_perception.archive.workers import Lost, Workers
 from emotion_perception.resources import find_model
 from emotion_perception.visual.perception import VisualConfig
 
-TRIES = 3  # of an item whose worker died
-TOGETHER = 64  # recordings in one job at most ...
-TOGETHER_BYTES = 16_000_000  # ... and of so many bytes
+TRIES = 3  # attempts at an item whose worker died
+TOGETHER = 64  # maximum number of recordings in one job
+TOGETHER_BYTES = 16_000_000  # maximum size of these recordings
 
 
 @dataclass
 class Tally:
-    """How far a run has come."""
+    """Progress of a run."""
 
     recordings: int = 0
     bytes: int = 0  # of all recordings
@@ -33,19 +33,19 @@ class Tally:
     media_s: float = 0.0  # analysed in this run
     done_before: int = 0  # recordings of earlier runs
     done: int = 0  # in this run
-    troubles: dict[str, str] = field(default_factory=dict)  # path to reason, earlier runs' too
-    seconds: Counter[str] = field(default_factory=Counter)  # of processor time, by stage
+    troubles: dict[str, str] = field(default_factory=dict)  # path to reason, including earlier runs
+    seconds: Counter[str] = field(default_factory=Counter)  # CPU time by stage
 
 
 def made_by(settings: Settings) -> dict[str, Any]:
-    """What rows depend on, for the data set's own description: settings, format and models.
+    """What the rows depend on, for ``archive.json``: settings, format and hashes of the models.
 
     Raises:
         ModelError: a model is missing.
     """
     models = {"expression_model": VisualConfig().expression_model, "voice_model": AcousticConfig().model}
-    told = {name: hashlib.sha256(find_model(model).read_bytes()).hexdigest()[:16] for name, model in models.items()}
-    return {"format": schema.FORMAT_VERSION, **asdict(settings), **told}
+    hashes = {name: hashlib.sha256(find_model(model).read_bytes()).hexdigest()[:16] for name, model in models.items()}
+    return {"format": schema.FORMAT_VERSION, **asdict(settings), **hashes}
 
 
 class Campaign:
@@ -53,10 +53,10 @@ class Campaign:
 
     Args:
         store: the data set, locked.
-        recordings: what there is to do.
-        workers: who does it.
-        retry: try again what failed in an earlier run.
-        progress: told after every job.
+        recordings: to analyse.
+        workers: that run the jobs.
+        retry: repeat recordings that failed or were damaged in an earlier run.
+        progress: called after every job.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class Campaign:
         removed_before(store, [(r.path, r.id) for r in recordings])
         new = self._without_done(recordings, retry)
         self._new = self._open_jobs(new)
-        self._ready: deque[Job] = deque()  # of recordings that were opened: they come first
-        self._left: dict[str, set[int]] = {}  # parts of opened recordings that are under way or to come
+        self._ready: deque[Job] = deque()  # jobs of opened recordings, which come first
+        self._left: dict[str, set[int]] = {}  # unfinished parts of opened recordings
         self._part_troubles: dict[str, list[str]] = {}
         self._tries: Counter[Item] = Counter()
 
     def run(self) -> Tally:
-        """Do all of it.
+        """Run all jobs.
 
         Raises:
             ArchiveError: the data set cannot be written.
@@ -95,19 +95,19 @@ class Campaign:
             self._progress(self.tally)
 
     def _without_done(self, recordings: tuple[ArchiveRecording, ...], retry: bool) -> list[ArchiveRecording]:
-        done = {told["recording"]: told for told in self._store.markers()}
+        markers = {marker["recording"]: marker for marker in self._store.markers()}
         new = []
         for recording in recordings:
-            told = done.get(recording.id)
-            if told is None or (retry and told["status"] != "done"):
-                if told is not None:
+            found = markers.get(recording.id)
+            if found is None or (retry and found["status"] != "done"):
+                if found is not None:
                     self._store.marker_path(recording.id).unlink()
                 new.append(recording)
                 continue
             self.tally.done_before += 1
             self.tally.bytes_done += recording.size
-            if told["status"] != "done":
-                self.tally.troubles[recording.path] = told["reason"]
+            if found["status"] != "done":
+                self.tally.troubles[recording.path] = found["reason"]
         return new
 
     def _open_jobs(self, recordings: list[ArchiveRecording]) -> Iterator[Job]:
@@ -126,7 +126,7 @@ class Campaign:
             self._take_outcome(outcome)
 
     def _take_lost(self, job: Job, lost: Lost) -> None:
-        """Each item again, by itself: one of them is to blame, or none."""
+        """Repeat each item as a job of its own, because any of them may be the cause."""
         for item in job.items:
             self._tries[item] += 1
             if self._tries[item] < TRIES:
@@ -158,8 +158,8 @@ class Campaign:
         """A recording of several parts was opened."""
         recording, about = outcome.item.recording, outcome.about
         assert about is not None  # it was opened
-        there = self._store.parts_done(recording.id)
-        parts = [number for number in range(about.parts) if number not in there]
+        finished = self._store.parts_done(recording.id)
+        parts = [number for number in range(about.parts) if number not in finished]
         self.tally.bytes_done += recording.size * (about.parts - len(parts)) / about.parts
         self._left[recording.id] = set(parts)
         self._ready.extend(Job((Item(recording, Step.PART, number, about),)) for number in parts)

@@ -1,4 +1,4 @@
-"""Families of arcs: recordings whose valence goes the same way, found by k-means."""
+"""Families of arcs: clusters of recordings with similar valence over time, by k-means."""
 
 from __future__ import annotations
 
@@ -8,46 +8,45 @@ from dataclasses import dataclass
 import numpy as np
 
 POINTS = 32  # of an arc, from its first to its last evidence
-MOST = 6  # families
-LEAST_ARCS = 4  # to look for families at all
-DISTINCT = 0.25  # mean silhouette (Rousseeuw 1987) from which families are apart; with less all are one
-SAMPLE = 1000  # arcs by which their number is chosen
+MAX_FAMILIES = 6
+MIN_ARCS = 4  # fewer arcs have no families
+MIN_SILHOUETTE = 0.25  # mean silhouette (Rousseeuw 1987) below which all arcs are one family
+SAMPLE = 1000  # arcs used to choose the number of families
 
 
 @dataclass(frozen=True)
 class Family:
-    """Recordings whose arcs go the same way."""
+    """Recordings with similar arcs."""
 
-    members: tuple[str, ...]  # the nearest to the mean first
+    members: tuple[str, ...]  # nearest to the mean first
     mean: np.ndarray  # (32,) smoothed valence, -1..1, over relative time
     spread: np.ndarray  # (32,) standard deviation
 
 
 def find_families(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[Family, ...]:
-    """Families of arcs, the largest first; none where there are too few arcs.
+    """Families of arcs, the largest first; empty if there are too few arcs.
 
-    Their number, up to six, is the one with the largest mean silhouette; one, if families would not be apart. The same
-    arcs give the same families.
+    Their number, up to six, maximises the mean silhouette; it is one if that is too low. The result is deterministic.
 
     Args:
         curves: by recording: time, s, and valence ``(N,)``, NaN without evidence. Those with less than eight points
-            of evidence, or none in a third of the time, are left out.
+            of evidence, or a gap of more than a third of the time, are left out.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
 
     arcs = {name: resampled(*curves[name]) for name in sorted(curves)}
     names = [name for name, arc in arcs.items() if arc is not None]
-    if len(names) < LEAST_ARCS:
+    if len(names) < MIN_ARCS:
         return ()
     data = np.stack([arc for arc in arcs.values() if arc is not None])
-    labels, best = np.zeros(len(names), int), DISTINCT
+    labels, best = np.zeros(len(names), int), MIN_SILHOUETTE
     different = len(np.unique(data.round(6), axis=0))
-    for count in range(2, min(MOST, different - 1, len(names) - 1) + 1):
-        told = KMeans(count, n_init=10, random_state=0).fit_predict(data)
-        score = float(silhouette_score(data, told, sample_size=min(SAMPLE, len(names)), random_state=0))
+    for count in range(2, min(MAX_FAMILIES, different - 1, len(names) - 1) + 1):
+        clusters = KMeans(count, n_init=10, random_state=0).fit_predict(data)
+        score = float(silhouette_score(data, clusters, sample_size=min(SAMPLE, len(names)), random_state=0))
         if score > best:
-            labels, best = told, score
+            labels, best = clusters, score
     families = []
     for label in np.unique(labels):
         inside = np.flatnonzero(labels == label)
@@ -58,7 +57,7 @@ def find_families(curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> tuple[
 
 
 def resampled(times: np.ndarray, valence: np.ndarray) -> np.ndarray | None:
-    """An arc at 32 even times from its first to its last evidence; None where too little is known of it."""
+    """An arc at 32 even times from its first to its last evidence; None if it has too little evidence."""
     from emotion_perception.interaction.arc_shape import MAX_SHAPE_GAP, MIN_SHAPE_BINS
 
     known = np.flatnonzero(~np.isnan(valence))

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from markupsafe import Markup
 
-from emotion_perception.archive.families import LEAST_ARCS, Family, find_families
+from emotion_perception.archive.families import MIN_ARCS, Family, find_families
 from emotion_perception.archive.query import LASTING_S, SURE, ArchiveQueries, Turn, by_hour, by_place
 from emotion_perception.archive.store import ArchiveError
 from emotion_perception.emotions import ALIASES, EMOTION_COLOURS, EMOTIONS
@@ -87,7 +87,7 @@ def report(folder: Path, time_zone: str = "", links: bool = False) -> str:
             + (f" Of {clock_text(unnamed)} nobody knows the hour." if unnamed else ""),
             places=_share_rows(by_place(shares)),
             families=_family_items(find_families(curves), read),
-            least_arcs=LEAST_ARCS,
+            least_arcs=MIN_ARCS,
             recordings=_recording_rows(read, curves, zone, links),
             problems=sorted(problems, key=lambda marker: marker["path"]),
             sure=SURE,

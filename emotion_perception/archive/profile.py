@@ -1,4 +1,4 @@
-"""Where the time goes: processor time by stage, of this process."""
+"""CPU time of this process by stage."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import TypeVar
 T = TypeVar("T")
 
 STAGES = {
-    "pictures": "decode pictures",
-    "shots": "compare pictures for cuts",
-    "faces": "convert pictures, find and follow faces",
-    "expressions": "read expressions",
+    "pictures": "decode frames",
+    "shots": "compare frames to find cuts",
+    "faces": "convert frames, detect and track faces",
+    "expressions": "classify expressions",
     "sound": "decode sound",
-    "voices": "find speech, clean and judge it",
+    "voices": "voice activity, noise, classification",
     "rows": "make and write rows",
     "arcs": "fuse and make arcs",
-    "models": "load models (once a worker)",
+    "models": "load models (once per worker)",
     "probe": "open recordings",
 }
 
 
 class Profile:
-    """Seconds of processor time by stage; what a stage calls that is a stage of its own is not counted twice."""
+    """Seconds of CPU time by stage; a stage within a stage is counted once."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
-        self._inner = 0.0  # s, of stages within the one under way
+        self._inner = 0.0  # s, of stages within the running one
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts the block as a stage."""
+        """Count the block as a stage."""
         before, self._inner = self._inner, 0.0
         begin = time.process_time()
         try:
@@ -44,12 +44,12 @@ class Profile:
             self._inner = before + elapsed
 
     def take(self) -> Counter[str]:
-        """What was counted since the last time."""
+        """The seconds since the last call."""
         taken, self.seconds = self.seconds, Counter()
         return taken
 
     def through(self, items: Iterator[T], name: str) -> Iterator[T]:
-        """The items; what it takes to make them is counted as a stage."""
+        """The items; the time to produce them is counted as a stage."""
         while True:
             with self.stage(name):
                 item = next(items, None)
@@ -59,7 +59,7 @@ class Profile:
 
 
 def profile_table(seconds: Counter[str], media_s: float, wall_s: float) -> str:
-    """The profile as text: stages, seconds, share, and how many times real time one core does each."""
+    """The profile as text: stages, seconds, share, and speed of one core relative to real time."""
     total = sum(seconds.values())
     lines = [f"{'stage':<42}{'CPU s':>10}{'share':>8}{'x real time':>13}"]
     for name, text in STAGES.items():
@@ -69,6 +69,6 @@ def profile_table(seconds: Counter[str], media_s: float, wall_s: float) -> str:
     if total and media_s:
         lines.append(f"{'all, one core':<42}{total:>10.2f}{1:>8.0%}{media_s / total:>13,.1f}")
         lines.append(
-            f"{media_s:,.0f} s of recordings in {wall_s:,.1f} s by the clock: {media_s / wall_s:,.1f}x real time"
+            f"{media_s:,.0f} s of recordings in {wall_s:,.1f} s (wall-clock): {media_s / wall_s:,.1f}x real time"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Questions to an archive's data set, put in SQL to DuckDB."""
+"""Queries of an archive's data set, in SQL with DuckDB."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.emotions import EMOTIONS
 
-SURE = 0.5  # an emotion at least so likely at its height is worth a line in the search
-LASTING_S = 0.4  # and a face shows it at least so long
+SURE = 0.5  # minimum peak probability of an emotion in the search
+LASTING_S = 0.4  # minimum duration of an emotion in the search, s
 QUARTER_S = 900  # offsets of time zones are multiples of it
 
-# Each look at a face stands for the time to the next one, a voice's last decision for its utterance.
+# Each sample of a face counts for the time to the next one, the final decision about a voice for its utterance.
 _POINTS = """
     with looks as (
         select recording, place, part, segment, subject, kind,
@@ -39,8 +39,8 @@ _SHARES = (
     from points group by all order by all
 """.replace("{sums}", ", ".join(f"sum(p[{i + 1}] * seconds)" for i in range(len(EMOTIONS))))
 )
-# A face is followed through its shot, a voice through its recording. Spells of one label follow each other; what is
-# too short or too doubtful is taken out before what comes before what is asked.
+# A face is tracked within its shot, a voice within its recording. Consecutive samples with one label form a spell;
+# spells that are too short or too uncertain are removed before each is compared with the one before it.
 _TURNS = (
     _POINTS
     + """
@@ -70,10 +70,10 @@ _TURNS = (
 
 @dataclass(frozen=True)
 class Share:
-    """How long faces and voices were there, and what they showed, at one place in one quarter of an hour."""
+    """Duration of faces or voices and of each emotion, at one place in one quarter of an hour."""
 
     place: str
-    begin: datetime | None  # of the quarter, UTC; None where nobody knows
+    begin: datetime | None  # of the quarter, UTC; None if unknown
     kind: str  # face or voice
     seconds: float
     by_emotion: np.ndarray  # (8,) s, sums to ``seconds``
@@ -81,7 +81,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Turn:
-    """Somebody begins to show an emotion."""
+    """The onset of an emotion of a face or a voice."""
 
     recording: str
     kind: str  # face or voice
@@ -89,8 +89,8 @@ class Turn:
     start: float  # s of the recording
     stop: float  # s
     label: int  # of the vocabulary
-    before: int | None  # what was shown before; None where it is the first that was seen or heard
-    confidence: float  # at its height, 0..1
+    before: int | None  # the emotion before it; None for the first of the face or voice
+    confidence: float  # at its peak, 0..1
 
 
 class ArchiveQueries:
@@ -100,14 +100,14 @@ class ArchiveQueries:
         folder: of ``emotion-archive analyse``.
 
     Raises:
-        ArchiveError: there is no data set in it.
+        ArchiveError: it contains no data set.
     """
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
         self.markers = list(self.store.markers())
         if not self.markers:
-            raise ArchiveError(f"{folder}: no data set of emotion-archive analyse in it, or nothing done yet")
+            raise ArchiveError(f"{folder}: no data set of emotion-archive analyse, or an empty one")
         self.settings = self.store.settings()
         self._interval = 1 / float(self.settings["pictures_per_second"])
         # Damaged recordings have rows, failed ones have none.
@@ -118,7 +118,7 @@ class ArchiveQueries:
             self._view("arcs", self.store.arcs / "*" / "*.parquet")
 
     def _view(self, name: str, files: Path) -> None:
-        # A prepared statement cannot make a view; of a path, only the quote has a meaning in SQL.
+        # A prepared statement cannot create a view; in a path, only the quote is special in SQL.
         source = str(files).replace("'", "''")
         self._connection.execute(
             f"create view {name} as select * from read_parquet('{source}', "
@@ -134,7 +134,7 @@ class ArchiveQueries:
             raise ArchiveError(f"{self.store.folder}: the data set cannot be read ({error})") from error
 
     def shares(self) -> list[Share]:
-        """How long each emotion was shown, by place and quarter of an hour.
+        """Duration of each emotion by place and quarter of an hour.
 
         Raises:
             ArchiveError: a file is damaged.
@@ -145,7 +145,7 @@ class ArchiveQueries:
         ]
 
     def turns(self) -> list[Turn]:
-        """Where somebody begins to show an emotion, in the order of recordings and time.
+        """Onsets of emotions, ordered by recording and time.
 
         Raises:
             ArchiveError: a file is damaged.
@@ -153,7 +153,7 @@ class ArchiveQueries:
         return [Turn(*row) for row in self._rows(_TURNS, interval=self._interval, sure=SURE, lasting=LASTING_S)]
 
     def curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Of each recording its arc: middle of each bin, s, and smoothed valence ``(N,)``, NaN without evidence.
+        """The arc of each recording: middle of each bin, s, and smoothed valence ``(N,)``, NaN without evidence.
 
         Raises:
             ArchiveError: a file is damaged.
@@ -168,7 +168,7 @@ class ArchiveQueries:
 
 
 def by_hour(shares: Sequence[Share], zone: tzinfo | None) -> dict[int, np.ndarray]:
-    """Seconds of each emotion ``(8,)`` by hour of the day, 0..23, in a time zone; None is this machine's."""
+    """Seconds of each emotion ``(8,)`` by hour of the day, 0..23, in a time zone; None: that of this machine."""
     hours: dict[int, np.ndarray] = {}
     for share in shares:
         if share.begin is not None:
@@ -178,7 +178,7 @@ def by_hour(shares: Sequence[Share], zone: tzinfo | None) -> dict[int, np.ndarra
 
 
 def by_place(shares: Sequence[Share]) -> Mapping[str, np.ndarray]:
-    """Seconds of each emotion ``(8,)`` by place, most first."""
+    """Seconds of each emotion ``(8,)`` by place, largest sum first."""
     places: dict[str, np.ndarray] = {}
     for share in shares:
         places[share.place] = places.get(share.place, np.zeros(len(EMOTIONS))) + share.by_emotion

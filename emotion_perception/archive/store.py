@@ -1,14 +1,14 @@
-"""The files of an archive's data set, and what they say of how far it has come.
+"""The files of an archive's data set, which also record the progress of a run.
 
 ::
 
-    archive.json                                  how the rows were made; other settings do not go on here
-    segments/recording=ID/part-NNNNN.parquet      a recording's rows, a file a part
-    arcs/recording=ID/arc.parquet, arc.html       its emotional arc, for machines and for people
-    recordings/ID.json                            its marker: done or failed, why, and a summary
+    archive.json                                  settings and models of the rows; a run with others is refused
+    segments/recording=ID/part-NNNNN.parquet      a recording's rows, one file per part
+    arcs/recording=ID/arc.parquet, arc.html       its emotional arc, as data and as a report
+    recordings/ID.json                            its marker: done or failed, the reason, and a summary
 
-Every file appears as a whole, under a name that follows from what is in it. A part is done when its file is there, a
-recording when its marker is: whoever is killed, and whenever, what is there is right, and what is missing is done next.
+Every file is written atomically, under a name that follows from its content. A part is finished when its file exists, a
+recording when its marker does: after a kill at any time, existing files are valid, and missing ones are made next.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ import pyarrow.parquet as pq
 from emotion_perception.files import write_atomically
 
 _PART = re.compile(r"part-(\d{5,})\.parquet")
-# In a part file's metadata: where the part ends, s of the recording; pictures and packets that could not be used.
+# Metadata of a part's file: its end, s of the recording; number of frames and packets that could not be decoded.
 END, ERRORS = b"end_s", b"errors"
 MARKER_VERSION = 1
 
 
 class ArchiveError(RuntimeError):
-    """The data set cannot be read or written, or was made otherwise; the message says what, and what to do."""
+    """The data set cannot be read or written, or has other settings; the message gives the reason and the remedy."""
 
 
 class Store:
-    """The data set in a folder, which may be on a disk that many machines share."""
+    """The data set in a folder, possibly on a disk that many machines share."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Store:
         return self.segments / f"recording={recording}" / f"part-{part:05d}.parquet"
 
     def arc_folder(self, recording: str) -> Path:
-        """Where a recording's arc lies."""
+        """The folder of a recording's arc."""
         return self.arcs / f"recording={recording}"
 
     def marker_path(self, recording: str) -> Path:
@@ -68,10 +68,10 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the data set: two that write one would do everything twice.
+        """Lock the data set, so that no two runs write it.
 
         Raises:
-            ArchiveError: another process holds it, or the folder cannot be made.
+            ArchiveError: another process has locked it, or the folder cannot be made.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,53 +82,53 @@ class Store:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ArchiveError(f"{self.folder}: another emotion-archive writes it; wait or end that one") from None
+                raise ArchiveError(
+                    f"{self.folder}: another emotion-archive is writing it; wait for it or stop it"
+                ) from None
             yield
 
     def claim(self, made_by: dict[str, Any]) -> None:
-        """Note how the rows are made, or see that those there were made so.
+        """Write the settings and models of the rows, or check that existing rows have the same.
 
         Raises:
-            ArchiveError: they were made otherwise, or the folder cannot be written.
+            ArchiveError: they differ, or the folder cannot be written.
         """
         path = self.folder / "archive.json"
         if path.exists():
-            there = self.settings()
-            differing = [key for key in made_by if there.get(key) != made_by[key]]
+            existing = self.settings()
+            differing = [key for key in made_by if existing.get(key) != made_by[key]]
             if differing:
-                told = "; ".join(f"{key} {there.get(key)} there, {made_by[key]} here" for key in differing)
-                raise ArchiveError(
-                    f"{self.folder} was made otherwise ({told}): choose another --out or the same settings"
-                )
+                reason = "; ".join(f"{key} {existing.get(key)} there, {made_by[key]} here" for key in differing)
+                raise ArchiveError(f"{self.folder} has other settings ({reason}): choose another --out or the same")
             return
         self._write(path, json.dumps(made_by, indent=1) + "\n")
 
     def settings(self) -> dict[str, Any]:
-        """How the rows were made.
+        """Settings and models of the rows.
 
         Raises:
-            ArchiveError: that is not there, or damaged.
+            ArchiveError: the file is missing or damaged.
         """
         return self._json(self.folder / "archive.json")
 
     def parts_done(self, recording: str) -> frozenset[int]:
-        """The numbers of a recording's parts that are there."""
+        """Numbers of the finished parts of a recording."""
         folder = self.segments / f"recording={recording}"
         names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
         return frozenset(int(match[1]) for match in map(_PART.fullmatch, names) if match)
 
     def write_part(self, recording: str, part: int, end: float, errors: int, rows: pa.Table) -> None:
-        """Write a part's rows; ``end`` is where it ends, s, ``errors`` how much of it could not be used.
+        """Write the rows of a part; ``end`` is its end, s, ``errors`` the number of its decoding errors.
 
         Raises:
-            ArchiveError: the disk does not take them.
+            ArchiveError: writing failed.
         """
-        told = {END: repr(float(end)).encode(), ERRORS: str(errors).encode()}
-        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **told})
+        metadata = {END: repr(float(end)).encode(), ERRORS: str(errors).encode()}
+        rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), **metadata})
         self._write_table(self.part_path(recording, part), rows)
 
     def read_parts(self, recording: str) -> Iterator[tuple[float, int, pa.Table]]:
-        """Each part's end, s, errors and rows, in order, one at a time.
+        """End (s), errors and rows of each part, in order, one at a time.
 
         Raises:
             ArchiveError: a file is damaged.
@@ -137,32 +137,32 @@ class Store:
             path = self.part_path(recording, number)
             try:
                 rows = pq.ParquetFile(path).read()
-                told = rows.schema.metadata or {}
-                end, errors = float(told[END]), int(told[ERRORS])
+                metadata = rows.schema.metadata or {}
+                end, errors = float(metadata[END]), int(metadata[ERRORS])
             except (OSError, pa.ArrowException, KeyError) as error:
                 raise ArchiveError(f"{path}: cannot be read ({error}); remove it and run again") from error
             yield end, errors, rows
 
     def write_arc(self, recording: str, arc: pa.Table, page: str) -> None:
-        """Write a recording's arc as a table and as a page.
+        """Write the arc of a recording as a table and as a report.
 
         Raises:
-            ArchiveError: the disk does not take it.
+            ArchiveError: writing failed.
         """
         self._write(self.arc_folder(recording) / "arc.html", page)
         self._write_table(self.arc_folder(recording) / "arc.parquet", arc)
 
     def write_marker(self, recording: str, fields: dict[str, Any]) -> None:
-        """Say that a recording is done, or why it could not be.
+        """Mark a recording as done, damaged or failed.
 
         Raises:
-            ArchiveError: the disk does not take it.
+            ArchiveError: writing failed.
         """
         text = json.dumps({"format": MARKER_VERSION, **fields}, indent=1, allow_nan=False) + "\n"
         self._write(self.marker_path(recording), text)
 
     def markers(self) -> Iterator[dict[str, Any]]:
-        """What is said of each recording, in the order of their names.
+        """The marker of each recording, sorted by its id.
 
         Raises:
             ArchiveError: a marker is damaged.
@@ -171,7 +171,7 @@ class Store:
             yield self._json(path)
 
     def remove(self, recording: str) -> None:
-        """Take a recording out of the data set, its marker first: what is half removed is not taken for done."""
+        """Remove a recording from the data set, its marker first, so that a partial removal does not count as done."""
         self.marker_path(recording).unlink(missing_ok=True)
         for folder in (self.segments / f"recording={recording}", self.arc_folder(recording)):
             with suppress(FileNotFoundError):
@@ -196,11 +196,11 @@ class Store:
 
 
 def removed_before(store: Store, wanted: Sequence[tuple[str, str]]) -> int:
-    """Takes out recordings whose file has changed since: same path, another identity. How many there were.
+    """Remove recordings whose file has changed: same path, different id. Returns their number.
 
     Args:
         store: the data set.
-        wanted: path and identity of each recording as it is now.
+        wanted: path and current id of each recording.
     """
     now = dict(wanted)
     old = [m["recording"] for m in store.markers() if now.get(m["path"], m["recording"]) != m["recording"]]

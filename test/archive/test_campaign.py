@@ -204,7 +204,7 @@ def test_the_command_line_tells_what_it_did_and_what_failed(tmp_path, small, cap
     assert cli.main([*arguments, "--profile"]) == 1
     told = capsys.readouterr()
     assert "1 recordings done" in told.out and f"{small.parent / 'broken.mp4'}: not a readable media file" in told.out
-    assert "decode pictures" in told.out and "nowhere*" in told.err
+    assert "decode frames" in told.out and "nowhere*" in told.err
     assert json.loads((out / "archive.json").read_text())["pictures_per_second"] == 5.0
     assert cli.main([*arguments, "--fps", "3"]) == 2
     assert "choose another --out" in capsys.readouterr().err

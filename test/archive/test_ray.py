@@ -39,7 +39,7 @@ def test_a_cluster_makes_the_same_data_set_as_this_process(tmp_path, film):
 
     def watch(tally) -> None:
         nonlocal most
-        most = max(most, len(workers._under_way))
+        most = max(most, len(workers._running))
 
     try:
         with store.locked():
