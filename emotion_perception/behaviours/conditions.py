@@ -95,7 +95,7 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
         * /emotion/freshness: ``fresh``, ``stale``, ``from the future`` or ``nothing received yet`` (w)
         * /emotion/label: name of the emotion; empty without evidence or freshness (w)
 
-    A message that is no valid state is dropped, counted in ``rejected`` and told in the feedback message.
+    A message that is no valid state is dropped, counted in ``rejected`` and reported in the feedback message.
     """
 
     def __init__(
@@ -342,7 +342,7 @@ class IsSatisfied(EmotionCondition):
 
 
 class HasEvidence(EmotionCondition):
-    """Somebody is seen or heard now.
+    """There is evidence of a face or a voice now.
 
     Usage::
 

@@ -1,11 +1,11 @@
 """When a robot may act on an emotion state: freshness, thresholds with hysteresis, hold time. No ROS, no py_trees.
 
 Time is an argument everywhere, in nanoseconds on the clock that stamped the states, so that tests and simulated time
-need nothing special. Three rules keep a robot from reacting to what is no longer so:
+need no special treatment. Three rules prevent reactions to outdated states:
 
-- **Age is counted from the stamp**, that is from capture. A latched sample that arrives now with an old stamp is old.
-- **A stamp ahead of the clock is not fresh either**, nor is anything received before the clock jumped back.
-- **Hold time is covered by messages.** One message that nobody takes back does not grow into "for a second now".
+- **Age is counted from the stamp**, that is from capture. A latched message that arrives now with an old stamp is old.
+- **A stamp ahead of the clock is not fresh**, nor is any state received before the clock jumped back.
+- **Hold time is covered by messages.** A single message without a successor does not satisfy a hold time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import ClassVar, Protocol
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, SAD, emotion_index
 from emotion_perception.types import SECOND, EmotionState, EmotionStatus
 
-UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant: it is in neither
+UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant: it is in neither group
 SATISFIED: tuple[int, ...] = (CALM, HAPPY)
 MAX_PERSONS = 256  # persons that Newcomer remembers
 
 
 class Freshness(Enum):
-    """What a state's stamp says about its use now."""
+    """Whether the stamp of a state allows acting on it now."""
 
     FRESH = "fresh"
     NOTHING_YET = "nothing received yet"
@@ -35,16 +35,16 @@ class Freshness(Enum):
 
 
 class OnStale(str, Enum):
-    """What a condition answers while it has no fresh state (nothing yet, stale, from the future)."""
+    """Result of a condition without a fresh state (nothing yet, stale, from the future)."""
 
     FAILURE = "FAILURE"  # do not react
-    SUCCESS = "SUCCESS"  # go on as if it were so, for guards
+    SUCCESS = "SUCCESS"  # continue as if the condition were met, for guards
     RUNNING = "RUNNING"  # wait until there is one
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The last state received, and when it was."""
+    """The last state received, and its time of arrival."""
 
     state: EmotionState
     received_ns: int  # node's clock, ns
@@ -52,18 +52,18 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a score counts.
+    """Thresholds and times of a condition.
 
     Raises:
         ValueError: a limit is not finite or negative where it cannot be, or ``leave`` is above ``enter``.
     """
 
-    enter: float = 0.6  # score from which it is so
-    leave: float = 0.4  # score under which it is no longer so; the gap to `enter` keeps it from flickering
-    hold: float = 0.0  # s it must have been so, message after message
-    dwell: float = 0.0  # s the answer stays yes once it was, while states are fresh and of the same person
+    enter: float = 0.6  # score from which the condition is met
+    leave: float = 0.4  # score below which it is no longer met; the gap to `enter` is the hysteresis
+    hold: float = 0.0  # s for which consecutive messages must meet it
+    dwell: float = 0.0  # s for which the answer stays yes, while states are fresh and of the same person
     max_age: float = 2.0  # s from the stamp; an older state is stale
-    future_tolerance: float = 0.5  # s a stamp may be ahead of the clock: two machines' clocks differ a little
+    future_tolerance: float = 0.5  # s a stamp may be ahead of the clock: clocks of two machines differ slightly
 
     def __post_init__(self) -> None:
         for name in ("enter", "leave", "hold", "dwell", "max_age", "future_tolerance"):
@@ -82,7 +82,7 @@ class Limits:
 class Verdict:
     """A condition's answer and the reason for it."""
 
-    answer: bool | None  # None: there is no fresh state to answer from
+    answer: bool | None  # None: there is no fresh state
     reason: str
     score: float | None = None
 
@@ -90,7 +90,7 @@ class Verdict:
 def judge_freshness(
     snapshot: Snapshot | None, now_ns: int, max_age: float = 2.0, future_tolerance: float = 0.5
 ) -> tuple[Freshness, float]:
-    """Whether a state can be acted on now, and its age in s from its stamp (infinite where there is none)."""
+    """Whether a state can be acted on now, and its age in s since its stamp (infinite without a state)."""
     if snapshot is None:
         return Freshness.NOTHING_YET, math.inf
     age = (now_ns - snapshot.state.stamp_ns) / SECOND
@@ -102,7 +102,7 @@ def judge_freshness(
 
 
 def describe_freshness(freshness: Freshness, age: float) -> str:
-    """A few words for people, such as ``stale: 3.2 s old``."""
+    """A short description for logs, such as ``stale: 3.2 s old``."""
     if freshness is Freshness.FUTURE:
         return f"stamp is {-age:.1f} s ahead of the clock (clock set back, or use_sim_time differs)"
     if freshness is Freshness.NOTHING_YET:
@@ -111,9 +111,9 @@ def describe_freshness(freshness: Freshness, age: float) -> str:
 
 
 class StateWatch:
-    """Holds the newest state and lets go of it when the clock jumps back.
+    """Holds the newest state and drops it when the clock jumps back.
 
-    Without that, a state from before the jump would look fresh again once the clock comes by its stamp.
+    Otherwise a state from before the jump would become fresh again when the clock passes its stamp.
     """
 
     def __init__(self, max_age: float = 2.0, future_tolerance: float = 0.5) -> None:
@@ -124,7 +124,7 @@ class StateWatch:
         self._last_ns: int | None = None
 
     def offer(self, state: EmotionState, now_ns: int) -> None:
-        """Take a state that arrived at ``now_ns``."""
+        """Store a state that arrived at ``now_ns``."""
         self._notice_jump(now_ns)
         self.snapshot = Snapshot(state, now_ns)
 
@@ -147,11 +147,11 @@ class Scorer(Protocol):
         """Score of a new state with evidence."""
 
     def reset(self) -> None:
-        """Forget: another person, or states are missing in between."""
+        """Drop the history: another person, or a gap between states."""
 
 
 class EmotionMass:
-    """The probability that the emotion is one of some, 0..1."""
+    """The probability of a set of emotions, 0..1."""
 
     def __init__(self, indices: Iterable[int]) -> None:
         self.indices = tuple(dict.fromkeys(indices))
@@ -160,7 +160,7 @@ class EmotionMass:
 
     @classmethod
     def of(cls, names: str | Iterable[str]) -> EmotionMass:
-        """By name; several in one string are separated by ``;`` as in BehaviorTree.CPP.
+        """From names; several in one string are separated by ``;`` as in BehaviorTree.CPP.
 
         Raises:
             ValueError: no name, or one that is not in the vocabulary.
@@ -177,7 +177,7 @@ class EmotionMass:
 
 
 class EvidenceOf:
-    """1 while the state rests on the senses asked for, else 0."""
+    """1 while the state is based on the requested modalities, else 0."""
 
     _STATUSES: ClassVar[dict[str, set[EmotionStatus]]] = {
         "any": {EmotionStatus.VISUAL_ONLY, EmotionStatus.ACOUSTIC_ONLY, EmotionStatus.AUDIO_VISUAL},
@@ -200,20 +200,20 @@ class EvidenceOf:
 
 
 class ValenceDrop:
-    """How far valence, smoothed over about a second, has fallen from its highest in the last ``window`` s, 0..2.
+    """Fall of valence, smoothed over about a second, from its maximum in the last ``window`` s, 0..2.
 
-    0 while valence is not under ``below``: from delighted to content is no reason to worry, and a face without any
-    expression is seldom estimated at 0 exactly.
+    0 while valence is not below ``below``: a change from delighted to content is no problem, and a face without
+    expression is rarely estimated at exactly 0.
     """
 
-    SMOOTHING = 1.0  # s, time constant; also how long a person is watched before a peak counts
+    SMOOTHING = 1.0  # s, time constant; also the time before a maximum counts
 
     def __init__(self, window: float = 30.0, below: float = -0.15) -> None:
         if not window > self.SMOOTHING:
             raise ValueError(f"window must be more than {self.SMOOTHING:g} s, got {window:g}")
         self.window = window
         self.below = below
-        self._peaks: deque[tuple[int, float]] = deque()  # falling valence, oldest first: the first is the highest
+        self._peaks: deque[tuple[int, float]] = deque()  # decreasing valence, oldest first: the first is the maximum
         self._first_ns = self._last_ns = 0
         self._valence = math.nan
 
@@ -224,7 +224,7 @@ class ValenceDrop:
             self._first_ns, self._valence = now, valence
         else:
             step, watched = max(0, now - self._last_ns), max(1, now - self._first_ns)
-            # A plain mean at first, so that the very first state does not count more than the others.
+            # A plain mean at first, so that the first state does not count more than the others.
             share = max(1.0 - math.exp(-step / SECOND / self.SMOOTHING), step / watched)
             self._valence += share * (valence - self._valence)
         self._last_ns = now
@@ -245,10 +245,10 @@ class ValenceDrop:
 
 
 class Judge:
-    """One condition on the state: a score against limits, for long enough.
+    """One condition on the state: a score with hysteresis and hold time.
 
-    It starts afresh with another person, after NO_EVIDENCE, after a stale state, when the clock jumps back, and when
-    the states it was asked about lie further apart than ``max_age``: none came, or nobody asked.
+    It is reset by another person, NO_EVIDENCE, a stale state, a clock that jumps back, and a gap of more than
+    ``max_age`` between the states it was given.
     """
 
     def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
@@ -257,11 +257,11 @@ class Judge:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything seen so far."""
+        """Drop all history."""
         self._snapshot: Snapshot | None = None
         self._score = 0.0
         self._person_id = ""
-        self._above_since: int | None = None  # ns, arrival of the first state of the run above the threshold
+        self._above_since: int | None = None  # ns, arrival of the first of the consecutive states above the threshold
         self._yes_since: int | None = None  # ns
         self.scorer.reset()
 
@@ -307,17 +307,18 @@ class Judge:
             self._above_since = snapshot.received_ns
 
     def _goes_on(self, before_ns: int, now_ns: int) -> bool:
-        """Whether two times belong to one stretch: no jump back, no long gap."""
+        """Whether two states are consecutive: no jump back, no long gap."""
         step = (now_ns - before_ns) / SECOND
         return -self.limits.future_tolerance <= step <= self.limits.max_age
 
 
 @dataclass
 class Newcomer:
-    """Somebody arrived: yes for ``lasts`` s, once a person.
+    """Somebody arrived: yes for ``lasts`` s, once per person.
 
-    A person is a newcomer after at least ``away`` s of nobody, unless the same ``person_id`` was here less than
-    ``forget_after`` s ago. Time without being asked is no absence: something more urgent was going on.
+    A person is a newcomer after at least ``away`` s without anybody, unless the same ``person_id`` was present less
+    than ``forget_after`` s ago. Time in which the condition is not ticked is no absence: a more urgent branch was
+    running.
     """
 
     hold: float = 0.5  # s of evidence before it counts

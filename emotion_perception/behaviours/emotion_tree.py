@@ -59,7 +59,7 @@ def draw(root: py_trees.behaviour.Behaviour, ascii_only: bool, live: bool) -> st
 
 
 def screen(root: py_trees.behaviour.Behaviour, ascii_only: bool, title: str) -> str:
-    """What a terminal shows at one tick: title, tree and legend, over the picture of the tick before."""
+    """Output of one tick: title, tree and legend, drawn over the output of the tick before."""
     success, failure = ("o", "x") if ascii_only else ("✓", "✕")
     legend = f"{success} success, {failure} failure, * running, - not asked; Ctrl-C ends"
     text = f"{title}\n\n{draw(root, ascii_only, live=True)}\n{legend}\n"

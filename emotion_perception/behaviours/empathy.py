@@ -31,7 +31,7 @@ ACTIONS: dict[str, str] = {
     "greet": "Somebody arrived: look at them and say hello.",
     "celebrate": "Happy: share it, with voice, light or a little dance.",
     "attend": "Somebody is there and nothing special is: listen.",
-    "idle": "Nobody is seen or heard, or nothing is known: do not react to anybody.",
+    "idle": "Nobody is present, or there is no evidence: do not react.",
 }
 
 
