@@ -1,1 +1,1 @@
-"""Command-line tools. Each imports what it computes with only once its arguments are known to be right."""
+"""Command-line tools. Each checks its arguments before it imports the libraries that it computes with."""

@@ -1,4 +1,4 @@
-"""``emotion-archive``: emotions in whole archives of recordings, as one data set and as a page. No ROS needed."""
+"""``emotion-archive``: emotions in archives of recordings, as a data set and as a page. ROS is not needed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from emotion_perception.archive.workers import Workers
 
 EPILOG = """examples:
-  emotion-archive analyse shop/ --out shop_emotions             # every recording in a folder and below
+  emotion-archive analyse shop/ --out shop_emotions             # every recording in a folder and its subfolders
   emotion-archive analyse '/mnt/cam*/2026-11-*/*.mkv' bag.mcap --out week   # globs, single files, rosbag2 recordings
-  emotion-archive analyse shop/ --out shop_emotions             # again: goes on where it was ended, takes what is new
-  emotion-archive analyse shop/ --out shop_emotions --profile   # and shows where the time goes
+  emotion-archive analyse shop/ --out shop_emotions             # again: resumes, and adds new recordings
+  emotion-archive analyse shop/ --out shop_emotions --profile   # with a table of the time per stage
   emotion-archive analyse /nfs/all --out /nfs/emotions --ray auto           # on a Ray cluster (pip install ray)
-  emotion-archive report shop_emotions                          # report.html in it: arcs, families, hours, search
+  emotion-archive report shop_emotions                          # writes report.html: arcs, families, hours, search
 
-The data set is Parquet; its columns, and how to ask it with SQL, are in docs/archives.md.
-Exit code: 0 when everything is in it, 1 when some recordings could not be read or are damaged (listed with the reason),
-2 for wrong arguments or a data set that cannot be written, 130 when ended by Ctrl-C."""
+The data set is Parquet; docs/archives.md describes its columns and queries in SQL.
+Exit code: 0 if every recording was analysed, 1 if some are damaged or could not be read (listed with the reason), 2 for
+wrong arguments or a data set that cannot be written, 130 if interrupted by Ctrl-C."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,32 +36,45 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    analyse = commands.add_parser("analyse", help="recordings into a data set")
-    analyse.add_argument("paths", nargs="+", metavar="PATH", help="video, sound, picture, rosbag2, folder or glob")
+    analyse = commands.add_parser("analyse", help="analyse recordings into a data set")
+    analyse.add_argument("paths", nargs="+", metavar="PATH", help="video, sound file, image, rosbag2, folder or glob")
     analyse.add_argument("--out", type=Path, required=True, metavar="DIR", help="the data set's folder")
-    analyse.add_argument("--fps", type=float, default=5.0, help="pictures looked at per second (5)")
-    analyse.add_argument("--part", type=float, default=120.0, metavar="S", help="seconds done at a time (120)")
+    analyse.add_argument("--fps", type=float, default=5.0, help="frames analysed per second (5)")
     analyse.add_argument(
-        "--workers", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (one a core)"
+        "--part",
+        type=float,
+        default=120.0,
+        metavar="S",
+        help="length of the parts that are analysed independently (120)",
+    )
+    analyse.add_argument(
+        "--workers",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="number of processes (one per core)",
     )
     analyse.add_argument(
         "--ray",
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="work on a Ray cluster; one on this machine without ADDRESS",
+        help="run on a Ray cluster; without ADDRESS on one started on this machine",
     )
-    analyse.add_argument("--device", default="CPU", help="OpenVINO's device that reads expressions (CPU)")
-    analyse.add_argument("--retry", action="store_true", help="try what failed before once more")
-    analyse.add_argument("--profile", action="store_true", help="show where the time went")
-    analyse.add_argument("--image-topic", default="", help="camera topic of rosbag2 recordings (default: by type)")
-    analyse.add_argument("--audio-topic", default="", help="microphone topic of rosbag2 recordings (default: by type)")
-    report = commands.add_parser("report", help="a data set as a page")
+    analyse.add_argument("--device", default="CPU", help="OpenVINO device of the face classifier (CPU)")
+    analyse.add_argument("--retry", action="store_true", help="analyse recordings again that failed before")
+    analyse.add_argument("--profile", action="store_true", help="show the time per stage")
+    analyse.add_argument("--image-topic", default="", help="camera topic of a rosbag2 (default: by message type)")
+    analyse.add_argument("--audio-topic", default="", help="microphone topic of a rosbag2 (default: by message type)")
+    report = commands.add_parser("report", help="write a data set as a page")
     report.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
     report.add_argument("--out", type=Path, metavar="HTML", help="where to write the page (DIR/report.html)")
     for command in (analyse, report):
         command.add_argument(
-            "--time-zone", default="", metavar="NAME", help="of dates in file names and of hours (this machine's)"
+            "--time-zone",
+            default="",
+            metavar="NAME",
+            help="time zone of file names and hours (default: this machine's)",
         )
     return parser
 
@@ -79,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             ZoneInfo(args.time_zone)
         except (ZoneInfoNotFoundError, ValueError):
-            parser.error(f"--time-zone {args.time_zone!r} is not known; an example is Europe/Berlin")
+            parser.error(f"--time-zone {args.time_zone!r} is unknown; an example is Europe/Berlin")
     try:
         if args.command == "report":
             return _report(args)
@@ -90,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"emotion-archive: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("emotion-archive: ended; the same command goes on from here", file=sys.stderr)
+        print("emotion-archive: interrupted; rerun the command to resume", file=sys.stderr)
         return 130
 
 
@@ -106,12 +119,12 @@ def _analyse(args: argparse.Namespace) -> int:
 
     found = find_recordings(args.paths)
     for path in found.missing:
-        print(f"emotion-archive: {path}: no such file or folder, and no name fits", file=sys.stderr)
+        print(f"emotion-archive: {path}: no such file or folder, and no match", file=sys.stderr)
     if not found.recordings:
         print("emotion-archive: no recordings found", file=sys.stderr)
         return 1
     if found.passed_over:
-        print(f"emotion-archive: {found.passed_over} files are no media by their names", file=sys.stderr)
+        print(f"emotion-archive: {found.passed_over} files are not media by their names", file=sys.stderr)
     settings = Settings(
         pictures_per_second=args.fps,
         part_s=args.part,
@@ -138,8 +151,8 @@ def _analyse(args: argparse.Namespace) -> int:
             workers.close()
     wall = time.monotonic() - begin
     print(
-        f"{tally.done} recordings done in {wall:.1f} s ({tally.media_s / wall:.1f}x real time), "
-        f"{tally.done_before} were there already, {len(tally.troubles)} failed or damaged"
+        f"{tally.done} recordings analysed in {wall:.1f} s ({tally.media_s / wall:.1f}x real time), "
+        f"{tally.done_before} were analysed before, {len(tally.troubles)} failed or damaged"
     )
     for path, reason in sorted(tally.troubles.items()):
         print(f"  {path}: {reason}")
@@ -157,7 +170,7 @@ def _workers(task: Task, args: argparse.Namespace) -> Workers:
     try:
         return RayWorkers(task, args.ray, args.workers)
     except ModuleNotFoundError as error:
-        raise ArchiveError("--ray needs the Python package ray: pip install ray") from error
+        raise ArchiveError("--ray needs the Python package ray (pip install ray)") from error
     except ConnectionError as error:
         raise ArchiveError(f"--ray {args.ray}: no cluster ({error})") from error
 

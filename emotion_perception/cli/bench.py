@@ -1,4 +1,4 @@
-"""``emotion-bench``: how long each part takes on this machine, and the whole graph from image to state."""
+"""``emotion-bench``: time per step of each part on this machine, and latency of the whole graph from image to state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,34 +21,34 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   emotion-bench                      # a table
   emotion-bench --json               # the last line on stdout is one JSON object
-  emotion-bench --parts core         # without ROS: only the two models
-  emotion-bench --source talk.mp4    # the graph runs on a film of yours, sound included
-  emotion-bench --parts core --peer ~/fer_env   # beside the package fer, on the same pictures:
+  emotion-bench --parts core         # without ROS: only the two models and the fusion
+  emotion-bench --parts graph --source talk.mp4   # the graph on a video of your own, with sound
+  emotion-bench --parts core --peer ~/fer_env     # compared with the package fer on the same images:
                                      # python -m venv ~/fer_env
                                      # ~/fer_env/bin/pip install fer==25.10.0 tensorflow 'setuptools<81'
 
 fields:
-  visual_ms_p50/p95      one 640x480 image with one face: detection, tracking, expression
-  classify_ms_per_face   the expression network alone, one face at a time, on the faces of those images
-  acoustic_ms_p50/p95    one decision about 3 s of speech: noise reduction, features, emotion
-  fusion_ms_p50/p95      one step of ten people at 30 images/s: all faces and mouths in, twice a second a voice, all
-                         states out; CPU time
-  end_to_end_ms_p50/p95  image stamp to /emotion_state received in another process, the whole graph running
+  visual_ms_p50/p95      one 640x480 image with one face: detection, tracking, classification
+  classify_ms_per_face   the face classifier alone, one face at a time, on the faces of those images
+  acoustic_ms_p50/p95    one decision about 3 s of speech: noise reduction, features, classification
+  fusion_ms_p50/p95      one fusion step for ten people at 30 frames/s: all faces with their mouths, a voice decision
+                         twice a second, all states; CPU time
+  end_to_end_ms_p50/p95  image stamp to reception of /emotion_state in another process, with the whole graph running
   fps                    images processed per second
-  cpu_percent, rss_mb    all processes of the graph; 100 is one core
-  pss_mb                 the same memory, pages that processes share counted once (Linux)
+  cpu_percent, rss_mb    all processes of the graph; 100 percent is one core
+  pss_mb                 the same memory, with shared pages counted once (Linux)
   start_s                start of the graph to the first state with evidence
-  peer_...               the same of fer (median), as it is installed; its network in TensorFlow Lite, too
-  ..._to_peer            this package's median over fer's; below 1 this package is faster
-Other load on the machine counts: stop it for true figures."""
+  peer_...               medians of fer as it is installed, and of its network in TensorFlow Lite
+  ..._to_peer            ratio of this package's median to fer's; below 1 this package is faster
+Other programs slow the measurement down: stop them first."""
 
 WIDTH, HEIGHT = 640, 480
 UTTERANCE_S = 3.0
 SAMPLE_RATE = 16_000
 WARM_UP = 10
-PEER_FRAMES = 30  # images that the other package is given
+PEER_FRAMES = 30  # images for the other package
 PEOPLE = 10
-IMAGE_RATE = 30  # images/s
+IMAGE_RATE = 30  # frames/s
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,14 +61,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=150, help="images for the visual figure (150)")
     parser.add_argument("--decisions", type=int, default=30, help="decisions for the acoustic figure (30)")
     parser.add_argument("--steps", type=int, default=600, help="steps for the fusion figure (600)")
-    parser.add_argument("--duration", type=float, default=20.0, help="seconds the graph is listened to (20)")
+    parser.add_argument("--duration", type=float, default=20.0, help="seconds for which the graph is measured (20)")
     parser.add_argument(
         "--peer",
         type=Path,
         metavar="ENV",
-        help="Python environment with the package fer, to compare the visual part with",
+        help="Python environment with the package fer, for comparison with the visual part",
     )
-    parser.add_argument("--source", type=Path, help="film for the graph (default: the built-in clip)")
+    parser.add_argument("--source", type=Path, help="video for the graph (default: the built-in clip)")
     parser.add_argument("--composed", action="store_true", help="run the graph in one process")
     return parser
 
@@ -81,7 +80,8 @@ def main(argv: list[str] | None = None) -> int:
     if min(args.frames, args.decisions, args.steps) < 1 or args.duration <= 0:
         parser.error("--frames, --decisions, --steps and --duration must be positive")
     if args.peer and args.parts == "graph":
-        parser.error("--peer compares the core: --parts all or core")
+        parser.error("--peer compares the core, so --parts must be all or core")
+    from emotion_perception.cli.bench_peer import compare_with_peer, find_python
     from emotion_perception.errors import ModelError
     from emotion_perception.media.items import MediaError
 
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.parts != "graph":
             if args.peer:
-                find_python(args.peer)  # before minutes are spent
+                find_python(args.peer)  # fails before the measurement starts
             visual, frames, faces = measure_visual(args.frames)
             found |= visual
             if args.peer:
@@ -118,10 +118,10 @@ def percentiles(name: str, seconds: list[float] | tuple[float, ...]) -> dict[str
 
 
 def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[np.ndarray]]:
-    """Time the visual core on the built-in clip, at the clip's own pace of stamps.
+    """Time the visual pipeline on the built-in clip, with the stamps of the clip.
 
     Returns:
-        What was measured, the images and the faces in them, uint8 ``(480, 640, 3)`` and ``(48, 48)``.
+        The fields of the result, and the images and face crops, uint8 ``(480, 640, 3)`` BGR and ``(48, 48)``.
     """
     import cv2
 
@@ -164,70 +164,8 @@ def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[
     return measured, images, faces[:PEER_FRAMES]
 
 
-def find_python(environment: Path) -> Path:
-    """The Python of a virtual environment.
-
-    Raises:
-        FileNotFoundError: it has none; names what was looked for.
-    """
-    for place in ("bin/python", "Scripts/python.exe"):
-        if (environment / place).is_file():
-            return environment / place
-    raise FileNotFoundError(f"--peer {environment} is no Python environment: {environment / 'bin/python'} is not there")
-
-
-def compare_with_peer(
-    environment: Path, images: list[np.ndarray], faces: list[np.ndarray], own: dict[str, Any]
-) -> dict[str, Any]:
-    """Time the package ``fer`` of another environment on the same images and faces, on one thread.
-
-    Raises:
-        FileNotFoundError: no such environment.
-        RuntimeError: it lacks ``fer`` or a part of it, or ``fer`` failed; says what to do.
-    """
-    import numpy as np
-
-    from emotion_perception.cli import fer_peer
-
-    python = find_python(environment)
-    one_thread = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
-    one_thread |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
-    # Nothing of this package's environment may be found by the other's Python.
-    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "LD_LIBRARY_PATH")}
-    with tempfile.TemporaryDirectory() as folder:
-        pictures = Path(folder) / "pictures.npz"
-        np.savez(pictures, frames=np.stack(images), faces=np.stack(faces))
-        command = [str(python), fer_peer.__file__, str(pictures)]
-        run = subprocess.run(command, capture_output=True, text=True, env=outside | one_thread, check=False)
-    said = (run.stderr.strip().splitlines() or ["nothing was said"])[-1]
-    if run.returncode == fer_peer.MISSING:
-        raise RuntimeError(
-            f"--peer {environment} cannot run the package fer ({said}); "
-            f"try: {python} -m pip install fer==25.10.0 tensorflow 'setuptools<81'"
-        )
-    if run.returncode:
-        raise RuntimeError(f"the package fer failed in {environment}: {said}")
-    peer = json.loads(run.stdout.splitlines()[-1])
-    frame, face = (statistics.median(peer[name]) * 1000 for name in ("frame_s", "face_s"))
-    found = {
-        "peer": f"fer {peer['version']}",
-        "peer_visual_ms_p50": round(frame, 2),
-        "peer_classify_ms_per_face": round(face, 2),
-        "peer_faces_found": round(peer["faces_found"], 2),
-        "visual_to_peer": round(own["visual_ms_p50"] / frame, 3),
-        "classify_to_peer": round(own["classify_ms_per_face"] / face, 3),
-    }
-    if "face_tflite_s" in peer:
-        lite = statistics.median(peer["face_tflite_s"]) * 1000
-        found |= {
-            "peer_tflite_ms_per_face": round(lite, 2),
-            "classify_to_peer_tflite": round(own["classify_ms_per_face"] / lite, 3),
-        }
-    return found
-
-
 def measure_acoustic(decisions: int) -> dict[str, Any]:
-    """Time the decision about one stretch of sound: a harmonic tone in noise; what is said does not change the cost."""
+    """Time the decision about one segment: a harmonic tone in noise; the content does not change the cost."""
     import numpy as np
 
     from emotion_perception.acoustic.noise import NoiseReducer
@@ -249,10 +187,10 @@ def measure_acoustic(decisions: int) -> dict[str, Any]:
 
 
 def measure_fusion(steps: int) -> dict[str, Any]:
-    """CPU time of the fusion step of ten people who move, one of whom speaks in turns of 2 s, with the published cards.
+    """CPU time of the fusion step for ten people who move, one of whom speaks in utterances of 2 s.
 
     Raises:
-        ModelError: a model's card is missing or makes no sense.
+        ModelError: a model's card or the fusion file is missing or wrong.
     """
     import numpy as np
 
@@ -266,7 +204,7 @@ def measure_fusion(steps: int) -> dict[str, Any]:
     fusion = EmotionFusion(None, *map(reliability_of, (VisualConfig().expression_model, AcousticConfig().model)))
     rng = np.random.default_rng(0)
 
-    def feeling(of_a_face: bool) -> EmotionEstimate:
+    def estimate(of_a_face: bool) -> EmotionEstimate:
         p = rng.dirichlet(np.full(len(EMOTIONS), 0.5))
         p[CALM] *= not of_a_face
         return EmotionEstimate.from_probabilities(p, rng.random(len(EMOTIONS)).astype(np.float32))
@@ -275,17 +213,17 @@ def measure_fusion(steps: int) -> dict[str, Any]:
         size, quality, opening, motion = rng.random(4)
         box = Box(60.0 * person, 100.0, 100.0 + 5 * person + size, 110.0)
         return FaceObservation(
-            f"face_{person}", box, 0.9, 0.3 + 0.6 * quality, feeling(True), mouth_opening=opening, mouth_motion=motion
+            f"face_{person}", box, 0.9, 0.3 + 0.6 * quality, estimate(True), mouth_opening=opening, mouth_motion=motion
         )
 
     taken = []
     for step in range(steps + WARM_UP):
-        now_ns, spoken = round(step / IMAGE_RATE * 1e9), step / IMAGE_RATE % 2.5 - 0.5  # s of the turn so far
+        now_ns, spoken = round(step / IMAGE_RATE * 1e9), step / IMAGE_RATE % 2.5 - 0.5  # s of the utterance so far
         faces = [face(person) for person in range(PEOPLE)]
         voice = None
         if spoken > 0 and step % (IMAGE_RATE // 2) == 0:
             loudness = rng.normal(-30, 6, round(spoken / 0.04)).astype(np.float32)
-            voice = VoiceObservation(now_ns, spoken, "voice", 15.0, False, False, feeling(False), loudness)
+            voice = VoiceObservation(now_ns, spoken, "voice", 15.0, False, False, estimate(False), loudness)
         started = time.thread_time()
         if voice is not None:
             fusion.add_voice(voice)
@@ -297,17 +235,17 @@ def measure_fusion(steps: int) -> dict[str, Any]:
 
 
 def measure_graph(source: Path | None, duration: float, composed: bool = False) -> dict[str, Any]:
-    """Start the whole graph, listen to ``/emotion_state`` from this process, and add up what the graph's processes use.
+    """Start the whole graph, subscribe to ``/emotion_state`` here, and add up the usage of the graph's processes.
 
     Raises:
-        RuntimeError: the graph ended, or no state with evidence came within a minute.
+        RuntimeError: the graph ended, or there was no state with evidence within a minute.
     """
     import psutil
 
     from emotion_perception.bringup.latency_probe import listen
     from emotion_perception.resources import demo_clip_path
 
-    # A domain of its own, so that no other graph on this machine is measured.
+    # A ROS domain of its own, so that no other graph on this machine is measured.
     os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     command = [
@@ -323,8 +261,8 @@ def measure_graph(source: Path | None, duration: float, composed: bool = False) 
     started = time.monotonic()
     graph = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
     try:
-        heard = listen(duration)
-        if not heard.latencies:
+        received = listen(duration)
+        if not received.latencies:
             raise RuntimeError(f"no state with evidence within {time.monotonic() - started:.0f} s")
         processes = [p for p in psutil.Process(graph.pid).children(recursive=True) if p.is_running()]
         usage = _usage(processes, 4.0)
@@ -335,8 +273,8 @@ def measure_graph(source: Path | None, duration: float, composed: bool = False) 
         except subprocess.TimeoutExpired:
             os.killpg(graph.pid, signal.SIGKILL)
     return (
-        percentiles("end_to_end_ms", heard.latencies)
-        | {"fps": round(heard.frames / heard.seconds, 2), "start_s": round(heard.first, 2)}
+        percentiles("end_to_end_ms", received.latencies)
+        | {"fps": round(received.frames / received.seconds, 2), "start_s": round(received.first, 2)}
         | usage
     )
 

@@ -1,5 +1,5 @@
-"""``emotion-recognize``: emotions in pictures, videos, sound files and rosbag2 recordings, as JSON lines.
-No ROS needed."""
+"""``emotion-recognize``: emotions in images, videos, sound files and rosbag2 recordings, as JSON lines.
+ROS is not needed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from emotion_perception.types import EmotionEstimate, FaceObservation
 
 EPILOG = """examples:
-  emotion-recognize portrait.jpg                  # a line per face
-  emotion-recognize interview.mp4                 # a line per second: face and voice together
-  emotion-recognize call.wav --step 0.5           # a line every half second
-  emotion-recognize recording.mcap                # a rosbag2 recording: its camera and microphone, found by type
-  emotion-recognize bag/ --image-topic /head/image_raw/compressed    # or named
-  emotion-recognize talk.mp4 --report talk.html   # and a page with the emotional arc for people
-  emotion-recognize portrait.jpg --explain why.png --emotion angry   # which parts of the face spoke for it
+  emotion-recognize portrait.jpg                  # one line per face
+  emotion-recognize interview.mp4                 # one line per second: face and voice fused
+  emotion-recognize call.wav --step 0.5           # one line every half second
+  emotion-recognize recording.mcap                # a rosbag2 recording: camera and microphone topics found by type
+  emotion-recognize bag/ --image-topic /head/image_raw/compressed    # or by name
+  emotion-recognize talk.mp4 --report talk.html   # also a readable page with the emotional arc
+  emotion-recognize portrait.jpg --explain why.png --emotion angry   # which regions of the face support it
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
-Every line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
+Each line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
 rectangle in pixels, detection score and quality (0..1). Without a face or a voice the status is NO_EVIDENCE.
-Exit code: 0 when every file was read, 1 when some could not be, 2 for wrong arguments."""
+Exit code: 0 if every file was read, 1 if some could not be read, 2 for wrong arguments."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,21 +37,24 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video, sound file or rosbag2")
-    parser.add_argument("--step", type=float, default=1.0, help="seconds between two lines of a recording (1.0)")
-    parser.add_argument("--fps", type=float, default=10.0, help="pictures of a video looked at per second (10)")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image, video, sound file or rosbag2")
+    parser.add_argument("--step", type=float, default=1.0, help="seconds of media time between two lines (1.0)")
+    parser.add_argument("--fps", type=float, default=10.0, help="frames of a video analysed per second (10)")
     parser.add_argument(
         "--report",
         type=Path,
         metavar="HTML",
-        help="also write the emotional arc and satisfaction of one recording as a page",
+        help="also write the emotional arc and the satisfaction of one video, sound file or recording as a page",
     )
     parser.add_argument(
-        "--explain", type=Path, metavar="PNG", help="also draw where in one picture's largest face the emotion is seen"
+        "--explain",
+        type=Path,
+        metavar="PNG",
+        help="also draw which regions of the largest face support the emotion",
     )
-    parser.add_argument("--image-topic", default="", help="camera topic of a recording (default: found by type)")
-    parser.add_argument("--audio-topic", default="", help="microphone topic of a recording (default: found by type)")
-    parser.add_argument("--emotion", help="the emotion to explain (default: the likeliest)")
+    parser.add_argument("--image-topic", default="", help="camera topic of a recording (default: by message type)")
+    parser.add_argument("--audio-topic", default="", help="microphone topic of a recording (default: by message type)")
+    parser.add_argument("--emotion", help="the emotion to explain (default: the most probable)")
     return parser
 
 
@@ -62,9 +65,9 @@ def main(argv: list[str] | None = None) -> int:
     if args.step <= 0 or args.fps <= 0:
         parser.error(f"--step and --fps must be positive, got {args.step} and {args.fps}")
     if (args.report or args.explain) and len(args.paths) > 1:
-        parser.error("--report is about one recording, --explain about one picture")
+        parser.error("--report takes one recording, --explain one image")
     if args.emotion and not args.explain:
-        parser.error("--emotion goes with --explain")
+        parser.error("--emotion needs --explain")
     from emotion_perception.errors import ModelError
     from emotion_perception.media.items import MediaError
     from emotion_perception.recognition import Recognizer
@@ -82,10 +85,10 @@ def main(argv: list[str] | None = None) -> int:
         except ModelError as error:
             print(f"emotion-recognize: {error}", file=sys.stderr)
             return 1
-        except BrokenPipeError:  # the reader of the lines has seen enough
+        except BrokenPipeError:  # whoever reads the lines has closed the pipe
             sys.stderr.close()
             return 0
-        except (OSError, ValueError) as error:  # of report or explanation; what reads media has its own
+        except (OSError, ValueError) as error:  # of report or explanation; reading raises MediaError
             print(f"emotion-recognize: {error}", file=sys.stderr)
             return 1
     return 1 if failed else 0
@@ -105,7 +108,7 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
             print(f"emotion-recognize: {path}: {media.note}", file=sys.stderr)
     if is_image:
         if report:
-            raise MediaError(f"{path} is a picture; --report is about a video or sound file")
+            raise MediaError(f"{path} is an image; --report needs a video, sound file or recording")
         faces = recognizer.faces(read_image(path))
         for face in faces:
             _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})
@@ -150,13 +153,13 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
         raise ValueError(f"{path}: no face to explain")
     good, data = cv2.imencode(".png", draw_explanation(*found))
     if not good:
-        raise OSError(f"{out}: the picture could not be encoded")
+        raise OSError(f"{out}: the image could not be encoded")
     with replacing(out) as partial:
         partial.write_bytes(data.tobytes())
 
 
 def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, Any]:
-    """An estimate as JSON-able fields; unknown intensities are left out, the label of no evidence is empty."""
+    """An estimate as JSON fields; unknown intensities are left out, and without evidence the label is empty."""
     from emotion_perception.emotions import EMOTIONS
 
     strengths = zip(EMOTIONS, map(float, emotion.intensities), strict=True)
@@ -171,7 +174,7 @@ def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, A
 
 
 def face_fields(face: FaceObservation) -> dict[str, Any]:
-    """A face as JSON-able fields."""
+    """A face as JSON fields."""
     box = face.box
     return {
         "face_id": face.face_id,

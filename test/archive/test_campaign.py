@@ -203,7 +203,8 @@ def test_the_command_line_tells_what_it_did_and_what_failed(tmp_path, small, cap
     arguments = ["analyse", str(small.parent), str(tmp_path / "nowhere*"), "--out", str(out), "--workers", "1"]
     assert cli.main([*arguments, "--profile"]) == 1
     told = capsys.readouterr()
-    assert "1 recordings done" in told.out and f"{small.parent / 'broken.mp4'}: not a readable media file" in told.out
+    assert "1 recordings analysed" in told.out
+    assert f"{small.parent / 'broken.mp4'}: not a readable media file" in told.out
     assert "decode frames" in told.out and "nowhere*" in told.err
     assert json.loads((out / "archive.json").read_text())["pictures_per_second"] == 5.0
     assert cli.main([*arguments, "--fps", "3"]) == 2

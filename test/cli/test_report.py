@@ -40,7 +40,7 @@ def moments(step: float) -> Iterator[Moment]:
 
 
 @pytest.mark.parametrize("step", [0.1, 0.3, 1.0, 2.0])
-def test_a_moment_speaks_for_the_time_before_it_at_any_step(step: float) -> None:
+def test_moment_stands_for_the_time_before_it_at_any_step(step: float) -> None:
     arc = RecordingArc(step)
     for each in moments(step):
         arc.add(each)
@@ -72,7 +72,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "talk <1>.mp4"
 
 
-def test_the_report_is_written_beside_the_lines(
+def test_report_is_written_in_addition_to_the_lines(
     recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.html"
@@ -80,7 +80,7 @@ def test_the_report_is_written_beside_the_lines(
     assert len([json.loads(line) for line in capsys.readouterr().out.splitlines()]) == 61
     page = out.read_text()
     assert "<h1>Emotional arc of talk &lt;1&gt;.mp4</h1>" in page
-    assert "Length 1:00" in page
+    assert '<p class="soft">1:00</p>' in page
     assert '<rect class="gap"' in page
 
 
@@ -98,16 +98,16 @@ def test_a_report_that_cannot_be_written_is_an_error_naming_its_path(
     assert str(out) in capsys.readouterr().err
 
 
-def test_a_report_is_about_one_recording(capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_takes_one_recording(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         recognize.main(["a.mp4", "b.mp4", "--report", "out.html"])
     assert exit_.value.code == 2
     assert "one recording" in capsys.readouterr().err
 
 
-def test_a_picture_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_image_has_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.zeros((64, 64, 3), np.uint8))
     assert recognize.main([str(path), "--report", str(tmp_path / "out.html")]) == 1
-    assert "is a picture" in capsys.readouterr().err
+    assert "is an image" in capsys.readouterr().err
     assert not (tmp_path / "out.html").exists()

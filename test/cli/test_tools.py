@@ -62,7 +62,7 @@ def test_smiling_portrait_is_one_happy_face(portrait_file, capsys):
     assert roi["x"] < 225 < roi["x"] + roi["width"] and roi["y"] < 115 < roi["y"] + roi["height"]
 
 
-def test_explanation_is_drawn_beside_the_face(portrait_file, tmp_path, capsys):
+def test_explanation_is_drawn_next_to_the_face(portrait_file, tmp_path, capsys):
     out = tmp_path / "why.png"
     assert recognize.main([str(portrait_file), "--explain", str(out), "--emotion", "joy"]) == 0
     picture = cv2.imread(str(out))
@@ -76,7 +76,7 @@ def test_an_emotion_that_faces_do_not_show_is_refused(portrait_file, tmp_path, c
     assert "calm" in capsys.readouterr().err and not out.exists()
 
 
-def test_picture_without_face_gives_no_evidence(tmp_path, capsys):
+def test_image_without_face_gives_no_evidence(tmp_path, capsys):
     path = tmp_path / "wall.png"
     cv2.imwrite(str(path), np.full((240, 320, 3), 128, np.uint8))
     assert recognize.main([str(path)]) == 0
