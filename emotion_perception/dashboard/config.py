@@ -9,15 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emotion_perception.dashboard.security import Gate, check_listening
+from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate, check_listening
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoFeed
 from emotion_perception.feedback.corrections import Corrections
 from emotion_perception.feedback.pictures import Pictures
 from emotion_perception.interaction.history import Archive
-
-TOKEN_VARIABLE = "EMOTION_DASHBOARD_TOKEN"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from emotion_perception.dashboard.security import plain_address
 from emotion_perception.dashboard.token_limit import BurstLog
 
 HEADER_TIMEOUT_S = 15.0  # for a complete request header, after connecting and between two requests
@@ -81,7 +82,7 @@ class ConnectionGuard:
                     self._close_idle(self._connections)
                     await asyncio.sleep(ACCEPT_RETRY_S)
                     continue
-                self._admit(connection, str(peer[0]))
+                self._admit(connection, plain_address(str(peer[0])))
         finally:
             listener.close()
             for held in self._connections:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 MIN_TOKEN = 16  # characters
+TOKEN_VARIABLE = "EMOTION_DASHBOARD_TOKEN"  # environment variable
 COOKIE = "emotion_dashboard"
 OWN_REQUEST = "X-Dashboard"  # sent by our page with each change; a foreign page needs a CORS preflight to send it
 
@@ -63,6 +64,16 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def plain_address(address: str) -> str:
+    """An IP address without its zone; IPv4 also where a dual-stack socket reports it as ``::ffff:a.b.c.d``."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    return str(mapped or parsed)
 
 
 def check_listening(address: str, token: str) -> None:
@@ -147,15 +158,16 @@ class Gate:
 
     def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
         """The address of the client: ``peer``, or behind a trusted proxy the last untrusted one that proxies named."""
-        address = peer
+        address = plain_address(peer)
         hops = [hop.strip() for hop in headers.get("X-Forwarded-For", "").split(",")]
         while address in self.trusted_proxies and hops and hops[-1]:
-            address = hops.pop()[:64]
+            address = plain_address(hops.pop()[:64])
         return address
 
     def is_https(self, secure: bool, peer: str, headers: Mapping[str, str]) -> bool:
         """Whether the browser's connection is encrypted, by this server (``secure``) or by a trusted proxy."""
-        return secure or (peer in self.trusted_proxies and headers.get("X-Forwarded-Proto", "") == "https")
+        proxied = plain_address(peer) in self.trusted_proxies
+        return secure or (proxied and headers.get("X-Forwarded-Proto", "") == "https")
 
 
 def _digest(text: str) -> bytes:

@@ -83,7 +83,7 @@ class TokenLimiter:
 def _network(client: str) -> str:
     """Clients that count as one: an IPv4 address, or the /64 network that an IPv6 host can choose addresses from."""
     try:
-        address = ipaddress.ip_address(client.partition("%")[0])
+        address = ipaddress.ip_address(client)
     except ValueError:
         return client
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)

@@ -1,9 +1,10 @@
 """Analysis of visitors' files: each is decoded in a guarded process of its own and kept nowhere.
 
-A file is held in a memfd, never on a disk, and not in this process' heap: its memory is returned to the system as soon
-as it is closed. The process (:mod:`emotion_perception.dashboard.upload_worker`) gets the memfd's descriptor, so that
-there is one copy. There is one process at a time, whoever asks: it loads the models when a visitor opens the page
-(:meth:`UploadAnalyzer.prepare`) and ends with its file, or after :data:`SPARE_S` without one.
+A file is held in a memfd: not on a disk, where the blocks even of a deleted file could be recovered, and not in the
+heap of this process, so that its memory returns to the system as soon as it is closed. The process that decodes it
+(:mod:`emotion_perception.dashboard.upload_worker`) gets the memfd's descriptor, so there is one copy. One process
+exists at a time, whoever asks: it loads the models when a visitor opens the page (:meth:`UploadAnalyzer.prepare`) and
+ends with its file, or after :data:`SPARE_S` without one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from emotion_perception.dashboard.file_types import MAX_PIXELS, FileType, UploadError, sniff
+from emotion_perception.dashboard.security import TOKEN_VARIABLE
 
 MAX_SECONDS = 120  # of a recording that are analysed
 MAX_ANSWER = 32_000_000  # bytes
@@ -81,6 +83,12 @@ class _Worker:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError, RuntimeError):
                 self.process.kill()
+
+
+def worker_environment() -> dict[str, str]:
+    """Environment of the process that decodes files: without the token, which a hostile file could look for."""
+    inherited = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return {**inherited, "OMP_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS)}
 
 
 class UploadAnalyzer:
@@ -174,7 +182,7 @@ class UploadAnalyzer:
                 stdin=far_end.fileno(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENCV_IO_MAX_IMAGE_PIXELS": str(MAX_PIXELS)},
+                env=worker_environment(),
             )
         except BaseException:
             channel.close()

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from page_world import TOKEN, Answer, Client
 
-from emotion_perception.dashboard.config import TOKEN_VARIABLE, ServerConfig
+from emotion_perception.dashboard.config import ServerConfig
 from emotion_perception.dashboard.routes import middleware
-from emotion_perception.dashboard.security import Gate
+from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate
 from emotion_perception.dashboard.token_limit import MAX_CLIENTS, MAX_WRONG, MAX_WRONG_IN_ALL, TokenLimiter
+from emotion_perception.dashboard.uploads import worker_environment
 
 FORM = {"Content_Type": "application/x-www-form-urlencoded"}
 
@@ -121,7 +122,11 @@ def test_x_forwarded_for_is_believed_from_a_named_proxy_alone():
     assert behind.client_address("10.0.0.7", forged) == "10.0.0.7"
     assert behind.client_address("127.0.0.1", {}) == "127.0.0.1"
     assert Gate("::", TOKEN, trusted_proxies=("a", "b")).client_address("a", {"X-Forwarded-For": "c, b"}) == "c"
+    # A dual-stack socket reports IPv4 peers as IPv6 addresses.
+    assert behind.client_address("::ffff:127.0.0.1", forged) == "10.0.0.9"
+    assert Gate("::", TOKEN).client_address("::ffff:10.0.0.7", forged) == "10.0.0.7"
     https = {"X-Forwarded-Proto": "https"}
+    assert behind.is_https(False, "::ffff:127.0.0.1", https)
     assert behind.is_https(False, "127.0.0.1", https) and not behind.is_https(False, "10.0.0.7", https)
 
 
@@ -157,3 +162,4 @@ def test_the_token_comes_from_a_private_file_or_the_environment(tmp_path, monkey
         ServerConfig(token_file=str(file))
     monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
     assert ServerConfig(address="0.0.0.0").token == TOKEN
+    assert TOKEN not in worker_environment().values(), "the process that decodes hostile files does not have it"
