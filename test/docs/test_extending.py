@@ -57,6 +57,21 @@ def changed_package(tmp_path: Path) -> Callable[[str], PackageCopy]:
     return change
 
 
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, emotion_perception
+assert emotion_perception.__file__.startswith({folder!r}), emotion_perception.__file__
+for module in pkgutil.walk_packages(emotion_perception.__path__, "emotion_perception."):
+    if not module.name.endswith(("fer_peer", "upload_worker")):
+        importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.slow
+def test_the_recipe_for_an_emotion_works_in_the_whole_package(changed_package: Callable[[str], PackageCopy]):
+    copy = changed_package("A ninth emotion")
+    copy.run(IMPORT_EVERYTHING.format(folder=str(copy.folder)))
+
+
 @pytest.mark.slow
 def test_the_recipe_for_a_modality_works_in_the_node(changed_package: Callable[[str], PackageCopy]):
     pytest.importorskip("emotion_msgs", reason="needs emotion_msgs: scripts/setup.sh")
