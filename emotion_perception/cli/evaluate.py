@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 EPILOG = """DIR is one of
-  a folder per emotion (neutral, calm, happy, sad, angry, fearful, disgusted, surprised) with pictures
-      (png, jpg, pgm, gif) or sounds (wav, flac, ogg, mp3) in them;
+  a folder per emotion (neutral, calm, happy, sad, angry, fearful, disgusted, surprised) with images
+      (png, jpg, pgm, gif) or sound files (wav, flac, ogg, mp3);
   ferplus.npz, with --split Training|PublicTest|PrivateTest and --labels fer2013|ferplus;
   a folder named ravdess_speech, emodb or nemo as the corpus is distributed, with --split train|validation|test|all;
-  for fusion, the folder that holds ferplus.npz, ravdess_speech and, if wanted, cremad_clips.
+  for fusion, the folder with ferplus.npz, ravdess_speech and, optionally, cremad_clips.
 
 examples:
   emotion-eval visual --data ../shared/data/ferplus.npz --split PrivateTest --labels fer2013 --out runs/fer2013
@@ -25,15 +25,15 @@ examples:
       --out runs/speakers
   emotion-eval acoustic --data ../shared/data/ravdess_speech --noise-table --out runs/noise
 
---protocol trains again and again, each time without some of the clips of DIR (the folder of the corpora), and tests on
-those. It takes an hour or more; the same command goes on where a killed run stopped. Its JSON holds accuracy, uar and
-ece of every fold and of all pooled, with 95 % confidence intervals.
+--protocol trains the voice model once per fold without some of the clips of DIR (the folder of the corpora) and tests
+it on those. It takes an hour or more; rerun the command to resume an interrupted run. Its JSON has accuracy, uar and
+ece of every fold and of all folds pooled, with 95 % confidence intervals.
 
-OUT gets report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png, risk_coverage.png and,
-for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n, accuracy,
-accuracy_closed (only the labels present compete), uar, macro_f1, auc, ece, ece_by_chance (what so few cases would show
-on average, were every confidence right), 95 % intervals (..._interval),
-accuracy_surest_80 (of the surest 80 %), expected_cost, seconds, and how the files were read."""
+Written to OUT: report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png,
+risk_coverage.png and, for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n,
+accuracy, accuracy_closed (among the labels present), uar, macro_f1, auc, ece, ece_by_chance (its expectation for so few
+cases if every confidence is right), 95 % intervals (..._interval), accuracy_surest_80 (of the 80 % with the highest
+confidence), expected_cost, seconds, and how the files were read."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emotion-eval", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or both together")
+    parser.add_argument(
+        "model", choices=("visual", "acoustic", "fusion"), help="the face model, the voice model, or their fusion"
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled data (see below)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report")
     parser.add_argument("--split", help="part of a corpus (PrivateTest of ferplus.npz, test of a speech corpus)")
@@ -49,41 +51,43 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--convention",
         choices=("ferplus", "fer2013"),
-        help="whose labels the face model's answer follows: ferplus is what the robot says (default: as --labels)",
+        help="output of the face model: ferplus is what the robot uses (default: as --labels)",
     )
     parser.add_argument(
         "--corruption",
         choices=("low_light", "rotated", "small", "blurred"),
-        help="damage the faces first, to see how the face model holds up",
+        help="degrade the faces first, to measure the robustness of the face model",
     )
     parser.add_argument(
         "--protocol",
         choices=("random", "leave-speakers-out", "cross-corpus"),
-        help="train the voice model without some clips and test on those: a fifth of RAVDESS, speakers, or a corpus",
+        help="cross-validate the voice model: leave out a fifth of RAVDESS, speakers, or a corpus",
     )
     parser.add_argument(
         "--config",
         type=Path,
         nargs="+",
         help="hyper-parameters of --protocol (default: training/acoustic_protocols.yaml); several are stages, each of "
-        "which begins with what the one before it learnt",
+        "which starts from the weights of the one before",
     )
-    parser.add_argument("--epochs", type=int, help="override their number of epochs")
+    parser.add_argument("--epochs", type=int, help="override the number of epochs in --config")
     parser.add_argument(
-        "--initial", type=Path, help="weights that each training of --protocol begins with (scripts/speech_encoder.py)"
+        "--initial", type=Path, help="weights that each training of --protocol starts from (scripts/speech_encoder.py)"
     )
-    parser.add_argument("--folds", type=int, help="only the first of the folds of --protocol")
+    parser.add_argument("--folds", type=int, help="run only so many folds of --protocol")
     parser.add_argument(
         "--noise-table",
         action="store_true",
-        help="the voice model in white noise, fan, music and babble, with and without noise reduction",
+        help="score the voice model in white noise, fan noise, music and babble, with and without noise reduction",
     )
     parser.add_argument(
         "--adaptation",
         action="store_true",
-        help="what the baseline of a voice brings; --data is what --protocol leave-speakers-out wrote",
+        help="measure the gain of speaker adaptation; --data is the output folder of --protocol leave-speakers-out",
     )
-    parser.add_argument("--clips", type=int, help="only so many clips of the corpus, evenly spread, for --noise-table")
+    parser.add_argument(
+        "--clips", type=int, help="use only so many clips of the corpus, evenly spaced, for --noise-table"
+    )
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
 
@@ -93,9 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.corruption and (args.model != "visual" or not args.data.is_file()):
-        parser.error("--corruption damages the faces of ferplus.npz; it goes with emotion-eval visual")
+        parser.error("--corruption needs emotion-eval visual with ferplus.npz")
     if (args.protocol or args.noise_table or args.adaptation) and args.model != "acoustic":
-        parser.error("--protocol, --noise-table and --adaptation go with emotion-eval acoustic")
+        parser.error("--protocol, --noise-table and --adaptation need emotion-eval acoustic")
     if args.model == "fusion" and (args.split or args.weights):
         parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
     if not args.data.exists():
