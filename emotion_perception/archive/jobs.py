@@ -1,4 +1,4 @@
-"""What a worker does: jobs that can be sent to any process on any machine that sees the recordings and the data set."""
+"""Jobs of the workers; they can be sent to any process on any machine with access to recordings and data set."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ from emotion_perception.recognition import Recognizer, RecordingArc, fuse_events
 from emotion_perception.reports.conversation import html_page, summary_fields
 from emotion_perception.types import SECOND
 
-FACES_HELD = 512  # faces that wait for the classifier before it reads them and rows are written
+FACES_HELD = 512  # faces collected before they are classified and their rows written
 ARC_STEP_S = 1.0
-BREAKS_OFF = 0.95  # share of its stated length, less a second, that a whole recording has at least
+MIN_COMPLETE = 0.95  # least share of the stated duration, minus 1 s, of a recording that is not truncated
 
 
 @dataclass(frozen=True)
 class Task:
-    """All that is the same for every job of a run."""
+    """The settings common to all jobs of a run."""
 
     out: str  # the data set's folder
     settings: Settings
-    time_zone: str = ""  # of times in file names; empty: the machine's
+    time_zone: str = ""  # of times in file names; empty: this machine's
 
 
 @dataclass(frozen=True)
 class About:
-    """What a recording says of itself when it is opened."""
+    """What is known about a recording once it is opened."""
 
-    duration: float | None  # s, as it states
-    parts: int  # 1 where it can only be read from its beginning on, however long it is
-    began_ns: int | None  # since 1970
-    began_by: str  # what says so (see recorded_at)
+    duration: float | None  # s, as the container states it
+    parts: int  # 1 if it can only be read from its beginning
+    began_ns: int | None  # start of the recording, ns since 1970
+    began_by: str  # source of that time (see recorded_at)
     note: str  # which topics of a rosbag2 are read
 
 
 class Step(Enum):
-    """What is to be done with a recording."""
+    """A step of the analysis of a recording."""
 
-    OPEN = "open"  # and to analyse it, where it is but one part
+    OPEN = "open"  # and analyse it if it has only one part
     PART = "part"
     FINISH = "finish"
 
@@ -69,39 +69,39 @@ class Item:
     recording: ArchiveRecording
     step: Step
     part: int = 0  # of PART
-    about: About | None = None  # once it has been opened
-    troubles: tuple[str, ...] = ()  # of FINISH: parts that could not be done, and why
+    about: About | None = None  # after OPEN
+    troubles: tuple[str, ...] = ()  # of FINISH: parts that failed, with the reason
 
 
 @dataclass(frozen=True)
 class Job:
-    """Items that a worker does together; what they show is given to the classifier in common batches."""
+    """Items that a worker processes together; their faces are classified in common batches."""
 
     items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an item."""
+    """The result of an item."""
 
     item: Item
     about: About | None = None  # of OPEN
-    finished: bool = False  # the recording is done, its marker written
+    finished: bool = False  # the recording is complete and its marker written
     media_s: float = 0.0  # s of the recording that were analysed
-    trouble: str = ""  # why it could not be done
-    damage: str = ""  # what of a finished recording could not be used
+    trouble: str = ""  # why it failed
+    damage: str = ""  # parts of a finished recording that could not be used
 
 
 @dataclass
 class JobResult:
-    """What came of a job."""
+    """The result of a job."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    seconds: Counter[str] = field(default_factory=Counter)  # of processor time, by stage
+    seconds: Counter[str] = field(default_factory=Counter)  # CPU time by stage
 
 
 class Worker:
-    """Does jobs; holds the models."""
+    """Runs jobs and holds the models."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -109,14 +109,14 @@ class Worker:
         self._profile = Profile()
         self._analyser = Analyser(task.settings, self._profile)
         self._zone = ZoneInfo(task.time_zone) if task.time_zone else None
-        cv2.setNumThreads(1)  # each core has its worker
+        cv2.setNumThreads(1)  # there is one worker per core
 
     @cached_property
     def _recognizer(self) -> Recognizer:
         return Recognizer(step=ARC_STEP_S)
 
     def run(self, job: Job) -> JobResult:
-        """Do a job; what is wrong with a recording is told, what is wrong with the data set or a model is raised.
+        """Run a job; errors of a recording are part of the result, errors of the data set or a model are raised.
 
         Raises:
             ArchiveError: the data set cannot be written.
@@ -132,7 +132,7 @@ class Worker:
                 raise
             except MediaError as error:
                 result.outcomes.append(Outcome(item, trouble=_without_path(error, item)))
-            except Exception as error:  # whatever a file's bytes lead to, the others are not to suffer
+            except Exception as error:  # a damaged file may raise anything, and must not affect the others
                 result.outcomes.append(Outcome(item, trouble=f"{type(error).__name__}: {error}"))
         self._write(held)
         result.outcomes = [self._end(outcome) for outcome in result.outcomes]
@@ -149,11 +149,11 @@ class Worker:
             if item.step is Step.OPEN and about.parts > 1:
                 return Outcome(item, about)
             first = item.part
-            # What can only be read from its beginning on is one job, which passes over what is there already.
+            # A recording that can only be read from its beginning is one job, which skips the parts that exist already.
             last = first if item.step is Step.PART or media.seekable else None
             done = self._store.parts_done(item.recording.id) if item.step is Step.OPEN else frozenset[int]()
             seconds = 0.0
-            whole = media.is_image or last is not None  # in one part, which may be there
+            whole = media.is_image or last is not None  # one part, which may exist already
             for part in () if whole and first in done else self._analyser.observe(media, first, last, done):
                 seconds += part.end - part.start
                 held.append((item, about, part))
@@ -162,7 +162,7 @@ class Worker:
             return Outcome(item, about, item.step is Step.OPEN, seconds)
 
     def _end(self, outcome: Outcome) -> Outcome:
-        """The outcome, with the recording finished where it is all there."""
+        """The outcome, after the recording was finished if it is complete."""
         item, about = outcome.item, outcome.about
         if not outcome.finished or outcome.trouble or about is None:
             return outcome
@@ -170,7 +170,11 @@ class Worker:
             with self._profile.stage("arcs"):
                 damage = self._finish(item.recording, about, item.troubles)
         except (ValueError, TypeError, KeyError) as error:
-            return replace(outcome, finished=False, trouble=f"its rows make no arc ({type(error).__name__}: {error})")
+            return replace(
+                outcome,
+                finished=False,
+                trouble=f"no arc can be computed from its rows ({type(error).__name__}: {error})",
+            )
         return replace(outcome, damage=damage)
 
     def _topics(self, recording: ArchiveRecording) -> tuple[str, str]:
@@ -183,13 +187,13 @@ class Worker:
         return About(media.duration, parts, began_ns, began_by, media.note)
 
     def _write(self, held: list[tuple[Item, About, Part]]) -> None:
-        """Let the classifier read what is held, and write it."""
+        """Classify the faces held, and write their rows."""
         if not held:
             return
         faces = self._analyser.read([part for _, _, part in held])
-        for (item, about, part), told in zip(held, faces, strict=True):
+        for (item, about, part), observations in zip(held, faces, strict=True):
             with self._profile.stage("rows"):
-                rows = self._analyser.rows(part, told)
+                rows = self._analyser.rows(part, observations)
                 for row in rows:
                     row.update(path=item.recording.path, place=item.recording.place)
                     if about.began_ns is not None:
@@ -200,7 +204,7 @@ class Worker:
         held.clear()
 
     def _finish(self, recording: ArchiveRecording, about: About, troubles: Sequence[str]) -> str:
-        """Make a recording's arc and write its marker; what of it could not be used, for people."""
+        """Write the arc and the marker of a recording; returns a description of what could not be used."""
         counts: Counter[str] = Counter()
         end = 0.0
 
@@ -222,9 +226,9 @@ class Worker:
         arc_fields = fields.pop("arc")
         damage = list(troubles)
         if counts["errors"]:
-            damage.append(f"{counts['errors']} pictures or packets could not be decoded")
-        if about.duration is not None and end < BREAKS_OFF * about.duration - 1.0:
-            damage.append(f"it breaks off after {end:.0f} of {about.duration:.0f} s")
+            damage.append(f"{counts['errors']} frames or packets could not be decoded")
+        if about.duration is not None and end < MIN_COMPLETE * about.duration - 1.0:
+            damage.append(f"it ends after {end:.0f} of {about.duration:.0f} s")
         self._store.write_marker(
             recording.id,
             {
@@ -244,7 +248,7 @@ class Worker:
 
 
 def marker(recording: ArchiveRecording, status: str, reason: str) -> dict[str, Any]:
-    """The fields that every recording's marker has."""
+    """The common fields of every recording's marker."""
     return {
         "recording": recording.id,
         "path": recording.path,
@@ -257,12 +261,12 @@ def marker(recording: ArchiveRecording, status: str, reason: str) -> dict[str, A
 
 @cache
 def worker(task: Task) -> Worker:
-    """This process's worker: models are loaded once."""
+    """The worker of this process, which loads the models once."""
     return Worker(task)
 
 
 def run_job(task: Task, job: Job) -> JobResult:
-    """Do a job in this process; see :meth:`Worker.run`."""
+    """Run a job in this process; see :meth:`Worker.run`."""
     return worker(task).run(job)
 
 

@@ -1,4 +1,4 @@
-"""Which recordings an archive has: found in files, folders and globs, told apart by path, size and time of change."""
+"""The recordings of an archive: found in files, folders and globs, identified by path, size and modification time."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from emotion_perception.media.source import StoredMedia
 
 VIDEO = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
 SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus wav wma"
-PICTURE = "bmp gif jpeg jpg pgm png ppm tif tiff webp"
-# Of a folder, only files that end like this are taken; a file that is named is tried whatever it is called.
-SUFFIXES = frozenset(f".{name}" for name in f"{VIDEO} {SOUND} {PICTURE}".split()) | set(RECORDING_SUFFIXES)
-PICTURE_SUFFIXES = frozenset(f".{name}" for name in PICTURE.split())
-# A date and a time in a name, as cameras and recorders write it: 2026-11-25_14-30-00, 20261125T143000, …
+IMAGE = "bmp gif jpeg jpg pgm png ppm tif tiff webp"
+# In folders only files with these suffixes are used; a file that is given by name is always tried.
+SUFFIXES = frozenset(f".{name}" for name in f"{VIDEO} {SOUND} {IMAGE}".split()) | set(RECORDING_SUFFIXES)
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in IMAGE.split())
+# A date and time in a file name, as cameras and recorders write it: 2026-11-25_14-30-00, 20261125T143000, …
 _STAMP = re.compile(
     r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)[-_.T ]*([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?"
 )
@@ -31,32 +31,32 @@ _STAMP = re.compile(
 class ArchiveRecording:
     """One recording of an archive."""
 
-    id: str  # 16 hexadecimal digits, of path, size and time of change
+    id: str  # 16 hexadecimal digits: hash of path, size and modification time
     path: str  # absolute
     place: str
     size: int  # bytes
     modified_ns: int  # since 1970
 
     @property
-    def is_picture(self) -> bool:
-        """Whether its name is that of a still picture."""
-        return Path(self.path).suffix.lower() in PICTURE_SUFFIXES
+    def is_image(self) -> bool:
+        """Whether its name is that of a still image."""
+        return Path(self.path).suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found under the given paths."""
+    """The result of :func:`find_recordings`."""
 
     recordings: tuple[ArchiveRecording, ...]  # by path, each once
-    missing: tuple[str, ...]  # paths and globs that lead to nothing
-    passed_over: int  # files in folders that are no media by their names
+    missing: tuple[str, ...]  # paths and globs without a match
+    passed_over: int  # files in folders that are not media by their names
 
 
 def find_recordings(paths: Sequence[str]) -> Found:
-    """The recordings in files, folders (searched through) and globs (``**`` goes through folders).
+    """The recordings in files, folders (searched recursively) and globs (``**`` matches subfolders).
 
-    The place of a recording is the name of the folder right below the given one that it lies in; of one that lies in
-    the given folder itself, or was given as a file, the name of its own folder.
+    The place of a recording is the name of the subfolder of the given folder that contains it; for a recording directly
+    in the given folder, or given as a file, the name of its own folder.
     """
     found: dict[str, ArchiveRecording] = {}
     missing, passed_over = [], 0
@@ -77,7 +77,7 @@ def find_recordings(paths: Sequence[str]) -> Found:
 
 
 def _walk(folder: Path) -> tuple[list[Path], int]:
-    """Recordings in a folder and below it, and how many other files there are; hidden ones do not count."""
+    """Recordings in a folder and its subfolders, and the number of other files; hidden files are ignored."""
     files, other = [], 0
     for name, folders, names in os.walk(folder):
         here = Path(name)
@@ -108,14 +108,15 @@ def _describe(path: Path, place: str) -> ArchiveRecording:
 
 
 def recorded_at(recording: ArchiveRecording, media: StoredMedia, zone: tzinfo | None = None) -> tuple[int | None, str]:
-    """When a recording began, ns since 1970, and what says so.
+    """When a recording began, ns since 1970, and the source of that time.
 
-    ``stamps``: a rosbag2's messages; ``container``: its creation time; ``name``: a date and time in the file's name,
-    taken as local time; ``file``: when it was last changed, less its length. ``(None, "")`` where even that is not
-    possible.
+    ``stamps``: the messages of a rosbag2; ``container``: its creation time; ``name``: a date and time in the file name,
+    as local time; ``file``: the modification time minus the duration. ``(None, "")`` if all are missing.
 
     Args:
-        zone: of the times in names; None is this machine's.
+        recording: as found.
+        media: the opened recording.
+        zone: time zone of file names; None: this machine's.
     """
     if isinstance(media, Recording):
         return media.start_ns, "stamps"
@@ -147,7 +148,7 @@ def _ns(moment: datetime) -> int:
 
 
 def batches(recordings: Sequence[ArchiveRecording], most: int, most_bytes: int) -> Iterator[list[ArchiveRecording]]:
-    """Recordings in their order, several small ones together: at most ``most`` of ``most_bytes`` in all."""
+    """Recordings in their order, small ones grouped: at most ``most``, with ``most_bytes`` in total."""
     batch: list[ArchiveRecording] = []
     size = 0
     for recording in recordings:
