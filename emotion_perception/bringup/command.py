@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 
 from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, container_command, graph_nodes
@@ -65,8 +66,12 @@ def start_graph(
     for name, command in commands.items():
         # The source's own end, and a source that cannot be read, are no deaths.
         final = (0, EXIT_NO_INPUT) if name == source else ()
-        supervisor.add(name, command, restart=lambda code, final=final: code not in final)
+        supervisor.add(name, command, restart=partial(_is_failure, final))
     return supervisor
+
+
+def _is_failure(final: tuple[int, ...], code: int) -> bool:
+    return code not in final
 
 
 def source_ended(supervisor: Supervisor) -> int | None:

@@ -22,7 +22,7 @@ def maker(word: str) -> Callable[[], PerceptionNode]:
     try:
         described: dict[str, Any] = json.loads(word)
         module = importlib.import_module(f"emotion_perception.nodes.{described['node']}")
-        node_class = next(
+        node_class: Callable[..., PerceptionNode] = next(
             found
             for found in vars(module).values()
             if isinstance(found, type) and issubclass(found, PerceptionNode) and found.__module__ == module.__name__

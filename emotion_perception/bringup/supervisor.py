@@ -118,7 +118,7 @@ class Supervised:
         print(f"[{self.name}] {text}", file=self._log, flush=True)
 
     def _copy_log(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout:
+        for line in process.stdout or ():
             self.say(line.rstrip("\n"))
 
 
@@ -176,4 +176,5 @@ def describe_exit(code: int) -> str:
 
 def _die_with_parent() -> None:
     """Ask Linux to end this child if the thread that started it is gone: no orphan keeps the camera."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

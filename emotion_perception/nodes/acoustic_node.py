@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from std_msgs.msg import Bool
 
@@ -12,70 +12,75 @@ from emotion_msgs.msg import VoiceEmotion
 from emotion_perception.messages.audio import DIALECTS, message_class
 from emotion_perception.ros import conversions
 from emotion_perception.ros.audio_input import AudioInput, Chunk
-from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 
-CHUNKS_WAITING = 500  # 10 s of 20 ms chunks: a decision takes a fraction of a second, and no chunk may get lost
+if TYPE_CHECKING:
+    from rclpy.lifecycle import LifecyclePublisher
+
+    from emotion_perception.acoustic.perception import AcousticPerception
+
+QUEUED_CHUNKS = 500  # 10 s of 20 ms: a decision takes a fraction of a second, and no chunk may be lost
 
 
 class AcousticNode(PerceptionNode):
-    """Listens to every chunk in order; deaf while the robot itself speaks."""
+    """Processes every audio chunk in order; muted while the robot itself speaks."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("acoustic_node", node_settings("acoustic_node"), **options)
-        self._perception = None
-        self._voices = None
-        self._ear: AudioInput | None = None
-        self._deaf_until = 0.0  # monotonic s
+        self._perception: AcousticPerception = NOT_CONFIGURED
+        self._voices: LifecyclePublisher = NOT_CONFIGURED
+        self._audio: AudioInput | None = None
+        self._muted_until = 0.0  # monotonic s
 
     def configure(self) -> None:
-        """Load voice activity detector and voice classifier; see that the sound's message can be received."""
+        """Load voice activity detector and voice classifier; fail if a configured message type is not installed."""
         from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 
         if self.parameters["audio_format"] in DIALECTS:
             message_class(DIALECTS[self.parameters["audio_format"]])
         self._perception = AcousticPerception(self.parameters.config(AcousticConfig))
-        one_thread_each()  # again: the libraries are loaded only now
+        one_thread_each()  # again, for the libraries that are loaded only now
         self.model_name = self._perception.name
         self._voices = self.publish_to(VoiceEmotion, "voices/emotions", "estimates")
 
     def activate(self) -> None:
-        """Start to listen."""
+        """Subscribe to audio."""
         self._perception.reset()
-        self.beside(self._perception.warm_up)
-        self._deaf_until = 0.0
-        worker = self.work_on(self._listen, CHUNKS_WAITING)
-        self._ear = AudioInput(self, "audio", worker.submit)
+        self.run_in_background(self._perception.warm_up)
+        self._muted_until = 0.0
+        worker = self.process(self._process_chunk, QUEUED_CHUNKS)
+        self._audio = AudioInput(self, "audio", worker.submit)
         self.subscribe_to(Bool, "robot_speaking", self._on_robot_speaking, "switch")
 
     def deactivate(self) -> None:
-        """Stop to listen."""
-        self._ear = None
+        """Unsubscribe from audio."""
+        self._audio = None
 
     def cleanup(self) -> None:
         """Free the models."""
-        self._perception = self._voices = None
+        self._perception = self._voices = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """What sound is heard, whether the robot's own voice keeps it from listening, what was wrong with the sound."""
-        counts = self._perception.counts if self._perception is not None else {}
-        heard = self._ear.status if self._ear is not None else {}
-        return {**heard, "muted": str(self._muted).lower(), **{kind: str(count) for kind, count in counts.items()}}
+        """Type and topic of the audio, whether it is muted, and counts of what was wrong with it."""
+        counts = {} if self._perception is NOT_CONFIGURED else self._perception.counts
+        status = {} if self._audio is None else self._audio.status
+        return {**status, "muted": str(self._muted).lower(), **{kind: str(count) for kind, count in counts.items()}}
 
     def _on_robot_speaking(self, message: Bool) -> None:
         if self.parameters["mute_while_robot_speaks"]:
             tail = time.monotonic() + self.parameters["mute_tail"]  # echo and reverberation after the last word
-            self._deaf_until = float("inf") if message.data else min(self._deaf_until, tail)
+            self._muted_until = float("inf") if message.data else min(self._muted_until, tail)
 
-    def _listen(self, chunk: Chunk) -> None:
-        ear = self._ear
-        if ear is None:
-            return  # deactivated meanwhile
-        sound = ear.sound(chunk)
+    def _process_chunk(self, chunk: Chunk) -> None:
+        audio = self._audio
+        if audio is None:
+            return  # the node is being deactivated
+        sound = audio.sound(chunk)
         self._perception.set_muted(self._muted)
         for voice in self._perception.push(sound.samples, sound.sample_rate, sound.stamp_ns):
             self._voices.publish(conversions.voice_to_message(voice, sound.frame_id))
-        for warning in self._perception.take_warnings():  # gaps, jumps, clipping: told, but not a reason to stop
+        for warning in self._perception.take_warnings():  # gaps, jumps, clipping
             self.reporter.report(warning)
         if not self._muted:
             end_ns = sound.stamp_ns + len(sound.samples) * conversions.SECOND // sound.sample_rate
@@ -83,7 +88,7 @@ class AcousticNode(PerceptionNode):
 
     @property
     def _muted(self) -> bool:
-        return time.monotonic() < self._deaf_until
+        return time.monotonic() < self._muted_until
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.history import Archive
 from emotion_perception.ros import conversions, diagnostics, qos
 from emotion_perception.ros.audio_input import AudioInput, Chunk
-from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, FaceObservation
@@ -47,7 +47,7 @@ class DashboardNode(PerceptionNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("dashboard_node", node_settings("dashboard_node"), **options)
-        self._server: DashboardServer | None = None
+        self._server: DashboardServer = NOT_CONFIGURED
         self._store = Store()
         self._recent: RecentEvidence | None = None
         self._corrections: Corrections | None = None
@@ -120,9 +120,9 @@ class DashboardNode(PerceptionNode):
         """Start the server, subscriptions and workers."""
         self._server.start()
         self.get_logger().info(f"the dashboard is at {self._server.url}")
-        self._video_worker = self.work_on(self._encode_frame)
+        self._video_worker = self.process(self._encode_frame)
         # A queue of its own: for video the newest image replaces older ones, for evidence every face counts.
-        self._face_worker = Worker(self._keep_faces, MAX_PAIRS, self.meter.drop, self._on_work_error)
+        self._face_worker = Worker(self._keep_faces, MAX_PAIRS, self.meter.drop, self._on_worker_error)
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(GroupEmotion, "group_emotion", self._on_group, "state")
@@ -130,7 +130,7 @@ class DashboardNode(PerceptionNode):
         self.subscribe_to(DiagnosticArray, "/diagnostics", self._on_diagnostics, "diagnostics")
         if self._recent is not None:
             self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
-            self._sound_worker = Worker(self._keep_sound, MAX_CHUNKS, self.meter.drop, self._on_work_error)
+            self._sound_worker = Worker(self._keep_sound, MAX_CHUNKS, self.meter.drop, self._on_worker_error)
             self._audio_input = AudioInput(self, "audio", self._sound_worker.submit)
         self.every(0.25, self._update_image_subscription, steady=True)
         self.every(2.0, self._list_conversations, steady=True)
@@ -155,7 +155,8 @@ class DashboardNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Drop the server and the stores."""
-        self._server = self._archive = self._corrections = self._recent = self._pictures = None
+        self._server = NOT_CONFIGURED
+        self._archive = self._corrections = self._recent = self._pictures = None
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Address of the page, number of viewers, and what is stored."""
@@ -207,7 +208,7 @@ class DashboardNode(PerceptionNode):
         for pair in pairs:
             if not pair.late and self._video_worker is not None:
                 self._video_worker.submit(pair)
-            if not pair.matched or self._face_worker is None:
+            if not pair.matched or pair.faces is None or self._face_worker is None:
                 continue
             recent = self._recent
             due = recent is not None and recent.due(pair.faces_ns, [face.face_id for face in pair.faces])
@@ -222,17 +223,19 @@ class DashboardNode(PerceptionNode):
         if video is None or not video.wanted:
             return
         image = conversions.image_from_message(pair.image)
-        recent_enough = pair.faces is not None and abs(pair.image_ns - pair.faces_ns) <= MAX_FACE_AGE
-        video.offer(image, pair.image_ns, pair.faces if recent_enough else (), self._store.chosen_face)
+        recent_enough = abs(pair.image_ns - pair.faces_ns) <= MAX_FACE_AGE
+        faces = pair.faces if pair.faces is not None and recent_enough else ()
+        video.offer(image, pair.image_ns, faces, self._store.chosen_face)
 
     def _keep_faces(self, pair: Pair) -> None:
         """Keep faces for corrections and for reports, if people consented to it."""
         recent, pictures, store = self._recent, self._pictures, self._store
+        faces = pair.faces or ()
         image = conversions.image_from_message(pair.image)
         if recent is not None:
-            recent.add_faces(image, pair.faces_ns, pair.faces)
+            recent.add_faces(image, pair.faces_ns, faces)
         if pictures is not None and self._wants_report_pictures:
-            chosen = next((face for face in pair.faces if face.face_id == store.chosen_face), None)
+            chosen = next((face for face in faces if face.face_id == store.chosen_face), None)
             pictures.offer(image, pair.faces_ns, chosen, store.running, store.shown_emotion)
 
     def _keep_sound(self, chunk: Chunk) -> None:

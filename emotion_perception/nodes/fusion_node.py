@@ -1,8 +1,7 @@
-"""One state from all evidence: ``faces/emotions``, ``voices/emotions`` to ``emotion_state``, ``emotion_states``,
-``group_emotion``.
+"""Late fusion: ``faces/emotions`` and ``voices/emotions`` to ``emotion_state``, ``emotion_states``, ``group_emotion``.
 
-Where they are published it also takes ``sound_direction``, ``camera_info`` and ROS4HRI's persons, which tell whose
-voice it is, and ``transcript``.
+Optional inputs are ``transcript``, and ``sound_direction``, ``camera_info`` and ROS4HRI's persons, which help to assign
+a voice to a person.
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, String
 
@@ -22,26 +23,26 @@ from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.interaction.group import group_emotion
 from emotion_perception.ros import conversions, qos
-from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, run
+from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 
-PERSONS = "/humans/persons/tracked"  # of REP-155; each person's ids lie beside
+PERSONS = "/humans/persons/tracked"  # REP-155; the ids of a person are on /humans/persons/<id>/...
 
 
 class FusionNode(PerceptionNode):
-    """Publishes at a steady rate, and at once when there is new evidence."""
+    """Publishes at a steady rate, and at once when evidence arrives."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("fusion_node", node_settings("fusion_node"), **options)
-        self._fusion = None
-        self._state = None
-        self._states = None
-        self._group = None
+        self._fusion: EmotionFusion = NOT_CONFIGURED
+        self._state: LifecyclePublisher = NOT_CONFIGURED
+        self._states: LifecyclePublisher = NOT_CONFIGURED
+        self._group: LifecyclePublisher = NOT_CONFIGURED
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
-        self._persons: dict[str, list[Any]] = {}  # ROS4HRI's, with their subscriptions
-        self._ids: dict[str, dict[str, str]] = {}  # of each, what is known of "face_id" and "voice_id"
+        self._persons: dict[str, list[Any]] = {}  # ROS4HRI persons with their subscriptions
+        self._ids: dict[str, dict[str, str]] = {}  # of each person, "face_id" and "voice_id" as far as known
         self._speaker = "nobody"
 
     def configure(self) -> None:
@@ -54,32 +55,32 @@ class FusionNode(PerceptionNode):
         self._group = self.publish_to(GroupEmotion, "group_emotion", "state")
 
     def activate(self) -> None:
-        """Start to gather evidence; the first state says that there is none."""
+        """Subscribe to evidence; the first state published is NO_EVIDENCE."""
         self._fusion.reset()
         self._published_ns = self._clock_ns = 0
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
         self.subscribe_to(Float32, "sound_direction", self._on_direction, "estimates")
         self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
-        self._listen_to_words()
+        self._subscribe_to_transcript()
         if self.parameters["use_person_ids"]:
-            self._listen_to_persons()
+            self._subscribe_to_persons()
         self.every(1 / self.parameters["rate"], self._on_tick)
 
     def deactivate(self) -> None:
-        """End what belongs to each person."""
+        """Remove the subscriptions of all persons."""
         for person_id in list(self._persons):
             self._forget_person(person_id)
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Whose voice it was taken to be, and how surely; what was odd about the evidence."""
-        if self._fusion is None:
+        """The speaker posterior, and counts of evidence that was dropped."""
+        if self._fusion is NOT_CONFIGURED:
             return {}
         return {"speaker": self._speaker, **{name: str(count) for name, count in self._fusion.counts.items()}}
 
     def cleanup(self) -> None:
         """Free the pool."""
-        self._fusion = self._state = self._states = self._group = None
+        self._fusion = self._state = self._states = self._group = NOT_CONFIGURED
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
         stamp_ns, faces = conversions.faces_from_message(message)
@@ -106,7 +107,7 @@ class FusionNode(PerceptionNode):
         return reliability
 
     def _on_direction(self, message: Float32) -> None:
-        """The message has no stamp: it counts as of its arrival."""
+        """The message has no stamp; its time of arrival is used."""
         if not math.isfinite(message.data):
             self.reject(f"sound_direction is {message.data}", "sound_direction")
             return
@@ -120,15 +121,15 @@ class FusionNode(PerceptionNode):
         if focal > 0:
             self._fusion.set_camera(focal, centre)
 
-    def _listen_to_words(self) -> None:
+    def _subscribe_to_transcript(self) -> None:
         kind = self.parameters["transcript_type"]
         if kind == "off":
             return
         if not text_available():
-            self.get_logger().info("words are no evidence here: vaderSentiment is not installed")
+            self.get_logger().info("transcripts are not used: vaderSentiment is not installed")
             return
         if kind == "String":
-            self.subscribe_to(String, "transcript", lambda heard: self._on_words(heard.data, self.now_ns), "estimates")
+            self.subscribe_to(String, "transcript", self._on_text, "estimates")
             return
         try:
             from hri_msgs.msg import LiveSpeech
@@ -136,28 +137,32 @@ class FusionNode(PerceptionNode):
             raise ValueError(f"transcript_type is LiveSpeech, but hri_msgs cannot be imported ({error})") from error
         self.subscribe_to(LiveSpeech, "transcript", self._on_live_speech, "estimates")
 
+    def _on_text(self, message: String) -> None:
+        """The message has no stamp; its time of arrival is used."""
+        self._on_transcript(message.data, self.now_ns)
+
     def _on_live_speech(self, message: Any) -> None:
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         if message.final:
-            self._on_words(message.final, stamp_ns or self.now_ns)
+            self._on_transcript(message.final, stamp_ns or self.now_ns)
 
-    def _on_words(self, text: str, stamp_ns: int) -> None:
+    def _on_transcript(self, text: str, stamp_ns: int) -> None:
         words = text_evidence(text)
         if words is not None:
             self._fusion.add_text(stamp_ns, words)
 
-    def _listen_to_persons(self) -> None:
+    def _subscribe_to_persons(self) -> None:
         try:
             from hri_msgs.msg import IdsList
         except ImportError:
-            return  # no ROS4HRI here
+            return  # ROS4HRI is not installed
         self.subscribe_to(IdsList, PERSONS, self._on_persons, "tracked")
 
     def _on_persons(self, message: Any) -> None:
         tracked = set(message.ids)
         for person_id in self._persons.keys() - tracked:
             self._forget_person(person_id)
-        folder = self.resolve_topic_name(PERSONS).rpartition("/")[0]  # wherever the list was remapped to
+        folder = self.resolve_topic_name(PERSONS).rpartition("/")[0]  # the list may be remapped
         for person_id in tracked - self._persons.keys():
             if not person_id.isidentifier():
                 self.reject(f"person id {person_id!r} cannot be part of a topic's name", "person id")
@@ -167,22 +172,22 @@ class FusionNode(PerceptionNode):
                 self.create_subscription(
                     String,
                     f"{folder}/{person_id}/{kind}",
-                    lambda heard, person_id=person_id, kind=kind: self._on_person(person_id, kind, heard.data),
+                    partial(self._on_person, person_id, kind),
                     qos.profile("state"),
                 )
                 for kind in ("face_id", "voice_id")
             ]
 
-    def _on_person(self, person_id: str, kind: str, value: str) -> None:
+    def _on_person(self, person_id: str, kind: str, message: String) -> None:
         if person_id in self._ids:
-            self._ids[person_id][kind] = value
+            self._ids[person_id][kind] = message.data
             self._fusion.set_person(person_id, **self._ids[person_id])
 
     def _forget_person(self, person_id: str) -> None:
         for subscription in self._persons.pop(person_id):
             self.destroy_subscription(subscription)
         del self._ids[person_id]
-        if self._fusion is not None:
+        if self._fusion is not NOT_CONFIGURED:
             self._fusion.set_person(person_id)
 
     def _on_evidence(self) -> None:
@@ -192,11 +197,11 @@ class FusionNode(PerceptionNode):
     def _on_tick(self) -> None:
         now = self.now_ns
         if now < self._clock_ns - JUMP_BACK:
-            self.reject("the clock was set back; starting afresh", "clock")
+            self.reject("the clock was set back; starting over", "clock")
             self._fusion.reset()
             self._published_ns = 0
         self._clock_ns = now
-        # Less than half a period after new evidence was published there is nothing to add.
+        # Nothing has changed if evidence was published less than half a period ago.
         if now - self._published_ns >= conversions.SECOND / self.parameters["rate"] / 2:
             self._publish(now)
         states = self._fusion.states(now)
@@ -214,11 +219,11 @@ class FusionNode(PerceptionNode):
 
 def speakers(heard: Mapping[str, Mapping[str, float]]) -> str:
     """Whose each voice is taken to be, and how surely, for people: the likeliest first."""
-    told = []
+    texts = []
     for chances in heard.values():
         likely = sorted(chances.items(), key=lambda item: -item[1])
-        told.append(", ".join(f"{name or 'nobody in view'} {share:.2f}" for name, share in likely if share >= 0.05))
-    return "; ".join(told) or "nobody"
+        texts.append(", ".join(f"{name or 'nobody in view'} {share:.2f}" for name, share in likely if share >= 0.05))
+    return "; ".join(texts) or "nobody"
 
 
 def main() -> int:

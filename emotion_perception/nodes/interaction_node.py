@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from rclpy.lifecycle import LifecyclePublisher
+
 from emotion_msgs.msg import EmotionArc, EmotionState
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
 from emotion_perception.interaction.sessions import Conversations
 from emotion_perception.reports.conversation import write_files
 from emotion_perception.ros import conversions
-from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.types import SECOND
 
@@ -23,8 +25,8 @@ class InteractionNode(PerceptionNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("interaction_node", node_settings("interaction_node"), **options)
-        self._conversations = None
-        self._arc = None
+        self._conversations: Conversations = NOT_CONFIGURED
+        self._arc: LifecyclePublisher = NOT_CONFIGURED
         self._services: list[Any] = []
         self._published_ns = 0
 
@@ -50,20 +52,20 @@ class InteractionNode(PerceptionNode):
 
     def deactivate(self) -> None:
         """End what is going on, as no more is heard of it."""
-        if self._conversations is not None:
+        if self._conversations is not NOT_CONFIGURED:
             self._conversations.close(self.now_ns, "the node was stopped")
 
     def cleanup(self) -> None:
         """Free everything; what could not be stored is told and gone."""
         while self._services:
             self.destroy_service(self._services.pop())
-        if self._conversations is not None and self._conversations.unsaved:
+        if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:
             self.get_logger().error(f"not stored: {self._conversations.problem}")
-        self._conversations = self._arc = None
+        self._conversations = self._arc = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The interaction going on, and what is wrong with the disk."""
-        if self._conversations is None:
+        if self._conversations is NOT_CONFIGURED:
             return {}
         running = self._conversations.running
         return {
@@ -113,7 +115,7 @@ class InteractionNode(PerceptionNode):
     def _on_stop(
         self, request: StopInteraction.Request, response: StopInteraction.Response
     ) -> StopInteraction.Response:
-        if self._conversations is None:
+        if self._conversations is NOT_CONFIGURED:
             response.message = f"interaction_node is {self.state_label}"
             return response
         try:

@@ -1,4 +1,4 @@
-"""Publishes a film, a recording, a webcam or a microphone as ``image_raw`` and ``audio``."""
+"""Publishes a media file, a recording, a webcam or a microphone as ``image_raw`` and ``audio``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from rclpy.lifecycle import LifecyclePublisher
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
@@ -19,43 +20,43 @@ from emotion_perception.media.opening import is_recording
 from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
 from emotion_perception.media.source import MediaSource, StoredMedia
 from emotion_perception.ros import conversions
-from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 
 if TYPE_CHECKING:
     from emotion_perception.media.rosbag import Recording
 
 EXIT_NO_INPUT = 66  # EX_NOINPUT of sysexits.h: the source cannot be read
-LEAD_IN = 0.05  # s between the decision to play and the first frame
-CLOCK_PERIOD = 0.01  # s of wall time between two messages on /clock
-RETRY = 2.0  # s before a live device that stopped is opened again
+LEAD_IN = 0.05  # s between the start and the first frame
+CLOCK_PERIOD = 0.01  # wall-clock s between two messages on /clock
+RETRY = 2.0  # s before a live device that failed is reopened
 
 
 class MediaSourceNode(PerceptionNode):
     """Plays one source.
 
-    Stamps are capture times: a live device's own, or media time counted from the ROS time at which the file began;
-    sound and picture share that one beginning, so they are as far apart as in the file. A recording can be replayed
-    under its own stamps; ``/clock`` then comes from here, and a loop sets it back, as ``ros2 bag play --loop`` does.
+    Stamps are capture times: those of a live device, or the ROS time at the start of a file plus media time, so that
+    image and audio stay in sync. A recording can be replayed with its own stamps; this node then publishes ``/clock``,
+    which jumps back when the recording is repeated, as with ``ros2 bag play --loop``.
     """
 
     expected_problems = (*PerceptionNode.expected_problems, MediaError)
 
     def __init__(self, **options: Any) -> None:
         super().__init__("media_source_node", node_settings("media_source_node"), **options)
-        self._source: Source | None = None
-        self._images = None
-        self._audio = None
-        self._time_out = None
+        self._source: Source = NOT_CONFIGURED
+        self._images: LifecyclePublisher = NOT_CONFIGURED
+        self._audio: LifecyclePublisher = NOT_CONFIGURED
+        self._clock_out: LifecyclePublisher = NOT_CONFIGURED
         self._threads: list[threading.Thread] = []
         self._stop_playing = threading.Event()
         self._media_time = 0.0
-        self._pace: Pace | None = None  # of the file that plays
-        self._held_up = 0.0  # s that it waited for the computer, all rounds together
-        self._told = 0.0  # newest media time on /clock in this pass
+        self._pace = Pace(0.0)  # of the file that is playing
+        self._held_up = 0.0  # s for which playing waited for the computer, in all passes
+        self._clock_time = 0.0  # newest media time on /clock in this pass
 
     def configure(self) -> None:
-        """Open the source and make the publishers of what is in it."""
+        """Open the source and make the publishers."""
         try:
             self._source = self._open()
         except MediaError:
@@ -63,26 +64,22 @@ class MediaSourceNode(PerceptionNode):
                 self.end_process(EXIT_NO_INPUT)
             raise
         if self._source.note:
-            tell = self.get_logger().warning if self._source.live else self.get_logger().info
-            tell(self._source.note)
-        # Both, whatever the source holds: a topic that stays silent is easier to understand than one that is missing.
+            log = self.get_logger().warning if self._source.live else self.get_logger().info
+            log(self._source.note)
+        # Both, whatever the source contains: a silent topic is easier to understand than a missing one.
         self._images = self.publish_to(Image, "image_raw", "image_out")
         self._audio = self.publish_to(AudioChunk, "audio", "audio_out")
         if self._replays:
-            self._time_out = self.publish_to(Clock, "/clock", "clock")
+            self._clock_out = self.publish_to(Clock, "/clock", "clock")
         self.model_name = self._source.description
 
     def activate(self) -> None:
-        """Begin to play, from the start."""
+        """Play from the start."""
         self._held_up = 0.0
         self._stop_playing = threading.Event()
-        if self._source.live:
-            jobs = [lambda device=device: self._play_live(device) for device in self._source.devices]
-        elif self._replays:
-            jobs = [lambda: self._replay(self._source.devices[0])]
-        else:
-            jobs = [lambda: self._play_file(self._source.devices[0])]
-        self._threads = [threading.Thread(target=self._guarded, args=(job,), daemon=True) for job in jobs]
+        play = self._play_live if self._source.live else self._replay if self._replays else self._play_file
+        numbers = range(len(self._source.devices))
+        self._threads = [threading.Thread(target=self._play, args=(play, n), daemon=True) for n in numbers]
         for thread in self._threads:
             thread.start()
 
@@ -95,13 +92,13 @@ class MediaSourceNode(PerceptionNode):
         self._threads = []
 
     def cleanup(self) -> None:
-        """Give the file or the devices back."""
-        if self._source is not None:
+        """Close the file or the devices."""
+        if self._source is not NOT_CONFIGURED:
             self._source.close()
-        self._source = self._images = self._audio = self._time_out = None
+        self._source = self._images = self._audio = self._clock_out = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Where in the media we are."""
+        """Media time, and how long playing waited for the computer."""
         return {"media time (s)": f"{self._media_time:.2f}", "held up (s)": f"{self._held_up:.1f}"}
 
     def _open(self) -> Source:
@@ -117,11 +114,11 @@ class MediaSourceNode(PerceptionNode):
 
     @property
     def _replays(self) -> bool:
-        """Whether a recording is played in its own time."""
+        """Whether a recording is played with its own stamps."""
         return self.parameters["replay"] == "recorded" and is_recording(self.parameters["source"])
 
     def _play_file(self, file: StoredMedia) -> None:
-        self._wait_for_listeners()
+        self._wait_for_subscribers()
         length = self.parameters["duration"]
         repeat = self.parameters["loop"] or length > 0 or file.is_image
         pace, began_ns = Pace(time.monotonic() + LEAD_IN), self.now_ns + round(LEAD_IN * conversions.SECOND)
@@ -145,33 +142,33 @@ class MediaSourceNode(PerceptionNode):
             self._end(f"{file.path.name}: played to the end ({self._media_time:.1f} s)")
 
     def _replay(self, recording: Recording) -> None:
-        """A recording in its own time, from the start to the end, and again if it is to loop."""
-        self._wait_for_listeners()
+        """Play a recording with its own stamps, once or in a loop."""
+        self._wait_for_subscribers()
         length, rate = self.parameters["duration"], self.parameters["rate"]
         end_of_play = time.monotonic() + LEAD_IN + (length / rate if length > 0 else math.inf)
         while True:
             pace = self._pace = Pace(time.monotonic() + LEAD_IN, rate)
-            if not self._play_round(recording, pace, end_of_play):
+            if not self._play_once(recording, pace, end_of_play):
                 return
             if time.monotonic() >= end_of_play or not (self.parameters["loop"] or length > 0):
                 break
         self._end(f"{recording.path.name}: played to the end ({self._media_time:.1f} s)")
-        while not self._stop_playing.wait(CLOCK_PERIOD):  # time goes on, so that what was seen grows old
-            self._tell_time(recording, pace.media_time(time.monotonic()))
+        while not self._stop_playing.wait(CLOCK_PERIOD):  # the clock continues, so that old evidence expires
+            self._publish_clock(recording, pace.media_time(time.monotonic()))
 
-    def _play_round(self, recording: Recording, pace: Pace, end_of_play: float) -> bool:
-        """One pass; whether to go on after it."""
-        self._told = 0.0
+    def _play_once(self, recording: Recording, pace: Pace, end_of_play: float) -> bool:
+        """One pass; False if playing was stopped."""
+        self._clock_time = 0.0
 
         def wait_until(media_time: float) -> float | None:
             due = pace.due(media_time)
             while (now := time.monotonic()) < due:
-                self._tell_time(recording, pace.media_time(now))
+                self._publish_clock(recording, pace.media_time(now))
                 if self._stop_playing.wait(min(CLOCK_PERIOD, due - now)):
                     return None
-            # Never behind what comes next, and hardly before it: time runs only as fast as the data come.
+            # The clock must not pass the next item by more than it may be late: it advances only as fast as the data.
             ahead = min(pace.media_time(now), media_time + TOO_LATE * pace.rate)
-            self._tell_time(recording, max(media_time, ahead))
+            self._publish_clock(recording, max(media_time, ahead))
             return None if self._stop_playing.is_set() or now >= end_of_play else now - due
 
         for item in paced(recording.read(), wait_until, self.meter.drop, self._hold_up):
@@ -183,25 +180,25 @@ class MediaSourceNode(PerceptionNode):
     def _hold_up(self, late: float) -> None:
         self._pace.hold_up(late)
         self._held_up += late
-        self.reporter.report(f"the computer cannot follow the source; it waited {late:.1f} s", "held up")
+        self.reporter.report(f"the computer cannot keep up with the source; playing waited {late:.1f} s", "held up")
 
-    def _tell_time(self, recording: Recording, media_time: float) -> None:
-        self._told = max(self._told, media_time)  # never back within a pass
-        now_ns = recording.start_ns + round(self._told * conversions.SECOND)
-        self._time_out.publish(Clock(clock=conversions.ns_to_stamp(now_ns)))
+    def _publish_clock(self, recording: Recording, media_time: float) -> None:
+        self._clock_time = max(self._clock_time, media_time)  # the clock never runs back within a pass
+        now_ns = recording.start_ns + round(self._clock_time * conversions.SECOND)
+        self._clock_out.publish(Clock(clock=conversions.ns_to_stamp(now_ns)))
 
     def _still(self, file: StoredMedia) -> Iterator[MediaItem]:
-        image = next(file.read()).image
+        still = next(item for item in file.read() if isinstance(item, MediaFrame))
         for number in itertools.count():
-            yield MediaFrame(number / self.parameters["fps"], image)
+            yield MediaFrame(number / self.parameters["fps"], still.image)
 
     def _play_live(self, device: MediaSource) -> None:
-        self._wait_for_listeners()
+        self._wait_for_subscribers()
         length, began = self.parameters["duration"], time.monotonic()
         for item in device.read():
             if self._stop_playing.is_set():
                 return
-            age = max(0.0, time.time() - item.time)  # through the age, so that it also holds under simulated time
+            age = max(0.0, time.time() - item.time)  # by its age, so that this is right under simulated time, too
             self._publish(item, self.now_ns - round(age * conversions.SECOND))
             self._media_time = time.monotonic() - began
             self.meter.done(age)
@@ -217,24 +214,25 @@ class MediaSourceNode(PerceptionNode):
             header = conversions.make_header(stamp_ns, self.parameters["microphone_frame_id"])
             self._audio.publish(conversions.audio_to_message(item.samples, item.sample_rate, header))
 
-    def _wait_for_listeners(self) -> None:
-        """Hold the start until those who shall see and hear it listen: models take seconds to load."""
+    def _wait_for_subscribers(self) -> None:
+        """Wait for the nodes in ``wait_for_nodes``, because their models take seconds to load."""
         awaited = {name.strip() for name in self.parameters["wait_for_nodes"].split(",") if name.strip()}
         topics = (self._images.topic_name, self._audio.topic_name)
-        give_up = time.monotonic() + self.parameters["wait_at_most"]
+        deadline = time.monotonic() + self.parameters["wait_at_most"]
         while absent := awaited - {
             end.node_name for topic in topics for end in self.get_subscriptions_info_by_topic(topic)
         }:
-            if time.monotonic() >= give_up:
-                self.get_logger().warning(f"{', '.join(sorted(absent))} not listening; playing all the same")
+            if time.monotonic() >= deadline:
+                self.get_logger().warning(f"{', '.join(sorted(absent))} not subscribed; playing anyway")
                 return
             if self._stop_playing.wait(0.05):
                 return
 
-    def _guarded(self, play: object) -> None:
+    def _play(self, play: Callable[[Any], None], number: int) -> None:
+        """Play one device of the source in this thread; a live one is reopened after a failure."""
         while not self._stop_playing.is_set():
             try:
-                play()
+                play(self._source.devices[number])
                 return
             except MediaError as error:
                 self.reject(str(error), "media")
@@ -243,13 +241,13 @@ class MediaSourceNode(PerceptionNode):
                     return
             except Exception:
                 if self._stop_playing.is_set() or not self.context.ok():
-                    return  # publishers and devices are gone: the process is ending
+                    return  # publishers and devices are gone: the node is shutting down
                 raise
             if not self._stop_playing.wait(RETRY):
                 self._reopen()
 
     def _reopen(self) -> None:
-        """A live device that stopped may come back."""
+        """Open a live device again after it failed."""
         try:
             source = self._open()
         except MediaError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visualization_msgs.msg import MarkerArray
 
@@ -20,10 +21,10 @@ from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.feedback.stamp_join import Joined, StampJoin
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
-from emotion_perception.ros.lifecycle import PerceptionNode, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
-from emotion_perception.types import SECOND
+from emotion_perception.types import SECOND, FaceObservation
 from emotion_perception.visualization.markers import (
     Camera,
     Labels,
@@ -49,11 +50,15 @@ class OverlayNode(PerceptionNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__("overlay_node", node_settings("overlay_node"), **options)
-        self._annotated = self._compressed = self._markers = self._text = None
-        self._text_type: type | None = None
-        self._annotations = self._foxglove = None
+        self._annotated: LifecyclePublisher = NOT_CONFIGURED
+        self._compressed: LifecyclePublisher = NOT_CONFIGURED
+        self._markers: LifecyclePublisher = NOT_CONFIGURED
+        self._text: LifecyclePublisher = NOT_CONFIGURED  # also where its message type is not installed; so below
+        self._text_type: Any = None
+        self._annotations: LifecyclePublisher = NOT_CONFIGURED
+        self._foxglove: Any = None
         self._sources: dict[str, Any] = {}  # subscriptions that come and go with the watchers, by topic
-        self._drawer: Worker | None = None
+        self._drawer: Worker[Any] = NOT_CONFIGURED
         self._labels = Labels()
         self._forget()
 
@@ -72,7 +77,7 @@ class OverlayNode(PerceptionNode):
 
     def activate(self) -> None:
         """Listen to results; to pictures once there is a watcher."""
-        self._drawer = self.work_on(self._draw)
+        self._drawer = self.process(self._draw)
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.every(0.25, self._follow_watchers)
@@ -86,7 +91,7 @@ class OverlayNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Nothing is held beyond the publishers."""
-        self._annotated = self._compressed = self._markers = self._text = self._annotations = None
+        self._annotated = self._compressed = self._markers = self._text = self._annotations = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """What is watched."""
@@ -94,7 +99,7 @@ class OverlayNode(PerceptionNode):
         return {"watched": ", ".join(watched) or "nothing"}
 
     def _forget(self) -> None:
-        self._join = StampJoin(hold_s=0.0)
+        self._join: StampJoin[Image, FaceEmotionArray] = StampJoin(hold_s=0.0)
         self._state: EmotionState | None = None
         self._calibration: Camera | None = None
         self._size: tuple[int, int] | None = None
@@ -192,7 +197,8 @@ class OverlayNode(PerceptionNode):
     def _draw(self, seen: tuple[Joined[Image, FaceEmotionArray], EmotionState | None]) -> None:
         joined, state_message = seen
         message, face_message, stamp_ns = joined.image, joined.faces, joined.image_ns
-        faces, state = (), None
+        faces: tuple[FaceObservation, ...] = ()
+        state = None
         image = conversions.image_from_message(message)
         if face_message is not None:
             faces_ns, faces = conversions.faces_from_message(face_message)

@@ -1,7 +1,6 @@
-"""ROS4HRI's expression classifier: ``/humans/faces/tracked`` and each face's ``cropped`` to its ``expression``.
+"""Expression classifier of ROS4HRI (REP-155): ``/humans/faces/<id>/cropped`` to ``/humans/faces/<id>/expression``.
 
-REP-155 gives this role to a node of its own: another node finds and follows the faces, this one says what they show.
-Needs ``hri_msgs``.
+Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. Needs ``hri_msgs``.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import Image
@@ -17,36 +16,39 @@ from sensor_msgs.msg import Image
 from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
-from emotion_perception.ros.lifecycle import JUMP_BACK, PerceptionNode, one_thread_each, run
+from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, EmotionEstimate
 from emotion_perception.visual.steady import SteadyExpression
 
+if TYPE_CHECKING:
+    from emotion_perception.visual.perception import VisualPerception
+
 TRACKED = "/humans/faces/tracked"
-FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # what can be part of a topic's name
-CROP_WIDTHS = (160, 128)  # px, at which a cropped face (128 px in ROS4HRI) is looked for to be aligned
+FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # valid as part of a topic name
+CROP_WIDTHS = (160, 128)  # px; sizes at which the face is detected in its crop (128 px in ROS4HRI), for alignment
 
 
 class _Face:
-    """A tracked face: its topics, what it showed lately, and the crop that waits."""
+    """A tracked face: its topics, its temporal filter, and its newest crop."""
 
     def __init__(self, subscription: Any, publisher: Any, expression: SteadyExpression) -> None:
         self.subscription, self.publisher, self.expression = subscription, publisher, expression
         self.waiting: Image | None = None
-        self.stamp_ns: int | None = None  # of the last crop looked at
+        self.stamp_ns: int | None = None  # of the last processed crop
 
 
 class Ros4HriNode(PerceptionNode):
-    """One subscription and one publisher a face, for as long as the face is tracked."""
+    """One subscription and one publisher per tracked face."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__("ros4hri_node", node_settings("ros4hri_node"), **options)
-        self._expression_type: type | None = None
-        self._perception = None
-        self._queue: Worker[str] | None = None
+        self._expression_type: type[Any] = NOT_CONFIGURED
+        self._perception: VisualPerception = NOT_CONFIGURED
+        self._queue: Worker[str] = NOT_CONFIGURED
         self._faces: dict[str, _Face] = {}
-        self._lock = threading.Lock()  # a face's publisher must not go while the worker speaks through it
+        self._lock = threading.Lock()  # a publisher must not be destroyed while the worker publishes
 
     def configure(self) -> None:
         """Load detector and classifier."""
@@ -58,26 +60,26 @@ class Ros4HriNode(PerceptionNode):
             self.parameters.config(VisualConfig, max_faces=1, still_detection_width=still, detection_width=again)
         )
         one_thread_each()
-        self._perception.still(np.zeros((128, 128, 3), np.uint8))  # graphs are made for a size when it is first seen
+        self._perception.still(np.zeros((128, 128, 3), np.uint8))  # networks are compiled for a size at its first use
         self.model_name = self._perception.classifier.name
 
     def activate(self) -> None:
-        """Follow the list of tracked faces."""
+        """Subscribe to the list of tracked faces."""
         _, ids_type = message_types()
-        self._queue = self.work_on(self._look, depth=self.parameters["max_tracked"])
+        self._queue = self.process(self._process_crop, depth=self.parameters["max_tracked"])
         self.subscribe_to(ids_type, TRACKED, self._on_tracked, "tracked")
 
     def deactivate(self) -> None:
-        """End every face's topics."""
+        """Destroy the topics of all faces."""
         for face_id in list(self._faces):
             self._drop(face_id)
 
     def cleanup(self) -> None:
         """Free the models."""
-        self._perception = self._expression_type = None
+        self._perception = self._expression_type = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """How many faces are followed."""
+        """Number of tracked faces."""
         return {"faces": str(len(self._faces))}
 
     def _on_tracked(self, message: Any) -> None:
@@ -89,7 +91,7 @@ class Ros4HriNode(PerceptionNode):
                 self.reject(f"face id {face_id!r} cannot be part of a topic's name", "face id")
         limit = self.parameters["max_tracked"]
         if len(wanted) > limit:
-            self.reject(f"{len(wanted)} faces are tracked; the first {limit} are looked at", "many faces")
+            self.reject(f"{len(wanted)} faces are tracked; only the first {limit} are classified", "many faces")
         wanted = wanted[:limit]
         for face_id in self._faces.keys() - set(wanted):
             self._drop(face_id)
@@ -97,10 +99,10 @@ class Ros4HriNode(PerceptionNode):
             if face_id not in self._faces:
                 self._follow(face_id)
         if not wanted:
-            self.meter.restart()  # nobody there is not staleness
+            self.meter.restart()  # without faces there is nothing to be stale
 
     def _follow(self, face_id: str) -> None:
-        # Beside the list, wherever that was remapped to.
+        # Next to the list, which may be remapped.
         folder = f"{self.resolve_topic_name(TRACKED).rpartition('/')[0]}/{face_id}"
         publisher = self.create_publisher(self._expression_type, f"{folder}/expression", qos.profile("estimates"))
         subscription = self.create_subscription(
@@ -117,7 +119,7 @@ class Ros4HriNode(PerceptionNode):
             self.destroy_publisher(face.publisher)
 
     def _on_crop(self, face_id: str, crop: Image) -> None:
-        """Each face has one place in the queue, where its newest crop waits."""
+        """Each face is queued once, with its newest crop."""
         with self._lock:
             face = self._faces.get(face_id)
             if face is None:
@@ -129,12 +131,14 @@ class Ros4HriNode(PerceptionNode):
         else:
             self._queue.submit(face_id)
 
-    def _look(self, face_id: str) -> None:
+    def _process_crop(self, face_id: str) -> None:
         with self._lock:
             face = self._faces.get(face_id)
             if face is None:
                 return
             crop, face.waiting = face.waiting, None
+        if crop is None:
+            return
         stamp_ns = conversions.stamp_to_ns(crop.header.stamp)
         if not self._in_order(face, face_id, stamp_ns):
             return
@@ -143,12 +147,12 @@ class Ros4HriNode(PerceptionNode):
         except ConversionError as error:
             self.reject(str(error))
             return
-        emotion = self._judge(face, np.ascontiguousarray(image), stamp_ns)
+        emotion = self._classify(face, np.ascontiguousarray(image), stamp_ns)
         if emotion is not None:
             message = conversions.estimate_to_expression(emotion, crop.header, self._expression_type)
             with self._lock:
                 if self._faces.get(face_id) is not face:
-                    return  # gone meanwhile
+                    return  # no longer tracked
                 face.publisher.publish(message)
         self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
@@ -158,22 +162,22 @@ class Ros4HriNode(PerceptionNode):
             return True
         if last - stamp_ns < JUMP_BACK:
             face.stamp_ns = last
-            self.reject(f"crop of {face_id}: stamp repeats or is older than the one before; dropped", "crop order")
+            self.reject(f"crop of {face_id}: stamp is not newer than the previous one; dropped", "crop order")
             return False
-        self.reject(f"crop of {face_id}: stamps jumped back; starting afresh", "crop jump")
+        self.reject(f"crop of {face_id}: stamps jumped back; starting over", "crop jump")
         face.expression.reset()
         return True
 
-    def _judge(self, face: _Face, image: np.ndarray, stamp_ns: int) -> EmotionEstimate | None:
-        """What the face shows, over its last crops; None where they are too poor to tell."""
-        # Placed anew in the crop, as the classifier learnt aligned faces; failing that, the crop is the face.
+    def _classify(self, face: _Face, image: np.ndarray, stamp_ns: int) -> EmotionEstimate | None:
+        """The filtered emotion of the face; None if the quality of the crop is too low."""
+        # The classifier expects aligned faces: detect the face in its crop; without a detection take the whole crop.
         seen = next(iter(self._perception.still(image)), None) or self._perception.whole_face(image)
         if seen.quality <= self.parameters["min_quality"]:
             return None
         return face.expression.add(seen.emotion, stamp_ns)
 
 
-def message_types() -> tuple[type, type]:
+def message_types() -> tuple[type[Any], type[Any]]:
     """``Expression`` and ``IdsList`` of ``hri_msgs``.
 
     Raises:

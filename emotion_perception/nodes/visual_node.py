@@ -1,4 +1,4 @@
-"""Faces and their emotions: ``image_raw`` to ``faces/emotions``; the service ``~/explain_face`` says why."""
+"""Faces and their emotions: ``image_raw`` to ``faces/emotions``; the service ``~/explain_face`` explains one."""
 
 from __future__ import annotations
 
@@ -18,48 +18,50 @@ from emotion_msgs.srv import ExplainFace
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import conversions
-from emotion_perception.ros.lifecycle import PerceptionNode, one_thread_each, run
+from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.visual.blank_image import BlankImageMonitor
 
 if TYPE_CHECKING:
-    from emotion_perception.visual.perception import FacePicture
+    from rclpy.lifecycle import LifecyclePublisher
+
+    from emotion_perception.visual.perception import FacePicture, VisualPerception
 
 
 class VisualNode(PerceptionNode):
-    """Looks at the newest image; publishes one :class:`FaceEmotionArray` an image, empty where no face is in it.
+    """Processes the newest image; publishes one :class:`FaceEmotionArray` per image, empty if there is no face in it.
 
-    The service exists in every state, and refuses with the reason where the node is not active. An explanation is made
-    in a thread of its own: images are looked at meanwhile.
+    The service exists in every state, and refuses with a reason unless the node is active. Explanations are computed in
+    their own thread, so that processing continues.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("visual_node", node_settings("visual_node"), **options)
-        self._perception = None
+        self._perception: VisualPerception = NOT_CONFIGURED
         self._blank = BlankImageMonitor()
-        self._faces = None
+        self._faces: LifecyclePublisher = NOT_CONFIGURED
         self._frame_id = ""
-        self._explaining = ThreadPoolExecutor(1, "explain")  # starts its thread with the first explanation
-        # A group of its own: one explanation after the other, and nothing else waits for them.
+        self._explaining = ThreadPoolExecutor(1, "explain")  # the thread starts with the first explanation
+        # Its own group: one explanation after another, and no other callback waits for them.
         self.create_service(
             ExplainFace, "~/explain_face", self._on_explain, callback_group=MutuallyExclusiveCallbackGroup()
         )
 
     def configure(self) -> None:
-        """Load detector and expression classifier."""
+        """Load face detector and expression classifier."""
         from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
         self._perception = VisualPerception(self.parameters.config(VisualConfig))
-        one_thread_each()  # again: the libraries are loaded only now
+        one_thread_each()  # again, for the libraries that are loaded only now
         self.model_name = self._perception.classifier.name
         self._faces = self.publish_to(FaceEmotionArray, "faces/emotions", "estimates")
 
     def activate(self) -> None:
-        """Start to look."""
+        """Subscribe to images."""
         self._perception.reset()
         self._blank.reset()
-        self.beside(self._perception.warm_up)
-        worker = self.work_on(self._look)
+        self.run_in_background(self._perception.warm_up)
+        worker = self.process(self._process_image)
         if self.parameters["image_transport"] == "compressed":
             self.subscribe_to(CompressedImage, "image_raw/compressed", worker.submit, "image_in")
         else:
@@ -67,13 +69,13 @@ class VisualNode(PerceptionNode):
 
     def cleanup(self) -> None:
         """Free the models."""
-        self._perception = self._faces = None
+        self._perception = self._faces = NOT_CONFIGURED
 
     def input_problem(self) -> str:
-        """What is wrong with the camera's images, although they arrive."""
+        """A black or uniform camera image."""
         return self._blank.problem
 
-    def _look(self, message: Image | CompressedImage) -> None:
+    def _process_image(self, message: Image | CompressedImage) -> None:
         decode = conversions.image_from_message if isinstance(message, Image) else conversions.image_from_compressed
         image = decode(message)
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
@@ -90,7 +92,7 @@ class VisualNode(PerceptionNode):
         self.meter.done((self.now_ns - stamp_ns) / conversions.SECOND)
 
     def destroy_node(self) -> None:
-        """Take no more requests."""
+        """Refuse further requests."""
         self._explaining.shutdown(wait=False, cancel_futures=True)
         super().destroy_node()
 
@@ -100,7 +102,7 @@ class VisualNode(PerceptionNode):
             response.message = f"visual_node is {self.state_label}, not active"
             return response
         if not request.explain_top_label and request.label >= len(EMOTIONS):
-            response.message = f"no emotion has the label {request.label}; there are 0 to {len(EMOTIONS) - 1}"
+            response.message = f"there is no label {request.label}; labels are 0 to {len(EMOTIONS) - 1}"
             return response
         picture = perception.picture(request.face_id)
         if picture is None:
@@ -121,19 +123,20 @@ class VisualNode(PerceptionNode):
         return response
 
     def _done(self, job: ThreadFuture[Any]) -> Future:
-        """Something for a callback to await: done when the job in its thread is."""
+        """A future for a callback to await; it is done when the job in the other thread is."""
         done, executor = Future(), self.executor
 
-        def tell(_: ThreadFuture[Any]) -> None:
+        def finish(_: ThreadFuture[Any]) -> None:
             done.set_result(None)
-            executor.wake()  # it may be waiting for messages
+            if executor is not None:
+                executor.wake()  # it may be waiting for messages
 
-        job.add_done_callback(tell)
+        job.add_done_callback(finish)
         return done
 
 
 def _explain(picture: FacePicture, weights: Path, name: str) -> np.ndarray:
-    """The explanation of a picture drawn, bgr."""
+    """The drawn explanation of a face, bgr."""
     from emotion_perception.visual.explain import draw_explanation, explain_face
 
     return draw_explanation(picture.crop, explain_face(picture.crop, weights, name))

@@ -1,4 +1,4 @@
-"""A node's ear: subscribes to the sound on a topic in whatever ROS dialect it is published."""
+"""Subscribe to the audio on a topic, whichever message type it is published with."""
 
 from __future__ import annotations
 
@@ -22,108 +22,116 @@ from emotion_perception.messages.audio import (
 from emotion_perception.ros.lifecycle import PerceptionNode
 
 AUTO = "auto"
-LOOK_EVERY = 0.25  # s; a look takes a fraction of a millisecond
+CHECK_PERIOD = 0.25  # s between two checks of the published types, each a fraction of a millisecond
 _STAMPED = "audio_common_msgs/AudioDataStamped"
 _PLAIN = "audio_common_msgs/AudioData"
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A message as it came."""
+    """A message as received."""
 
     dialect: Dialect
     message: Any
     arrival_ns: int
 
 
+@dataclass(frozen=True)
+class StampedSound(Sound):
+    """The audio of a message; without a stamp of its own it has been given one."""
+
+    stamp_ns: int
+
+
 class AudioInput:
-    """Lives while its node is active; see docs/audio.md for what is heard on which topic.
+    """The audio subscription of an active node; docs/audio.md lists message types and topics.
 
     Args:
         node: has the parameters ``audio_format``, ``audio_sample_rate``, ``audio_channels``, ``audio_sample_format``.
-        topic: the sound's; ros-drivers' companions are looked for beside it, on ``<topic>_stamped``, ``<topic>_info``.
-        submit: takes each :class:`Chunk` as it comes.
+        topic: audio topic; the additional topics of ros-drivers are ``<topic>_stamped`` and ``<topic>_info``.
+        submit: called with each :class:`Chunk`.
 
     Raises:
-        DialectError: ``audio_format`` names a message that cannot be received here.
+        DialectError: ``audio_format`` names a message type that is not installed here.
     """
 
     def __init__(self, node: PerceptionNode, topic: str, submit: Callable[[Chunk], None]) -> None:
         self._node, self._submit = node, submit
         self._topic = node.resolve_topic_name(topic)
         self._fixed = DIALECTS.get(node.parameters["audio_format"])
-        self._told = SoundForm(
+        self._configured_form = SoundForm(
             node.parameters["audio_sample_rate"],
             node.parameters["audio_channels"],
             node.parameters["audio_sample_format"],
         )
-        self._form = self._told
+        self._form = self._configured_form
         self._stamps = ArrivalStamps()
-        self._heard: tuple[Dialect, str] | None = None  # what is subscribed to, and where
+        self._subscribed: tuple[Dialect, str] | None = None  # dialect and topic of the subscription
         self._subscriptions: list[Any] = []
-        self._said_unstamped = False
+        self._warned_unstamped = False
         if self._fixed is not None:
-            self._listen_to(self._fixed, self._topic)
-        node.every(LOOK_EVERY, self._look, steady=True)
-        self._look()  # where the microphone was there before, nothing of it is missed
+            self._subscribe(self._fixed, self._topic)
+        node.every(CHECK_PERIOD, self._check_types, steady=True)
+        self._check_types()  # at once, so that nothing is missed of a microphone that is already there
 
     @property
     def status(self) -> dict[str, str]:
-        """For /diagnostics: in what dialect and where sound is heard."""
-        if self._heard is None:
+        """Message type and topic for /diagnostics."""
+        if self._subscribed is None:
             return {"audio format": "none yet", "audio topic": self._topic}
-        dialect, topic = self._heard
+        dialect, topic = self._subscribed
         return {"audio format": dialect.name, "audio topic": topic}
 
-    def sound(self, chunk: Chunk) -> Sound:
-        """What a chunk holds, stamped; to be called for every chunk in order, from one thread.
+    def sound(self, chunk: Chunk) -> StampedSound:
+        """The audio of a chunk with a stamp. Call it for every chunk in order, from one thread.
 
         Raises:
             ConversionError: the chunk cannot be used; the text says why.
         """
         sound = chunk.dialect.read(chunk.message, self._form)
         if sound.stamp_ns is not None:
-            return sound
-        if not self._said_unstamped:
-            self._said_unstamped = True
-            self._node.get_logger().warning(f"{chunk.dialect.name} comes without a stamp; it is stamped on arrival")
+            return StampedSound(sound.samples, sound.sample_rate, sound.stamp_ns, sound.frame_id)
+        if not self._warned_unstamped:
+            self._warned_unstamped = True
+            self._node.get_logger().warning(f"{chunk.dialect.name} has no stamp; using the time of arrival")
         stamp_ns = self._stamps.stamp(chunk.arrival_ns, len(sound.samples), sound.sample_rate)
-        return Sound(sound.samples, sound.sample_rate, stamp_ns, sound.frame_id)
+        return StampedSound(sound.samples, sound.sample_rate, stamp_ns, sound.frame_id)
 
     def _types_on(self, topic: str) -> set[str]:
         return {end.topic_type for end in self._node.get_publishers_info_by_topic(topic)}
 
-    def _look(self) -> None:
+    def _check_types(self) -> None:
         types = self._types_on(self._topic)
         if not types:
-            return  # nobody publishes, or no longer: what is subscribed to stays
+            return  # no publisher (any more): keep the present subscription
         if self._fixed is not None:
             if self._fixed.type_name not in types:
-                self._tell(f"audio_format is {self._fixed.name}, but {self._topic} carries {_listed(types)}")
+                self._report(f"audio_format is {self._fixed.name}, but {self._topic} carries {_listed(types)}")
             return
         found = [(dialect, self._topic) for dialect in dialects_of(types)]
         if not found:
-            self._tell(f"{self._topic} carries {_listed(types)}, no sound known here; known: {', '.join(DIALECTS)}")
+            known = ", ".join(DIALECTS)
+            self._report(f"{self._topic} carries {_listed(types)}, which is no known audio type; known: {known}")
         if found and found[0][0].name == _PLAIN:
-            # The same capture node publishes the same sound with stamps as well.
-            beside = f"{self._topic}_stamped"
-            if DIALECTS[_STAMPED].type_name in self._types_on(beside):
-                found.insert(0, (DIALECTS[_STAMPED], beside))
+            # The capture node publishes the same audio with stamps, too.
+            stamped = f"{self._topic}_stamped"
+            if DIALECTS[_STAMPED].type_name in self._types_on(stamped):
+                found.insert(0, (DIALECTS[_STAMPED], stamped))
         for choice in found:
-            if choice == self._heard:
+            if choice == self._subscribed:
                 return
             try:
-                self._listen_to(*choice)
+                self._subscribe(*choice)
             except DialectError as error:
-                self._tell(f"{error}; published on {choice[1]}")
+                self._report(f"{error}; published on {choice[1]}")
             else:
                 return
 
-    def _listen_to(self, dialect: Dialect, topic: str) -> None:
+    def _subscribe(self, dialect: Dialect, topic: str) -> None:
         sound_class = message_class(dialect)
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
-        self._form, self._stamps, self._heard = self._told, ArrivalStamps(), None
+        self._form, self._stamps, self._subscribed = self._configured_form, ArrivalStamps(), None
 
         def take(message: Any) -> None:
             self._submit(Chunk(dialect, message, self._node.now_ns))
@@ -139,13 +147,13 @@ class AudioInput:
             raise DialectError(
                 f"{dialect.name} cannot be subscribed to; a process can use {topic} with one type only ({error})"
             ) from error
-        self._heard = (dialect, topic)
+        self._subscribed = (dialect, topic)
         self._node.get_logger().info(f"listening to {dialect.name} on {topic}")
 
     def _on_info(self, message: Any) -> None:
-        self._form = self._told.or_else(form_from_audio_info(message))
+        self._form = self._configured_form.or_else(form_from_audio_info(message))
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         self._node.reporter.report(problem, problem)
 
 

@@ -1,7 +1,7 @@
-"""What a node tells about its own health, and how it complains without flooding the log.
+"""The health of a node for /diagnostics, and reports of recurring problems that do not flood the log.
 
 The messages follow diagnostic_updater's semantics (one status a task, level OK / WARN / ERROR / STALE, key-value
-pairs); the package itself has no wheel, so the array is made here.
+pairs); that package has no wheel, so the messages are made here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticS
 
 
 class WorkMeter:
-    """Rate, latency and losses of a stream of work over the last seconds; safe to use from several threads.
+    """Rate, latency and losses of the processed inputs over the last seconds; thread-safe.
 
     Args:
-        window: how far back rate and latency look, s.
+        window: s over which rate and latency are computed.
         clock: monotonic seconds; for tests.
     """
 
@@ -40,30 +40,30 @@ class WorkMeter:
         self.rejected = 0
 
     def done(self, latency: float) -> None:
-        """One piece of work finished, ``latency`` seconds after its capture."""
+        """An input was processed, ``latency`` seconds after its capture."""
         with self._lock:
             self.total += 1
             self._done.append((self._clock(), latency))
 
     def drop(self, count: int = 1) -> None:
-        """Work thrown away because newer work was there."""
+        """Inputs were dropped because newer ones had arrived."""
         with self._lock:
             self.dropped += count
 
     def reject(self) -> None:
-        """Input that could not be used."""
+        """An input could not be used."""
         with self._lock:
             self.rejected += 1
 
     def restart(self) -> None:
-        """Forget rates and the time of the last work; totals go on."""
+        """Forget rate, latency and time of the last input; totals are kept."""
         with self._lock:
             self._done.clear()
             self._started = self._clock()
 
     @property
     def staleness(self) -> float:
-        """Seconds since work was last finished, or since the start."""
+        """Seconds since an input was last processed, or since the start."""
         with self._lock:
             return self._clock() - (self._done[-1][0] if self._done else self._started)
 
@@ -88,20 +88,20 @@ class WorkMeter:
 
 @dataclass
 class _Burst:
-    last: float  # when it was last seen
-    told: float  # when it was last reported
-    untold: int = 0  # seen since then
+    last: float  # time of the last occurrence
+    reported: float  # time of the last report
+    unreported: int = 0  # occurrences since that report
 
 
 @dataclass
 class BurstReporter:
-    """Says a recurring problem once, counts the rest, and sums up while it goes on.
+    """Reports a recurring problem once, counts further occurrences, and sums them up while it continues.
 
-    A problem that has not been seen for ``quiet`` seconds is a new burst and is told again at once; one that goes on is
-    summed up every ``repeat`` seconds.
+    A problem that has not occurred for ``quiet`` seconds is reported again at once; one that continues is summed up
+    every ``repeat`` seconds.
     """
 
-    tell: Callable[[str], None]
+    log: Callable[[str], None]
     quiet: float = 5.0
     repeat: float = 30.0
     clock: Callable[[], float] = time.monotonic
@@ -109,29 +109,29 @@ class BurstReporter:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def report(self, problem: str, kind: str | None = None) -> None:
-        """Note ``problem``. Texts that differ in their figures only are one problem; ``kind`` groups others."""
+        """Report ``problem``. Texts that differ only in their numbers are one problem; ``kind`` groups other texts."""
         key = re.sub(r"[\d.]+", "#", problem) if kind is None else kind
         with self._lock:
             now = self.clock()
             burst = self._bursts.get(key)
             if burst is None or now - burst.last > self.quiet:
-                more = burst.untold if burst else 0
-                text = problem + (f" (and {more} more since it was last said)" if more else "")
-                if len(self._bursts) > 100:  # a fuzzer must not fill the memory
+                more = burst.unreported if burst else 0
+                text = problem + (f" (and {more} more since the last report)" if more else "")
+                if len(self._bursts) > 100:  # bounded memory, whatever is sent
                     self._bursts.clear()
                 self._bursts[key] = _Burst(now, now)
             else:
                 burst.last = now
-                burst.untold += 1
-                if now - burst.told < self.repeat:
+                burst.unreported += 1
+                if now - burst.reported < self.repeat:
                     return
-                text = f"{problem} ({burst.untold} more in {now - burst.told:.0f} s)"
-                burst.told, burst.untold = now, 0
-        self.tell(text)
+                text = f"{problem} ({burst.unreported} more in {now - burst.reported:.0f} s)"
+                burst.reported, burst.unreported = now, 0
+        self.log(text)
 
 
 def make_status(name: str, level: bytes, message: str, values: Mapping[str, str], hardware_id: str) -> DiagnosticStatus:
-    """One task's status; REP-107 naming, "component: subcomponent"."""
+    """The status of one task, named as REP-107 demands: "component: subcomponent"."""
     return DiagnosticStatus(
         level=level,
         name=name,
@@ -142,12 +142,12 @@ def make_status(name: str, level: bytes, message: str, values: Mapping[str, str]
 
 
 def make_array(header: Header, *statuses: DiagnosticStatus) -> DiagnosticArray:
-    """What goes out on /diagnostics."""
+    """The message on /diagnostics."""
     return DiagnosticArray(header=header, status=list(statuses))
 
 
 def node_health(message: DiagnosticArray, namespace: str = "/") -> tuple[NodeHealth, ...]:
-    """What the nodes of this package in a namespace say about themselves; others' reports are left out."""
+    """The health of this package's nodes in a namespace; other nodes are left out."""
     levels = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
     ours = f"{namespace.strip('/')}/".lstrip("/")
     found = []

@@ -1,4 +1,4 @@
-"""What all nodes share: a managed node that starts itself, reports on itself, and stops when told to."""
+"""What all nodes share: a managed node with autostart, diagnostics and a clean shutdown, and the main function."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ from emotion_perception.settings import Setting, settings_of
 from emotion_perception.types import SECOND
 
 EXIT_BROKEN = 1
-GRACE = 1.5  # s between the signal to end and the end, whatever is going on
+NOT_CONFIGURED: Any = None  # value of an attribute that configure() sets; callbacks run only in configured nodes
+GRACE = 1.5  # s between the signal to end and the exit, even if models are still loading
 STALE_AFTER = 2.0  # s without work before an active node warns
-JUMP_BACK = SECOND // 2  # a stamp this much older than the one before is a clock that was set back, not a late frame
+JUMP_BACK = SECOND // 2  # ns; a stamp older than the previous one by this much means that the clock was set back
 
 
 class PerceptionNode(LifecycleNode):
@@ -48,15 +49,15 @@ class PerceptionNode(LifecycleNode):
     configure    parameters read, models loaded,           FAILURE: unconfigured, the reason (with the path
                  publishers made                           tried) in the log and on /diagnostics
     activate     subscriptions, timers, worker made        FAILURE: inactive
-    deactivate   they are destroyed: no work is done       -
+    deactivate   they are destroyed: no processing         -
     cleanup      publishers destroyed, models freed        -
     shutdown     both of the above, from any state         -
     ============ ========================================= ================================================
 
-    Any other exception than ``expected_problems`` leads to ERROR: all is freed and the node is unconfigured again.
+    Any exception outside ``expected_problems`` leads to ERROR: everything is freed and the node is unconfigured again.
     """
 
-    # What is wrong with the set-up, not with the program.
+    # Faults of the set-up rather than of the program.
     expected_problems: tuple[type[Exception], ...] = (ModelError, OSError, ValueError)
 
     def __init__(self, name: str, settings: Iterable[Setting], **options: Any) -> None:
@@ -79,7 +80,7 @@ class PerceptionNode(LifecycleNode):
         if self.parameters["autostart"]:
             self._autostart_timer = self.create_timer(0.0, self._autostart, clock=self._steady)
 
-    # What a subclass fills in. Any of `expected_problems` may be raised in configure and activate.
+    # To be implemented by subclasses. configure and activate may raise any of `expected_problems`.
 
     def configure(self) -> None:
         """Read parameters, load models, make publishers."""
@@ -88,10 +89,10 @@ class PerceptionNode(LifecycleNode):
         """Make subscriptions, timers and the worker."""
 
     def deactivate(self) -> None:
-        """Stop what :meth:`activate` started beyond its subscriptions, timers and worker, which stop by themselves."""
+        """Stop what :meth:`activate` started. Subscriptions, timers and the worker are stopped by the base class."""
 
     def cleanup(self) -> None:
-        """Let go of what :meth:`configure` loaded."""
+        """Release what :meth:`configure` loaded."""
 
     def extra_diagnostics(self) -> dict[str, str]:
         """More key-value pairs for /diagnostics."""
@@ -101,7 +102,7 @@ class PerceptionNode(LifecycleNode):
         """What is wrong with the input although it arrives, for /diagnostics (WARN); empty if nothing is."""
         return ""
 
-    # What a subclass uses.
+    # For subclasses.
 
     @property
     def now_ns(self) -> int:
@@ -114,7 +115,7 @@ class PerceptionNode(LifecycleNode):
         return self._state_machine.current_state[1]
 
     def publish_to(self, message_type: type, topic: str, use: str) -> LifecyclePublisher:
-        """A publisher that lives until cleanup and speaks only while the node is active."""
+        """A publisher that exists until cleanup and publishes only while the node is active."""
         publisher = self.create_lifecycle_publisher(
             message_type, topic, qos.profile(use), qos_overriding_options=qos.overrides()
         )
@@ -122,75 +123,75 @@ class PerceptionNode(LifecycleNode):
         return publisher
 
     def subscribe_to(self, message_type: type, topic: str, callback: Callable[[Any], None], use: str) -> Any:
-        """A subscription that lives until deactivate; a message that the callback cannot convert is rejected."""
+        """A subscription that exists until deactivate; a message that raises ConversionError is rejected."""
 
-        def understood(message: Any) -> None:
+        def guarded(message: Any) -> None:
             try:
                 callback(message)
             except ConversionError as error:
                 self.reject(str(error))
 
         subscription = self.create_subscription(
-            message_type, topic, understood, qos.profile(use), qos_overriding_options=qos.overrides()
+            message_type, topic, guarded, qos.profile(use), qos_overriding_options=qos.overrides()
         )
         self._active_entities.append(lambda: self.destroy_subscription(subscription))
         return subscription
 
-    def every(self, period: float, callback: Callable[[], None], steady: bool = False) -> None:
-        """A timer on the ROS clock, or on one that simulated time does not stop, that lives until deactivate."""
+    def every(self, period: float, callback: Callable[[], object], steady: bool = False) -> None:
+        """A timer that runs until deactivate, on the ROS clock or on a steady one that simulated time does not stop."""
         timer = self.create_timer(period, callback, clock=self._steady if steady else None)
         self._active_entities.append(lambda: self.destroy_timer(timer))
 
-    def work_on(self, process: Callable[[Any], None], depth: int = 1) -> Worker[Any]:
-        """A worker thread that lives until deactivate; see :class:`Worker`."""
-        self._worker = Worker(process, depth, self.meter.drop, self._on_work_error)
+    def process(self, callback: Callable[[Any], None], depth: int = 1) -> Worker[Any]:
+        """A worker thread that runs until deactivate; see :class:`Worker`."""
+        self._worker = Worker(callback, depth, self.meter.drop, self._on_worker_error)
         return self._worker
 
-    def beside(self, job: Callable[[], None]) -> None:
-        """Do once, in a thread of its own, what need not be done before work begins."""
-        threading.Thread(target=job, name="beside", daemon=True).start()
+    def run_in_background(self, job: Callable[[], None]) -> None:
+        """Run something once in its own thread, because processing can start before it is done."""
+        threading.Thread(target=job, name="background", daemon=True).start()
 
     def reject(self, problem: str, kind: str | None = None) -> None:
-        """Count and report, once per burst, an input that cannot be used."""
+        """Count an input that cannot be used, and report it once per burst."""
         self.meter.reject()
         self.reporter.report(problem, kind)
 
     def check_stamp(self, stamp_ns: int, stream: str) -> str:
-        """How a stamp follows its stream's one before: ``"new"``, ``"old"`` (drop it) or ``"jump"`` (start afresh).
+        """Compare a stamp with the previous one: ``"new"``, ``"old"`` (drop the input) or ``"jump"`` (start over).
 
-        Both other cases are counted and reported here.
+        The last two are counted and reported here.
         """
         last = self._last_stamp.get(stream)
         if last is not None and stamp_ns <= last:
             if last - stamp_ns < JUMP_BACK:
-                self.reject(f"{stream}: stamp repeats or is older than the one before; dropped", f"{stream} order")
+                self.reject(f"{stream}: stamp is not newer than the previous one; dropped", f"{stream} order")
                 return "old"
-            self.reject(f"{stream}: stamps jumped back by {(last - stamp_ns) / SECOND:.3f} s; starting afresh", stream)
+            self.reject(f"{stream}: stamps jumped back by {(last - stamp_ns) / SECOND:.3f} s; starting over", stream)
             self._last_stamp[stream] = stamp_ns
             return "jump"
         self._last_stamp[stream] = stamp_ns
         return "new"
 
     def end_process(self, exit_code: int) -> None:
-        """Have :func:`run` end the process with this code; callable from any thread."""
+        """Make :func:`run` end the process with this exit code; callable from any thread."""
         self.exit_code = exit_code
         end_ros(self.context)
 
-    # The transitions.
+    # Transitions.
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load; FAILURE names what is missing."""
+        """Load models and make publishers; on FAILURE the reason is reported."""
         return self._attempt("configure", self.configure, lambda: super(PerceptionNode, self).on_configure(state))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start working."""
+        """Start processing."""
         self.meter.restart()
         self._last_stamp.clear()
-        super().on_activate(state)  # publishers first: the first input may come while subscriptions are still made
+        super().on_activate(state)  # publishers first: input may arrive while subscriptions are being made
         return self._attempt("activate", self.activate, lambda: TransitionCallbackReturn.SUCCESS)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop working: after this, no callback runs and the worker thread has ended."""
+        """Stop processing: afterwards no callback runs and the worker thread has ended."""
         self._stop()
         return super().on_deactivate(state)
 
@@ -200,19 +201,19 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop and free from whatever state."""
+        """Stop and free, from any state."""
         self._stop()
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an unforeseen exception: stop, free, and be unconfigured again."""
+        """After an unexpected exception: stop, free, and become unconfigured."""
         self._stop()
         self._free()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
-        """Stop the worker before the handles that it uses go."""
+        """Stop the worker before the handles it uses are destroyed."""
         self._stop()
         super().destroy_node()
 
@@ -226,7 +227,7 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(f"cannot {name}: {self.problem}")
         except Exception as error:
             if not self.context.ok():
-                raise  # the process was told to end meanwhile
+                raise  # the process is shutting down
             self.problem = f"{type(error).__name__}: {error}"
             self.get_logger().fatal(f"cannot {name}: {self.problem}")
             raise  # rclpy turns it into ERROR
@@ -244,7 +245,7 @@ class PerceptionNode(LifecycleNode):
         while self._active_entities:
             self._active_entities.pop()()
         if self._worker is not None and not self._worker.stop():
-            self.get_logger().warning("the work in hand takes longer than 2 s to end")
+            self.get_logger().warning("the worker did not finish its current item within 2 s")
         self._worker = None
 
     def _free(self) -> None:
@@ -258,9 +259,7 @@ class PerceptionNode(LifecycleNode):
             getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
 
     def _guard_change_state(self) -> None:
-        """Have the service refuse a transition that its state does not have: rclpy's own handler (Jazzy) ends the
-        process at that, and so anybody's mistake would.
-        """
+        """Refuse invalid transitions in the change_state service: rclpy's own handler (Jazzy) would end the process."""
         service = getattr(self, "_service_change_state", None)
         if service is None:
             return
@@ -272,16 +271,17 @@ class PerceptionNode(LifecycleNode):
                 return change(request, response)
             except rclpy_implementation.RCLError:
                 if not self.context.ok() or self.state_label != before:
-                    raise  # the process was told to end, or it was no mistake of whoever asked
-                asked = request.transition.label or request.transition.id
-                self.get_logger().warning(f"asked for the transition {asked}, which {before} does not have; refused")
+                    raise  # the process is shutting down, or the transition itself failed
+                transition = request.transition.label or request.transition.id
+                self.get_logger().warning(f"refused the transition {transition}: the node is {before}")
                 response.success = False
                 return response
 
         service.callback = guarded
 
     def _autostart(self) -> None:
-        self._autostart_timer.cancel()
+        if self._autostart_timer is not None:
+            self._autostart_timer.cancel()
         if self.state_label != "unconfigured":  # a manager was faster
             return
         try:
@@ -290,15 +290,15 @@ class PerceptionNode(LifecycleNode):
         except rclpy_implementation.RCLError:
             if self.context.ok():
                 raise
-            # The process was told to end while models were still loading.
+            # Otherwise the process is shutting down while models are still loading.
 
-    def _on_work_error(self, error: Exception) -> None:
+    def _on_worker_error(self, error: Exception) -> None:
         if not self.context.ok():
-            return  # the process is ending and the publishers are gone
+            return  # the process is shutting down and the publishers are gone
         if isinstance(error, ConversionError):
             self.reject(str(error))
         else:
-            self.reject(f"unexpected {type(error).__name__} while working: {error}", type(error).__name__)
+            self.reject(f"unexpected {type(error).__name__} in the worker: {error}", type(error).__name__)
 
     def _publish_diagnostics(self) -> None:
         state = self.state_label
@@ -319,7 +319,7 @@ class PerceptionNode(LifecycleNode):
 
 
 def one_thread_each() -> None:
-    """Keep every library in this process to one thread: the nodes share few cores, and small nets gain nothing."""
+    """Limit every library to one thread: the nodes share few cores, and small networks gain nothing from more."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     if "cv2" in sys.modules:
@@ -329,7 +329,7 @@ def one_thread_each() -> None:
 
 
 def _end_anyway(nodes: Sequence[PerceptionNode]) -> None:
-    """End the process although it is still loading models, which no signal interrupts."""
+    """End the process even while it is loading models, which no signal interrupts."""
     while rclpy.ok():
         time.sleep(0.1)
     time.sleep(GRACE)
@@ -340,8 +340,8 @@ def _exit_code(nodes: Sequence[PerceptionNode]) -> int:
     return next((node.exit_code for node in nodes if node.exit_code), 0)
 
 
-def _spin_beside(node: PerceptionNode) -> None:
-    """Spin one of several nodes in a thread of its own: what breaks it ends the process, as it would alone."""
+def _spin_in_thread(node: PerceptionNode) -> None:
+    """Spin one of several nodes in its own thread; an unexpected exception ends the process, as with a single node."""
     try:
         rclpy.spin(node, SingleThreadedExecutor())
     except ExternalShutdownException:
@@ -353,22 +353,22 @@ def _spin_beside(node: PerceptionNode) -> None:
 
 
 def end_ros(context: Context | None = None) -> None:
-    """Shut ROS down, if it is not yet; callable from any thread."""
-    with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may do it between rclpy's look and its act
+    """Shut ROS down unless that has happened; callable from any thread."""
+    with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may be faster than rclpy's check
         rclpy.try_shutdown(context=context)
 
 
 def run(node_class: Callable[[], PerceptionNode], args: list[str] | None = None) -> int:
-    """The whole of a node's ``main``: spin until SIGINT, SIGTERM or the node's own end, then end the process."""
+    """The ``main`` of a node: spin until SIGINT, SIGTERM or :meth:`PerceptionNode.end_process`, then exit."""
     return run_together([node_class], args)
 
 
 def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str] | None = None) -> int:
-    """Run nodes in one process, each with an executor in a thread of its own, until the process is told to end.
+    """Run nodes in one process, each with its own executor in its own thread, until a signal or ``end_process``.
 
     Args:
-        makers: each makes one node.
-        args: the process' own arguments; ``sys.argv`` where None.
+        makers: each returns a new node.
+        args: command-line arguments of the process; None: ``sys.argv``.
     """
     one_thread_each()
     private = make_new_files_private()
@@ -376,14 +376,14 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
     rclpy.init(args=args)
     nodes: list[PerceptionNode] = []
     threading.Thread(target=_end_anyway, args=(nodes,), daemon=True).start()
-    beside: list[threading.Thread] = []
+    threads: list[threading.Thread] = []
     try:
         for make in makers:
             nodes.append(make())
         if not private:
             nodes[0].get_logger().warning("other local users can read the shared memory of Fast DDS on this system")
-        beside = [threading.Thread(target=_spin_beside, args=(node,), daemon=True) for node in nodes[1:]]
-        for thread in beside:
+        threads = [threading.Thread(target=_spin_in_thread, args=(node,), daemon=True) for node in nodes[1:]]
+        for thread in threads:
             thread.start()
         rclpy.spin(nodes[0])
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -394,15 +394,13 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
     except Exception:
         if rclpy.ok():
             raise
-        # A signal ended ROS while a node was being made, or in a callback that then could not publish.
+        # Otherwise a signal shut ROS down while a node was being made, or in a callback that could not publish.
     finally:
         end_ros()
-        for thread in beside:
-            thread.join(1.0)  # no node goes while its executor works on it
+        for thread in threads:
+            thread.join(1.0)  # a node must outlive its executor
         for node in nodes:
             node.destroy_node()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        _exit_code(nodes)
-    )  # taking the interpreter and the models apart takes a second, and nothing is left to save
+    os._exit(_exit_code(nodes))  # tearing down interpreter and models takes a second, and nothing is left to save

@@ -1,4 +1,4 @@
-"""A thread that works on the newest input, so that a slow frame never blocks the executor nor makes a queue grow."""
+"""A thread that processes the newest input, so that a slow one neither blocks the executor nor makes a queue grow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Item = TypeVar("Item")
 
 
 class Worker(Generic[Item]):
-    """Calls ``process`` for one item after the other in a thread of its own.
+    """Calls ``process`` for one item after another in its own thread.
 
     Args:
-        process: the work; an exception is handed to ``on_error`` and the thread goes on.
-        depth: items that may wait. 1 is "newest frame wins"; for sound, where every chunk counts, make it long. Where
-            the queue is full the oldest goes, and ``on_drop`` is called.
+        process: handles an item; an exception is passed to ``on_error`` and the thread continues.
+        depth: queue length. 1: only the newest item is kept; audio, where every chunk counts, needs a long queue. If
+            the queue is full, the oldest item is dropped and ``on_drop`` is called.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Worker(Generic[Item]):
         self._thread.start()
 
     def submit(self, item: Item) -> None:
-        """Hand over an item; never blocks."""
+        """Queue an item; never blocks."""
         with self._wake:
             dropped = len(self._waiting) >= self._depth
             if dropped:
@@ -46,7 +46,7 @@ class Worker(Generic[Item]):
             self._on_drop()
 
     def stop(self, timeout: float = 2.0) -> bool:
-        """Forget what waits, let the item in hand finish; whether the thread has ended within ``timeout`` seconds."""
+        """Clear the queue and finish the current item; False if that takes longer than ``timeout`` seconds."""
         with self._wake:
             self._stopping = True
             self._waiting.clear()

@@ -75,7 +75,7 @@ def face_to_marker(
 ) -> Marker:
     """A face's label: in the frame of ``header`` by the box, or above the TF frame ``face_<id>`` without ``camera``."""
     in_tf = camera is None
-    position = Point(z=ABOVE_FACE_FRAME) if in_tf else place_above(face.box, camera)
+    position = Point(z=ABOVE_FACE_FRAME) if camera is None else place_above(face.box, camera)
     return Marker(
         header=Header(stamp=header.stamp, frame_id=f"face_{face.face_id}") if in_tf else header,
         ns=NAMESPACE,
@@ -162,7 +162,7 @@ def state_to_overlay(state: EmotionState, overlay_type: type[Overlay], scores: b
         "left": 10,
         "top": 10,
     }
-    message = overlay_type()
+    message: Any = overlay_type()
     for name in message.get_fields_and_field_types():
         if name in wanted:
             setattr(message, name, wanted[name])

@@ -41,7 +41,7 @@ class Eye(PerceptionNode):
         self.faces = self.publish_to(FaceEmotionArray, "faces/emotions", "estimates")
 
     def activate(self):
-        worker = self.work_on(self.look)
+        worker = self.process(self.look)
         self.subscribe_to(Image, "image_raw", worker.submit, "image_in")
 
     def cleanup(self):

@@ -90,7 +90,7 @@ def test_an_image_without_a_face_gives_an_empty_list_not_silence(ros: World):
 def test_a_broken_image_is_reported_counted_and_survived(ros: World, change: dict, words: str):
     node, camera = start(ros, VisualNode, Image, "image_raw", "image_out")
     told: list[str] = []
-    node.reporter.tell = told.append
+    node.reporter.log = told.append
     heard = ros.hear(FaceEmotionArray, "faces/emotions")
     grey = np.full((120, 160, 3), 127, np.uint8)
 
@@ -178,7 +178,7 @@ def test_any_rate_and_stereo_are_listened_to(ros: World, rate: int, channels: in
 def test_the_sample_rate_may_change_in_mid_stream(ros: World):
     node, microphone = start(ros, AcousticNode, AudioChunk, "audio", "audio_out")
     told: list[str] = []
-    node.reporter.tell = told.append
+    node.reporter.log = told.append
     began = node.now_ns
     say(ros, microphone, speech_like(1.0, 16_000, 1), 16_000, began)
     say(ros, microphone, speech_like(1.0, 48_000, 2), 48_000, began + conversions.SECOND)
@@ -190,7 +190,7 @@ def test_the_sample_rate_may_change_in_mid_stream(ros: World):
 def test_broken_sound_is_reported_counted_and_survived(ros: World):
     node, microphone = start(ros, AcousticNode, AudioChunk, "audio", "audio_out")
     told: list[str] = []
-    node.reporter.tell = told.append
+    node.reporter.log = told.append
     for _ in range(3):
         microphone.publish(AudioChunk(header=now_header(), sample_rate=0, channels=1))
     assert ros.until(lambda: node.meter.rejected == 3)

@@ -44,7 +44,7 @@ class Stage:
             EmotionState, "emotion_state", lambda m: self.states.append((time.monotonic(), m)), qos.profile("state")
         )
         self.told: list[str] = []
-        self.visual.reporter.tell = self.told.append
+        self.visual.reporter.log = self.told.append
         assert ros.matched(self.camera)
         self.picture = face_picture()
         assert self.show_until(self.sees), "a face is seen before anything fails"
@@ -105,7 +105,7 @@ class Ear:
         self.microphone = ros.node.create_publisher(AudioChunk, "audio", qos.profile("audio_out"))
         self.voices: list[VoiceEmotion] = ros.hear(VoiceEmotion, "voices/emotions", qos.profile("estimates"))
         self.told: list[str] = []
-        self.node.reporter.tell = self.told.append
+        self.node.reporter.log = self.told.append
         assert ros.matched(self.microphone)
         t = np.arange(self.RATE) / self.RATE
         buzz = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12)) * (1 + np.sin(2 * np.pi * 4 * t))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import math
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from std_msgs.msg import Header
@@ -18,7 +18,7 @@ from emotion_perception.ros.conversions.images import box_to_roi, roi_to_box
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
 from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
 
-Expression = TypeVar("Expression")
+Expression = Any  # hri_msgs/Expression, which need not be installed
 
 
 def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
