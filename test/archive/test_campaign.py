@@ -1,4 +1,4 @@
-"""A run over an archive: what is done is not done again, what is broken is told, whoever dies loses nothing."""
+"""A run over an archive: finished work is not repeated, failures are reported, a killed process loses nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_changed_file_takes_the_place_of_what_it_was(tmp_path, small):
     assert [row["kind"] for row in rows(tmp_path / "out")] == ["shot"]
 
 
-def test_broken_files_are_told_with_the_reason_and_the_rest_is_done(tmp_path, small):
+def test_broken_files_are_reported_with_the_reason_and_the_rest_is_analysed(tmp_path, small):
     whole = small.read_bytes()
     (small.parent / "cut_short.mp4").write_bytes(whole[: len(whole) // 2])
     (small.parent / "text.mkv").write_text("this is no film")
@@ -74,12 +74,12 @@ def test_broken_files_are_told_with_the_reason_and_the_rest_is_done(tmp_path, sm
     torn = write_clip(small.parent / "torn.mkv", twice, fps=FPS)
     torn.write_bytes(torn.read_bytes()[: torn.stat().st_size * 6 // 10])
     tally, _ = analyse(tmp_path / "out", small.parent)
-    told = {Path(path).name: reason for path, reason in tally.troubles.items()}
-    assert set(told) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.mkv"}
-    assert told["empty.wav"] == "the file is empty"
-    assert told["broken.png"] == "not an image that can be decoded"
-    assert told["text.mkv"].startswith("not a readable media file") and "readable" in told["cut_short.mp4"]
-    assert "breaks off" in told["torn.mkv"]
+    reported = {Path(path).name: reason for path, reason in tally.troubles.items()}
+    assert set(reported) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.mkv"}
+    assert reported["empty.wav"] == "the file is empty"
+    assert reported["broken.png"] == "not an image that can be decoded"
+    assert reported["text.mkv"].startswith("not a readable media file") and "readable" in reported["cut_short.mp4"]
+    assert "ends after" in reported["torn.mkv"]
     assert marker(tmp_path / "out", torn)["status"] == "damaged"
     assert {row["path"] for row in rows(tmp_path / "out", kind="face")} == {str(small), str(torn)}
     again, workers = analyse(tmp_path / "out", small.parent)
@@ -202,10 +202,10 @@ def test_the_command_line_tells_what_it_did_and_what_failed(tmp_path, small, cap
     out = tmp_path / "out"
     arguments = ["analyse", str(small.parent), str(tmp_path / "nowhere*"), "--out", str(out), "--workers", "1"]
     assert cli.main([*arguments, "--profile"]) == 1
-    told = capsys.readouterr()
-    assert "1 recordings analysed" in told.out
-    assert f"{small.parent / 'broken.mp4'}: not a readable media file" in told.out
-    assert "decode frames" in told.out and "nowhere*" in told.err
+    output = capsys.readouterr()
+    assert "1 recordings analysed" in output.out
+    assert f"{small.parent / 'broken.mp4'}: not a readable media file" in output.out
+    assert "decode frames" in output.out and "nowhere*" in output.err
     assert json.loads((out / "archive.json").read_text())["pictures_per_second"] == 5.0
     assert cli.main([*arguments, "--fps", "3"]) == 2
     assert "choose another --out" in capsys.readouterr().err
