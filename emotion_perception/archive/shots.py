@@ -1,4 +1,4 @@
-"""Where a film is cut: one picture is unlike the one before it, by more than what moves changes pictures around it."""
+"""Detection of cuts in a video: frames that differ from the one before by more than motion makes neighbours differ."""
 
 from __future__ import annotations
 
@@ -13,71 +13,74 @@ from emotion_perception.media.items import LazyFrame
 
 @dataclass(frozen=True)
 class ShotConfig:
-    """When a change is a cut; changes are in levels of 255, see :func:`change`.
+    """When a change between two frames is a cut; changes are in levels of 255, see :func:`change`.
 
-    Five clips of one actor before one wall (CREMA-D), joined and encoded anew: the joints change by 0.26 to 0.42 and
-    stick out 3.6 times or more, no other picture more than 2.1 times. Other scenes change by 10 to 30. The demo clip,
-    in motion all over, changes by up to 3.4, and no picture sticks out more than 1.3 times.
+    Measured on five clips of one actor before one wall (CREMA-D), joined and re-encoded: the changes at the cuts are
+    0.26 to 0.42 and at least 3.6 times those of the neighbouring frames, all others at most 2.1 times. Cuts between
+    different scenes change by 10 to 30. The demo clip, in motion throughout, changes by up to 3.4, at most 1.3 times
+    its neighbours.
     """
 
-    least: float = 0.2  # a smaller change is no cut, however quiet it is around it
-    ratio: float = 2.5  # times the largest change of the pictures before it and of the one after it
-    sure: float = 15.0  # so large a change is a cut whatever is around it
-    memory: int = 12  # pictures that "before" means; half a second at 25 a second
-    shortest: float = 0.3  # s; a change sooner after a cut belongs to it, as with a flash
+    least: float = 0.2  # a smaller change is never a cut
+    ratio: float = 2.5  # least ratio to the largest change of the frames before and of the one after
+    sure: float = 15.0  # a larger change is always a cut
+    memory: int = 12  # number of frames before that are compared; half a second at 25 frames/s
+    shortest: float = 0.3  # s, least duration of a shot; a flash, for example, is not one
 
 
 def mark_cuts(
     frames: Iterable[LazyFrame], on_error: Callable[[], None] = lambda: None, config: ShotConfig | None = None
 ) -> Iterator[tuple[LazyFrame, bool]]:
-    """The pictures of a film, each with whether a shot begins with it; the first of all begins none.
+    """The frames of a video, each with whether a shot begins with it; False for the first frame.
 
     Args:
         frames: in the order of time; one is read ahead.
-        on_error: told of each picture that cannot be converted; it is left out.
+        on_error: called for each frame that cannot be converted; it is left out.
+        config: thresholds; None: the defaults.
     """
     config = config or ShotConfig()
     before: np.ndarray | None = None  # (24, 32) float32
-    held: LazyFrame | None = None  # waits for what comes after it
-    led = 0.0  # the change that led to it
+    pending: LazyFrame | None = None  # waits for the frame after it
+    change_before = 0.0  # the change from the frame before it
     changes: deque[float] = deque(maxlen=config.memory)
     cut_at = -np.inf  # s
 
     def is_cut(frame: LazyFrame, after: float) -> bool:
-        # One change may be a moment of rest in much motion.
+        # A single small change may be a moment of rest during motion.
         around = max(*changes, after) if len(changes) >= 2 else np.inf
         return (
-            led >= max(config.least, min(config.sure, config.ratio * around)) and frame.time - cut_at >= config.shortest
+            change_before >= max(config.least, min(config.sure, config.ratio * around))
+            and frame.time - cut_at >= config.shortest
         )
 
     for frame in frames:
         try:
-            picture = frame.thumbnail().astype(np.float32)
+            thumbnail = frame.thumbnail().astype(np.float32)
         except (ValueError, MemoryError, OSError):
             on_error()
             continue
-        if held is None or before is None:
+        if pending is None or before is None:
             cut_at = frame.time
-            held, before = frame, picture
+            pending, before = frame, thumbnail
             continue
-        after = change(before, picture)
-        cut = is_cut(held, after)
-        yield held, cut
+        after = change(before, thumbnail)
+        cut = is_cut(pending, after)
+        yield pending, cut
         if cut:
-            cut_at = held.time
+            cut_at = pending.time
             changes.clear()
-        elif led:
-            changes.append(led)
-        held, before, led = frame, picture, after
-    if held is not None:
-        yield held, is_cut(held, 0.0)
+        elif change_before:
+            changes.append(change_before)
+        pending, before, change_before = frame, thumbnail, after
+    if pending is not None:
+        yield pending, is_cut(pending, 0.0)
 
 
 def change(before: np.ndarray, after: np.ndarray) -> float:
-    """How unlike two thumbnails are, levels: the square of the mean of the square roots of their differences.
+    """Difference of two thumbnails, in levels: the square of the mean square root of the pixels' differences.
 
-    Roots, because a cut changes a little of everything, and what moves much of something. What all of the picture has
-    in common, as the exposure, is taken out.
+    The square root favours small changes everywhere (a cut) over large changes in some places (motion). A change of the
+    whole image, such as its exposure, is removed first.
     """
     differences = after - before
     return float(np.sqrt(np.abs(differences - np.median(differences))).mean() ** 2)

@@ -21,10 +21,10 @@ from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.train import fit
 
-# Name in the table -> what changes in the training.
+# Name in the table -> changed hyper-parameters.
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
-    "sex told as a second task": {"sex": "task"},
+    "sex as a second task": {"sex": "task"},
     "sex given": {"sex": "condition"},
     "without noise": {"noise_share": 0.0},
     "without mixup": {"mixup_share": 0.0},
@@ -45,15 +45,20 @@ def ablate(
     initial: Path | None = None,
     features: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Train every variant from every seed; ``out/ablation.json`` is written anew after each.
+    """Train every variant with every seed; ``out/ablation.json`` is updated after each.
 
-    What is there already is not trained again, so a killed run goes on where it stopped. ``initial`` and ``features``
-    are those of :func:`~emotion_perception.learning.voices.train.train`.
+    Trained variants are kept, so rerunning the command resumes an interrupted run.
+
+    Args:
+        data, initial, features: as for :func:`~emotion_perception.learning.voices.train.train`.
+        out: folder for the results.
+        config: the published recipe.
+        seeds: trainings per variant.
 
     Returns:
-        One row per variant: accuracy on the RAVDESS actors that do not train (validation and test together), with a
-        95 % interval over actors and seeds; its gain over the recipe on the same clips, likewise. Where the sex was
-        given in training there is a second row: it is given when tested, too.
+        One row per variant: accuracy on the RAVDESS actors that are not trained on (validation and test), with a 95 %
+        interval over actors and seeds; and its gain over the recipe on the same clips. A variant that was trained with
+        the sex as an input has a second row for tests with it.
     """
     speech = Speech.read(data, config, features or out)
     training = speech.held_for("train")
@@ -72,23 +77,23 @@ def ablate(
             if not path.exists():
                 changed = replace(config, **change, seed=config.seed + seed)
                 net, _ = fit(training, changed, path.with_suffix(".checkpoint"), initial=initial)
-                found = {"heard": predict(net, held.bank)[0].argmax(1) == split.labels}
+                found = {"plain": predict(net, held.bank)[0].argmax(1) == split.labels}
                 if changed.sex == "condition":
                     sex = torch.from_numpy(2 * split.female - 1)
-                    found["told"] = predict(net, held.bank, sex)[0].argmax(1) == split.labels
+                    found["sex_given"] = predict(net, held.bank, sex)[0].argmax(1) == split.labels
                 np.savez(path, **found)
                 path.with_suffix(".checkpoint").unlink(missing_ok=True)
             with np.load(path) as stored:
-                hits.setdefault(name, []).append(stored["heard"])
-                if "told" in stored:
-                    hits.setdefault(f"{name}, when tested too", []).append(stored["told"])
+                hits.setdefault(name, []).append(stored["plain"])
+                if "sex_given" in stored:
+                    hits.setdefault(f"{name}, when tested too", []).append(stored["sex_given"])
         rows = [_row(name, found, hits["the recipe"], split.speakers) for name, found in hits.items()]
         write_text(out / "ablation.json", json.dumps(rows, indent=1))
     return rows
 
 
 def _row(name: str, hits: list[np.ndarray], recipe: list[np.ndarray], speakers: np.ndarray) -> dict[str, Any]:
-    """Accuracy and gain in points; ``hits`` are of the same clips, seed after seed."""
+    """Accuracy and gain in points; ``hits`` are of the same clips, for one seed after the other."""
     hit = np.concatenate(hits).astype(float)
     gain = hit - np.concatenate(recipe[: len(hits)])
     groups = np.concatenate([np.char.add(speakers, f"/{seed}") for seed in range(len(hits))])
