@@ -50,14 +50,14 @@ class TemporalConfig:
     """
 
     hold: float = 0.35  # s, the scale of all times: how soon a belief fades, how soon it follows what is seen
-    slip: float = 0.2  # 0..1, chance that a frame says nothing about the expression
+    outlier_probability: float = 0.2  # 0..1, chance that a frame says nothing about the expression
     longest: float = 0.2  # s, the most that one frame stands for
     memory: float | None = None  # s, how soon a belief fades where nothing is seen; None: with `hold`
 
     def __post_init__(self) -> None:
         for name, good in (
             ("hold", self.hold > 0),
-            ("slip", 0 < self.slip < 1),
+            ("outlier_probability", 0 < self.outlier_probability < 1),
             ("longest", self.longest > 0),
             ("memory", self.memory is None or self.memory > 0),
         ):
@@ -65,9 +65,9 @@ class TemporalConfig:
                 raise ValueError(f"{name} is out of range: {getattr(self, name)}")
 
 
-def first_belief(p: np.ndarray, config: TemporalConfig) -> np.ndarray:
+def initial_belief(p: np.ndarray, config: TemporalConfig) -> np.ndarray:
     """The belief ``(K,)`` after the first frame of a face, whose distribution is ``p (K,)``."""
-    return _slipped(p, config)
+    return _with_outliers(p, config)
 
 
 def next_belief(
@@ -81,23 +81,23 @@ def next_belief(
         elapsed: s since the frame before, >= 0.
         seen: s of ``elapsed`` that the frame stands for; left out, as much as it may.
     """
-    return Sight.of(p, config).moved(belief, elapsed, config, seen)
+    return HmmUpdate.of(p, config).apply(belief, elapsed, config, seen)
 
 
 @dataclass(frozen=True)
-class Sight:
+class HmmUpdate:
     """What one frame does to any belief: the decay rates and eigenvectors of its M (above)."""
 
     rates: np.ndarray  # (K,), <= 0, times `hold`
     vectors: np.ndarray  # (K, K)
 
     @classmethod
-    def of(cls, p: np.ndarray, config: TemporalConfig) -> Sight:
+    def of(cls, p: np.ndarray, config: TemporalConfig) -> HmmUpdate:
         """That of a frame whose calibrated distribution is ``p (K,)``."""
-        values, vectors = np.linalg.eigh((1 - np.diag(1 / _slipped(p, config))) / len(p))
+        values, vectors = np.linalg.eigh((1 - np.diag(1 / _with_outliers(p, config))) / len(p))
         return cls(np.minimum(values, 0), vectors)  # the largest is 0 up to rounding
 
-    def moved(
+    def apply(
         self, belief: np.ndarray, elapsed: float, config: TemporalConfig, seen: float | None = None
     ) -> np.ndarray:
         """:func:`next_belief`, for one who needs it more than once for the same frame."""
@@ -109,12 +109,12 @@ class Sight:
         return np.asarray(moved / moved.sum())
 
 
-def reported(belief: np.ndarray, config: TemporalConfig) -> np.ndarray:
+def to_report(belief: np.ndarray, config: TemporalConfig) -> np.ndarray:
     """The distribution ``(K,)`` to tell: the belief with the slip taken out."""
-    p = np.maximum(belief - config.slip / len(belief), 0)
+    p = np.maximum(belief - config.outlier_probability / len(belief), 0)
     return p / p.sum()
 
 
-def _slipped(p: np.ndarray, config: TemporalConfig) -> np.ndarray:
+def _with_outliers(p: np.ndarray, config: TemporalConfig) -> np.ndarray:
     p = np.asarray(p, np.float64)
-    return (1 - config.slip) * p / p.sum() + config.slip / len(p)
+    return (1 - config.outlier_probability) * p / p.sum() + config.outlier_probability / len(p)

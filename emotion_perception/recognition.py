@@ -22,8 +22,10 @@ from emotion_perception.media.opening import open_media
 from emotion_perception.media.source import StoredMedia
 from emotion_perception.reports.conversation import html_page
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
+from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.explain import Explanation, explain_face
-from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face, whole_crop
+from emotion_perception.visual.face_crop import is_whole_face
+from emotion_perception.visual.perception import VisualPerception
 
 OFFLINE_FACES = 64  # faces classified per image; files have no deadline, so more than on a robot
 
@@ -200,8 +202,8 @@ class Recognizer:
         Raises:
             ValueError: the emotion is unknown, or not one of the face classifier's.
         """
-        crops = [whole_crop(image)] if is_whole_face(image) else self.visual.still_crops(image)[1]
-        return (crops[0], explain_face(crops[0], self.visual.classifier.path, emotion)) if crops else None
+        crops = self.visual.crops(image)
+        return (crops[0], explain_face(crops[0], self.visual.classifier, emotion)) if crops else None
 
     def recording_arc(self) -> RecordingArc:
         """An empty arc for the moments of one file."""

@@ -33,7 +33,7 @@ def share_directories() -> Iterator[Path]:
 
 
 def find_resource(name: str) -> Path:
-    """A file of the package by its path in the share folder, such as ``models/expression.safetensors``.
+    """A file of the package by its path in the share folder, such as ``models/expression.onnx``.
 
     Raises:
         FileNotFoundError: not found; the message names every path tried.

@@ -83,7 +83,7 @@ def openvino(path: Path, exact: bool) -> Run:
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="expression.safetensors", help="weights; a path, or a name in the package")
+    parser.add_argument("--model", default="expression.onnx", help="weights; a path, or a name in the package")
     parser.add_argument("--rounds", type=int, default=30, help="turns that each way gets (30)")
     parser.add_argument("--repeat", type=int, default=5, help="calls in a turn (5)")
     parser.add_argument("--skip", nargs="*", default=[], metavar="WAY", help="leave out, as 'torch.compile'")

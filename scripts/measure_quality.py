@@ -2,9 +2,9 @@
 """How the published face model holds up on poor pictures, and what its confidence is then worth.
 
 Damages FER+ PublicTest faces step by step (the benchmark split, PrivateTest, stays unseen) and prints tables of
-accuracy, log loss and confidence against what :mod:`emotion_perception.visual.quality` says of the same pictures. The
-ramps there, ``trust_in`` and the decision against brightening dark faces rest on these tables: run this again when a
-new model is published.
+accuracy, log loss and confidence against the quality of the same images (:mod:`emotion_perception.visual.quality`). Its
+ramps, ``quality_exponent`` and the decision against brightening dark faces rest on these tables: run this again when
+a new model is published.
 
     . scripts/env.sh
     python scripts/measure_quality.py --data ../shared/data/ferplus.npz     # all tables, some minutes
@@ -22,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.metrics import calibration_bins
 from emotion_perception.resources import find_model
@@ -30,7 +31,8 @@ from emotion_perception.visual import quality
 from emotion_perception.visual.alignment import BOX_SIZE, FRAME, crop_face
 from emotion_perception.visual.detector import FaceDetector
 from emotion_perception.visual.expression import ExpressionClassifier
-from emotion_perception.visual.perception import trust_in, whole_picture
+from emotion_perception.visual.face_crop import whole_image
+from emotion_perception.visual.perception import quality_exponent
 
 NOISE = 3.0  # grey levels, of a camera
 POWERS = np.arange(0.0, 1.51, 0.05)  # to which a distribution is raised, in the search for the best
@@ -98,9 +100,9 @@ def seen_small(face: np.ndarray, side: float) -> tuple[np.ndarray, FaceDetection
     """The crop of a face whose box has that side in the camera's image."""
     frame = max(2, round(side * FRAME / BOX_SIZE))
     tiny = cv2.resize(face, (frame, frame), interpolation=cv2.INTER_AREA)
-    box = whole_picture(frame, frame).box
+    box = whole_image(frame, frame).box
     inner = side / 2
-    detection = whole_picture(frame, frame)
+    detection = whole_image(frame, frame)
     detection = replace(
         detection, box=replace(box, x=frame / 2 - inner, y=frame / 2 - inner, width=2 * inner, height=2 * inner)
     )
@@ -137,7 +139,7 @@ def header() -> None:
 
 def row(name: str, seen: Pictures, p: np.ndarray) -> None:
     """One line of a table; "told" is after the quality's softening."""
-    told = tempered(p, np.array([trust_in(q / 0.9) for q in seen.quality]))
+    told = tempered(p, np.array([quality_exponent(q / 0.9) for q in seen.quality]))
     error, error_told = (calibration_bins(x, seen.labels).expected_error for x in (p, told))
     print(
         f"| {name} | {len(p)} | {(p.argmax(1) == seen.labels).mean():.1%} | {log_loss(p, seen.labels):.3f} "
@@ -151,7 +153,7 @@ def damaged(faces: np.ndarray, labels: np.ndarray, damage: Damage, factor: Calla
     """Faces damaged as crops, their size and pose as they are in the median."""
     rng = np.random.default_rng(0)
     crops = np.stack([damage(face, rng) for face in faces])
-    near = whole_picture(96, 96)
+    near = whole_image(96, 96)
     whole = np.array([quality.face_quality(crop, near) for crop in crops])
     return Pictures(crops, labels, np.array([factor(crop) for crop in crops]), whole)
 
@@ -230,14 +232,14 @@ def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="ferplus.npz")
-    parser.add_argument("--model", default="expression.safetensors", help="weights; a path, or a name in the package")
+    parser.add_argument("--model", default="expression.onnx", help="weights; a path, or a name in the package")
     parser.add_argument("--limit", type=int, default=0, help="take only so many faces (0: all)")
     parser.add_argument("--only", choices=("size", "blur", "light", "remedies", "pose", "trust"), help="one table")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     classifier = ExpressionClassifier(find_model(args.model))
     split = load_ferplus(args.data, "PublicTest")
-    known = np.flatnonzero((split.majority >= 0) & (split.majority < len(classifier.labels)))
+    known = np.flatnonzero((split.majority >= 0) & (split.majority < len(VISUAL_EMOTIONS)))
     known = known[: args.limit or None]
     faces, labels = split.faces[known], split.majority[known]
     kept: list[tuple[Pictures, np.ndarray]] = []
@@ -307,7 +309,7 @@ def measure_trust(kept: list[tuple[Pictures, np.ndarray]]) -> None:
     labels = np.concatenate([seen.labels for seen, _ in kept])
     print("\n### Quality against the best power, all damages together\n")
     print(
-        "| quality | n | accuracy | confidence | best power | log loss as it is | at the best | with trust_in | ECE |"
+        "| quality | n | accuracy | confidence | best power | log loss as it is | at the best | with its power | ECE |"
     )
     print("|" + "---|" * 9)
     for low, high in pairwise(QUALITY_BINS):
@@ -316,7 +318,7 @@ def measure_trust(kept: list[tuple[Pictures, np.ndarray]]) -> None:
             continue
         q, y = p[rows], labels[rows]
         power = best_power(q, y)
-        soft = tempered(q, np.array([trust_in(x / 0.9) for x in told[rows]]))
+        soft = tempered(q, np.array([quality_exponent(x / 0.9) for x in told[rows]]))
         print(
             f"| {low:.2f} to {high:.2f} | {len(y)} | {(q.argmax(1) == y).mean():.1%} | {q.max(1).mean():.3f} "
             f"| {power:.2f} | {log_loss(q, y):.3f} | {log_loss(tempered(q, power), y):.3f} | {log_loss(soft, y):.3f} "

@@ -8,7 +8,7 @@ The seconds of sound before a part are heard first, as noise is known, and speec
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,15 +24,11 @@ from emotion_perception.media.source import StoredMedia
 from emotion_perception.recognition import OFFLINE_FACES
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
-from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
-from emotion_perception.visual.perception import (
-    ExpressionFilter,
-    SeenFace,
-    VisualConfig,
-    VisualPerception,
-    is_whole_face,
-    seen_whole,
-)
+from emotion_perception.visual.config import VisualConfig
+from emotion_perception.visual.expression import ExpressionClassifier
+from emotion_perception.visual.expression_filter import ExpressionFilter
+from emotion_perception.visual.face_crop import DetectedFace, is_whole_face
+from emotion_perception.visual.perception import VisualPerception
 
 BATCH = 32  # faces that the classifier reads at once; always so many, for a face's answer may depend on their number
 CUT_S = 0.04  # an utterance that begins so soon after its part was cut by it: a block of sound and its rounding
@@ -66,7 +62,9 @@ class Shot:
     opened_by: str
     start: float  # s
     end: float  # s
-    looks: list[tuple[float, tuple[SeenFace, ...]]] = field(default_factory=list)  # time, s, and the faces seen then
+    looks: list[tuple[float, tuple[DetectedFace, ...]]] = field(
+        default_factory=list
+    )  # time, s, and the faces seen then
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Part:
     errors: int  # pictures and packets that could not be used
 
     @property
-    def faces(self) -> list[SeenFace]:
+    def faces(self) -> list[DetectedFace]:
         """Those that the classifier is to read, in the order of :meth:`Analyser.read`."""
         return [face for shot in self.shots for _, seen in shot.looks for face in seen if face.crop is not None]
 
@@ -196,7 +194,7 @@ class Analyser:
             image = next(iter(media.frames())).image()
         visual = self.visual
         with self.profile.stage("faces"):
-            seen = (seen_whole(image),) if is_whole_face(image) else visual.look_still(image)
+            seen = (visual.detect_whole(image),) if is_whole_face(image) else visual.detect_still(image)
         return Part(0, 0.0, 0.0, (Shot("start", 0.0, 0.0, [(0.0, seen)]),), (), 0)
 
     def _shots(
@@ -221,7 +219,7 @@ class Analyser:
             if frame.due:
                 with self.profile.stage("faces"):
                     try:
-                        shots[-1].looks.append((frame.time, self.visual.look(frame.image(), _ns(frame.time))))
+                        shots[-1].looks.append((frame.time, self.visual.detect(frame.image(), _ns(frame.time))))
                     except (ValueError, MemoryError, OSError):  # a picture that cannot be converted
                         count_error()
         if shots:
@@ -266,7 +264,7 @@ class Analyser:
         with self.profile.stage("expressions"):
             for begin in range(0, len(faces), BATCH):
                 batch = faces[begin : begin + BATCH]
-                crops = np.zeros((BATCH, FACE_SIZE, FACE_SIZE), np.uint8)
+                crops = np.zeros((BATCH, *self.visual.classifier.crop_shape), np.uint8)
                 crops[: len(batch)] = [face.crop for face in batch if face.crop is not None]
                 answers = zip(batch, *self.visual.classifier.probabilities(crops), strict=False)
                 told += [self.visual.observation(face, p, strength) for face, p, strength in answers]
@@ -291,12 +289,12 @@ class Analyser:
                 "end_s": shot.end,
             }
             course: dict[str, list[tuple[float, FaceObservation]]] = {}
-            expressions = ExpressionFilter(self._visual_config)
+            filters: defaultdict[str, ExpressionFilter] = defaultdict(self.visual.expression_filter)
             for time, seen in shot.looks:
                 for face in seen:
                     if face.crop is not None:
                         alone = next(rest)
-                        emotion = expressions.tell(alone, _ns(time))
+                        emotion = filters[alone.face_id].update(alone.emotion, _ns(time))
                         told = FaceObservation(alone.face_id, alone.box, alone.detection_score, alone.quality, emotion)
                         course.setdefault(face.face_id, []).append((time, told))
             times = [time for time, _ in shot.looks]

@@ -12,12 +12,13 @@ EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
-  emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.safetensors   # a quick try
-  emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.safetensors
-  emotion-train visual --data ferplus.npz --teacher big.safetensors   # what it learnt, in a network for the robot
+  emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.onnx   # a quick try
+  emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.onnx
+  emotion-train visual --data ferplus.npz --teacher big.onnx   # what it learnt, in a network for the robot
   emotion-train visual --feedback ~/corrections --data ferplus.npz    # from what people corrected on the dashboard
   emotion-train acoustic --feedback ~/corrections --data ../shared/data   # the same for voices
   emotion-train visual --feedback ~/corrections --roll-back           # the model before
+  emotion-train export --initial old.safetensors --out new.onnx --data ferplus.npz   # an old face model
 
 A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
@@ -26,7 +27,6 @@ reliability of the two published models on validation data and writes it to mode
 
 
 VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # folders in that of the corrections, one a model
-SUFFIXES = {"visual": ".safetensors", "acoustic": ".onnx"}  # of the models' files
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,7 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emotion-train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("visual", "acoustic", "fusion"), help="a model, or how to pool them")
+    parser.add_argument(
+        "model", choices=("visual", "acoustic", "fusion", "export"), help="model, pooling or conversion"
+    )
     parser.add_argument("--data", type=Path, help="training data (see below)")
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
     parser.add_argument(
@@ -91,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="learn from the dashboard's accepted corrections of faces (visual) or voices (acoustic) in DIR, with "
-        "rehearsal of --data; the result is put into place only if it is no worse, as DIR/models/current.safetensors "
+        "rehearsal of --data; the result is put into place only if it is no worse, as DIR/models/current.onnx "
         "(faces) or DIR/voice_models/current.onnx",
     )
     parser.add_argument(
@@ -122,6 +124,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--versions and --roll-back go with --feedback DIR")
     if args.feedback and (args.versions or args.roll_back):
         return _versions(args)
+    if args.model == "export":
+        if args.initial is None or args.out is None:
+            parser.error("export needs --initial, face weights as safetensors, and --out, the ONNX file")
+        return _export(args)
     if args.data is None:
         parser.error("the following arguments are required: --data")
     if not args.data.exists():
@@ -139,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     if args.feedback:
         return _feedback(args)
-    out = args.out or Path("runs") / args.model / f"{args.model}{SUFFIXES[args.model]}"
+    out = args.out or Path("runs") / args.model / f"{args.model}.onnx"
     checkpoint = args.checkpoint or out.with_suffix(".checkpoint")
     if args.restart:
         checkpoint.unlink(missing_ok=True)
@@ -181,6 +187,26 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    """Write a face model of an earlier release (safetensors) as ONNX; with --data, its card states the label prior."""
+    from emotion_perception.errors import ModelError
+    from emotion_perception.learning.faces.export import class_prior, publish_faces
+    from emotion_perception.learning.faces.ferplus import load_ferplus
+    from emotion_perception.learning.faces.train import load_network
+    from emotion_perception.learning.onnx_files import read_network
+
+    try:
+        _, card = read_network(args.initial)
+        if args.data is not None:
+            card["prior"] = class_prior(load_ferplus(args.data, "PublicTest"))
+        publish_faces(args.out, load_network(args.initial), card)
+    except (ValueError, OSError, ModelError) as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps({"weights": str(args.out)}))
+    return 0
+
+
 def _feedback(args: argparse.Namespace) -> int:
     """Learn from corrections: 0 where the result was put into place, 3 where it got worse and was not."""
     from emotion_perception.errors import ModelError
@@ -197,7 +223,7 @@ def _feedback(args: argparse.Namespace) -> int:
         from emotion_perception.learning.voices.features import FEATURES
 
         learner = VoiceLearner(args.data, FEATURES)
-    versions = ModelVersions(args.feedback / VERSIONS[args.model], SUFFIXES[args.model])
+    versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
         report = train_from_feedback(args.feedback, learner, versions, args.initial or find_model(learner.published))
     except (ValueError, OSError, ModelError) as error:
@@ -214,7 +240,7 @@ def _versions(args: argparse.Namespace) -> int:
     """List the models made from feedback, or put the one before back."""
     from emotion_perception.learning.feedback.learn import ModelVersions
 
-    versions = ModelVersions(args.feedback / VERSIONS[args.model], SUFFIXES[args.model])
+    versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:
         if args.roll_back:
             print(json.dumps({"version": versions.roll_back(), "weights": str(versions.link)}))
@@ -234,7 +260,7 @@ def _fusion(args: argparse.Namespace) -> int:
     from emotion_perception.resources import find_model
 
     try:
-        expression = args.expression_model or find_model("expression.safetensors")
+        expression = args.expression_model or find_model("expression.onnx")
         voice = args.voice_model or find_model("voice.onnx")
         learnt = learn(args.data, expression, voice, args.out or find_model(FUSION_FILE), args.checkpoint)
     except (ValueError, OSError, ModelError) as error:

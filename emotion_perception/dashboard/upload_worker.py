@@ -32,10 +32,9 @@ from emotion_perception.media.opening import open_media
 from emotion_perception.recognition import Recognizer
 from emotion_perception.types import EmotionStatus
 from emotion_perception.visual.explain import draw_explanation, explain_face
-from emotion_perception.visual.perception import is_whole_face, whole_crop
 
 if TYPE_CHECKING:
-    from emotion_perception.visual.perception import FacePicture
+    from emotion_perception.visual.face_crop import FacePicture
 
 SHOWN = 960  # px, longer side of the image that is sent back
 EXPLAINED = 6  # largest number of faces with a heat map
@@ -89,7 +88,7 @@ def limit(memory_mb: int, seconds: int, size: int) -> None:
 def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
     height, width = image.shape[:2]
     faces = recognizer.faces(image)
-    crops = [whole_crop(image)] if is_whole_face(image) else recognizer.visual.still_crops(image)[1]
+    crops = recognizer.visual.crops(image)
     shown_faces = []
     for i, face in enumerate(faces):
         fields = {**face_fields(face, width, height), **estimate_fields(face.emotion)}
@@ -150,7 +149,7 @@ def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
 
 
 def _explanation(recognizer: Recognizer, crop: np.ndarray) -> dict[str, str]:
-    explained = explain_face(crop, recognizer.visual.classifier.path)
+    explained = explain_face(crop, recognizer.visual.classifier)
     png = cv2.imencode(".png", draw_explanation(crop, explained, 192))[1].tobytes()
     return {"emotion": explained.emotion, "picture": _text(png)}
 

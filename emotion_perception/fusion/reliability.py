@@ -25,7 +25,6 @@ import yaml
 from emotion_perception.emotions import EMOTIONS, emotion_index, valence_arousal
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import load_card
-from emotion_perception.inference.runtime import read_card
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 
@@ -161,4 +160,4 @@ def model_name(model: Path) -> str:
     Raises:
         ModelError: the model is missing or has no card.
     """
-    return str(read_card(model).get("model", "")) if model.suffix == ".safetensors" else load_card(model).model
+    return load_card(model).model

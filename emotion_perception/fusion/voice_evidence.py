@@ -16,7 +16,7 @@ from functools import cached_property
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.pooling import half_life_decay, ramp
 from emotion_perception.fusion.reliability import Reliability
-from emotion_perception.hmm_filter import Sight, TemporalConfig, first_belief, reported
+from emotion_perception.hmm_filter import HmmUpdate, TemporalConfig, initial_belief, to_report
 from emotion_perception.types import EmotionEstimate, VoiceObservation, to_nanoseconds, to_seconds
 
 MAX_VOICES = 8
@@ -46,9 +46,9 @@ class _Decision:
     temporal: TemporalConfig
 
     @cached_property
-    def update(self) -> Sight:
+    def update(self) -> HmmUpdate:
         """Its effect on any belief; computed once, as a decision is used in many queries."""
-        return Sight.of(self.emotion.probabilities, self.temporal)
+        return HmmUpdate.of(self.emotion.probabilities, self.temporal)
 
 
 class VoiceTrack:
@@ -116,16 +116,16 @@ class VoiceTrack:
             weight = utterance.weight * share
             if belief is None:
                 p = utterance.emotion.probabilities
-                belief, filtered_weight = first_belief(share * p + (1 - share) / len(p), self._temporal), weight
+                belief, filtered_weight = initial_belief(share * p + (1 - share) / len(p), self._temporal), weight
             else:
                 elapsed = to_seconds(utterance.voice.stamp_ns - previous_ns)
                 observed = min(elapsed, utterance.voice.duration * min(1.0, weight))  # less where it is doubtful
-                belief = utterance.update.moved(belief, elapsed, self._temporal, observed)
+                belief = utterance.update.apply(belief, elapsed, self._temporal, observed)
                 kept = math.exp(-observed / self._temporal.hold)
                 filtered_weight = kept * filtered_weight + (1 - kept) * weight
             previous_ns = utterance.voice.stamp_ns
         assert belief is not None
-        p = reported(belief, self._temporal)
+        p = to_report(belief, self._temporal)
         confidence = float(p.max()) * emotion.confidence / float(emotion.probabilities.max())
         filtered = EmotionEstimate.from_probabilities(p, emotion.intensities, confidence)
         return VoiceBelief(stamp_ns, newest.voice, filtered, filtered_weight)

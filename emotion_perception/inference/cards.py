@@ -151,7 +151,8 @@ def load_card(model: Path) -> ModelCard:
         return ModelCard.from_mapping(mapping, str(path))
     if model.suffix.lower() == ".onnx":
         return ModelCard.from_mapping(_metadata(model), str(model))
-    raise ModelError(f"{model} has no model card: {path} not found")
+    hint = "; convert it with emotion-train export" if model.suffix == ".safetensors" else ""
+    raise ModelError(f"{model} has no model card: {path} not found{hint}")
 
 
 def card_path(model: Path) -> Path:
@@ -223,8 +224,7 @@ def _prior(values: dict[str, Any]) -> dict[str, float]:
     prior = {EMOTIONS[emotion_index(name)]: _number(value, f"prior.{name}") for name, value in values.items()}
     if not prior or min(prior.values()) < 0 or not 0.98 <= sum(prior.values()) <= 1.02:
         raise ValueError(f"prior must be probabilities that sum to 1, got {values}")
-    total = sum(prior.values())
-    return {name: value / total for name, value in prior.items()}
+    return prior
 
 
 def _number(value: Any, name: str) -> float:

@@ -13,10 +13,9 @@ from emotion_perception.types import EmotionEstimate
 
 
 class FaceClassifier(Protocol):
-    """Calibrated facial expressions of aligned face crops.
+    """Calibrated facial expressions of aligned face crops; several threads may use it.
 
-    :class:`emotion_perception.visual.expression.ExpressionClassifier` runs the published network,
-    :class:`emotion_perception.inference.foreign.ForeignFaceClassifier` a network from elsewhere.
+    :class:`emotion_perception.visual.expression.ExpressionClassifier` is one, for any ONNX or TFLite file with a card.
     """
 
     name: str  # for logs and reports
@@ -40,9 +39,6 @@ class FaceClassifier(Protocol):
         Raises:
             ValueError: shape or type differ.
         """
-
-    def class_maps(self, faces: np.ndarray) -> np.ndarray | None:
-        """Class activation maps ``(N, 7, h, w)`` of such a batch; None where the network has no such output."""
 
 
 class LogitNormalizer(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
-from emotion_perception.inference.runtime import read_weights
+from emotion_perception.learning.onnx_files import read_network
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -75,7 +73,7 @@ def load_published(module: nn.Module, path: Path) -> None:
     Raises:
         ModelError: the file is missing, corrupt, or of another architecture; names it.
     """
-    tensors, _ = read_weights(path)
+    tensors, _ = read_network(path)
     put_weights(module, module.state_dict() | {name: torch.from_numpy(value) for name, value in tensors.items()}, path)
 
 
@@ -104,7 +102,7 @@ def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, 
     Raises:
         ModelError: the file is missing or corrupt, or its network is not a smaller one of this kind; names it.
     """
-    tensors = {place(name): value for name, value in read_weights(path)[0].items()}
+    tensors = {place(name): value for name, value in read_network(path)[0].items()}
     state = {
         name: value
         for name, value in module.state_dict().items()
@@ -124,23 +122,3 @@ def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, 
             if value.dim() > 1:
                 value[: old.shape[0], old.shape[1] :] = 0
             value[tuple(slice(n) for n in old.shape)] = old
-
-
-def publish_weights(
-    path: Path, module: nn.Module, card: dict[str, Any], beside: Mapping[str, torch.Tensor] | None = None
-) -> None:
-    """Write fp16 weights as safetensors; ``card`` (JSON-able: labels, network, calibration, scores) is its metadata.
-
-    Batch-norm statistics stay fp32: their variances span too wide a range for fp16. What is ``beside`` the network's
-    own tensors is written as it is.
-    """
-    tensors = dict(beside or {})
-    for name, value in module.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        half = value.dtype.is_floating_point and "running_" not in name
-        tensors[name] = (value.half() if half else value).contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        save_file(tensors, partial, metadata={"card": json.dumps(card, sort_keys=True)})
-        partial.chmod(0o644)  # safetensors makes it private

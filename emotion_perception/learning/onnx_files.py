@@ -6,16 +6,18 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from safetensors import safe_open
 from torch import nn
 
 from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
-from emotion_perception.inference.cards import METADATA_KEY, ModelCard, card_path
+from emotion_perception.inference.cards import METADATA_KEY, ModelCard, card_path, load_card
 
 OPSET = 17
 STATISTICS = ("running_mean", "running_var")  # of batch norms: their range is too wide for fp16
@@ -64,7 +66,7 @@ def export_network(
                 dynamic_axes={name: dict(axes) for name, axes in (dynamic or {}).items()},
             )
         model = onnx.load(str(partial))
-        _rename(model, prefix)
+        _name_weights(model, set(module.state_dict()), prefix)
         _halve(model)
         helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_mapping(), sort_keys=True)})
         onnx.checker.check_model(model)
@@ -92,6 +94,28 @@ def read_initializers(path: Path) -> dict[str, np.ndarray]:
     }
 
 
+def read_network(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Weights and card of a published network: ONNX, or safetensors as earlier releases wrote them.
+
+    Raises:
+        ModelError: the file is missing, corrupt or without a card; names it.
+    """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    return read_initializers(path), load_card(path).to_mapping()
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if not path.is_file():
+        raise ModelError(f"model not found: {path}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            tensors = {name: np.asarray(file.get_tensor(name), np.float32) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(json.loads((file.metadata() or {})["card"]))
+    except Exception as error:  # safetensors raises its own, untyped error for a corrupt file
+        raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
+
+
 def replace_card(path: Path, card: ModelCard) -> None:
     """Give an ONNX file another card, inside and beside; the network stays as it is.
 
@@ -113,21 +137,30 @@ def _write_card(path: Path, card: ModelCard) -> None:
         partial.write_text(card.to_yaml())
 
 
-def _rename(model: onnx.ModelProto, prefix: str) -> None:
-    """Take the prefix off all names, and give each weight a tensor of its own: the exporter shares equal ones."""
-    graph = model.graph
+def _name_weights(model: onnx.ModelProto, weights: set[str], prefix: str) -> None:
+    """Make the initialisers those of the state dict, under its names without the prefix."""
+    graph, nodes = model.graph, []
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    nodes = []
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in tensors:
-            graph.initializer.add().CopyFrom(tensors[node.input[0]])
-            graph.initializer[-1].name = node.output[0]
+        if node.op_type == "Identity" and node.input[0] in tensors:  # the exporter shares equal tensors
+            tensors[node.output[0]] = onnx.TensorProto()
+            tensors[node.output[0]].CopyFrom(tensors[node.input[0]])
         else:
-            node.input[:] = [name.removeprefix(prefix) for name in node.input]
             nodes.append(node)
-    for tensor in graph.initializer:
-        tensor.name = tensor.name.removeprefix(prefix)
-    _replace_nodes(model, nodes)
+    constants = [
+        helper.make_node("Constant", [], [name.removeprefix(prefix)], value=tensor)
+        for name, tensor in tensors.items()
+        if name not in weights
+    ]
+    kept = []
+    for name in weights & tensors.keys():
+        tensors[name].name = name.removeprefix(prefix)
+        kept.append(onnx.TensorProto.FromString(tensors[name].SerializeToString()))
+    for node in nodes:
+        node.input[:] = [name.removeprefix(prefix) for name in node.input]
+    _replace_nodes(model, [*constants, *nodes])
+    del graph.initializer[:]
+    graph.initializer.extend(sorted(kept, key=lambda tensor: tensor.name))
 
 
 def _halve(model: onnx.ModelProto) -> None:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sensor_msgs.msg import Image
 
-from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, EmotionEstimate
-from emotion_perception.visual.steady import SteadyExpression
+from emotion_perception.visual.expression_filter import ExpressionFilter
 
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import VisualPerception
@@ -33,7 +32,7 @@ CROP_WIDTHS = (160, 128)  # px; sizes at which the face is detected in its crop 
 class _Face:
     """A tracked face: its topics, its temporal filter, and its newest crop."""
 
-    def __init__(self, subscription: Any, publisher: Any, expression: SteadyExpression) -> None:
+    def __init__(self, subscription: Any, publisher: Any, expression: ExpressionFilter) -> None:
         self.subscription, self.publisher, self.expression = subscription, publisher, expression
         self.waiting: Image | None = None
         self.stamp_ns: int | None = None  # of the last processed crop
@@ -109,7 +108,7 @@ class Ros4HriNode(PerceptionNode):
             Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
         )
         hold, slip = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
-        expression = SteadyExpression(TemporalConfig(hold, slip) if hold > 0 else None)
+        expression = ExpressionFilter(hold, slip)
         self._faces[face_id] = _Face(subscription, publisher, expression)
 
     def _drop(self, face_id: str) -> None:
@@ -174,7 +173,7 @@ class Ros4HriNode(PerceptionNode):
         seen = next(iter(self._perception.still(image)), None) or self._perception.whole_face(image)
         if seen.quality <= self.parameters["min_quality"]:
             return None
-        return face.expression.add(seen.emotion, stamp_ns)
+        return face.expression.update(seen.emotion, stamp_ns)
 
 
 def message_types() -> tuple[type[Any], type[Any]]:

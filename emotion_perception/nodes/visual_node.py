@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +24,9 @@ from emotion_perception.visual.blank_image import BlankImageMonitor
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecyclePublisher
 
-    from emotion_perception.visual.perception import FacePicture, VisualPerception
+    from emotion_perception.inference.protocols import FaceClassifier
+    from emotion_perception.visual.face_crop import FacePicture
+    from emotion_perception.visual.perception import VisualPerception
 
 
 class VisualNode(PerceptionNode):
@@ -110,7 +111,7 @@ class VisualNode(PerceptionNode):
             return response
         name = picture.emotion.name if request.explain_top_label else EMOTIONS[request.label]
         header = conversions.make_header(picture.stamp_ns, self._frame_id)
-        job = self._explaining.submit(_explain, picture, perception.classifier.path, name)
+        job = self._explaining.submit(_explain, picture, perception.classifier, name)
         await self._done(job)
         try:
             response.image = conversions.image_to_message(job.result(), header)
@@ -135,11 +136,11 @@ class VisualNode(PerceptionNode):
         return done
 
 
-def _explain(picture: FacePicture, weights: Path, name: str) -> np.ndarray:
-    """The drawn explanation of a face, bgr."""
+def _explain(picture: FacePicture, classifier: FaceClassifier, name: str) -> np.ndarray:
+    """The drawn explanation of a face, BGR."""
     from emotion_perception.visual.explain import draw_explanation, explain_face
 
-    return draw_explanation(picture.crop, explain_face(picture.crop, weights, name))
+    return draw_explanation(picture.crop, explain_face(picture.crop, classifier, name))
 
 
 def main() -> int:

@@ -210,7 +210,7 @@ class FusionNodeSettings:
         dynamic=True,
     )
     expression_model: str = setting(
-        "expression.safetensors",
+        "expression.onnx",
         "Face classifier of visual_node, whose reliability fusion_model states: a path, or the name of a model in the "
         "package. Empty: assume full reliability.",
     )

@@ -37,13 +37,14 @@ def face_roll(landmarks: np.ndarray) -> float:
     return float(np.arctan2(across, along))
 
 
-def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48) -> np.ndarray:
-    """The face of an image, upright, grey, as uint8 ``(size, size)``; what lies outside repeats the edge.
+def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colour: bool = False) -> np.ndarray:
+    """The face of an image, upright, as uint8 ``(size, size)`` grey or ``(size, size, 3)`` BGR; edges are repeated.
 
     Args:
         image: uint8 ``(H, W)`` grey or ``(H, W, 3)`` bgr, of which only the face's surroundings are made grey.
         detection: the face.
         size: px.
+        colour: keep the colours; a grey image is grey in all three channels.
 
     Raises:
         ValueError: the image is empty, of another shape or not uint8, or the box is empty.
@@ -60,7 +61,7 @@ def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48) -> np
     expected = (BOX_CENTRE + TEMPLATE.mean(0)) / 2
     centre = seen + axes @ (FRAME / 2 - expected) * (side / FRAME)
 
-    return _upright(image, centre, axes, side / size, (size, size), side * 0.75)
+    return _upright(image, centre, axes, side / size, (size, size), side * 0.75, colour)
 
 
 def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height: int = 24) -> np.ndarray | None:
@@ -86,9 +87,15 @@ def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height
 
 
 def _upright(
-    image: np.ndarray, centre: np.ndarray, axes: np.ndarray, step: float, size: tuple[int, int], reach: float
+    image: np.ndarray,
+    centre: np.ndarray,
+    axes: np.ndarray,
+    step: float,
+    size: tuple[int, int],
+    reach: float,
+    colour: bool = False,
 ) -> np.ndarray:
-    """A turned rectangle of an image as uint8 ``(height, width)`` grey.
+    """A turned rectangle of an image as uint8 ``(height, width)`` grey, or ``(height, width, 3)`` BGR in ``colour``.
 
     Args:
         centre: of it, px of the image.
@@ -103,9 +110,11 @@ def _upright(
     right, bottom = int(np.ceil(centre[0] + reach)) + 1, int(np.ceil(centre[1] + reach)) + 1
     near = image[top : max(bottom, 0), left : max(right, 0)]
     if near.size == 0:
-        return np.zeros(size[::-1], np.uint8)
-    if near.ndim == 3:
+        return np.zeros((*size[::-1], 3) if colour else size[::-1], np.uint8)
+    if near.ndim == 3 and not colour:
         near = cv2.cvtColor(near, cv2.COLOR_BGR2GRAY)
+    elif near.ndim == 2 and colour:
+        near = cv2.cvtColor(near, cv2.COLOR_GRAY2BGR)
     if step > 1:
         shrunk = (max(1, round(near.shape[1] / step)), max(1, round(near.shape[0] / step)))
         near_x, near_y = shrunk[0] / near.shape[1], shrunk[1] / near.shape[0]

@@ -126,25 +126,19 @@ def decode_centerface(
     cells[:, :5] = np.stack([left, top, width, height, heat[rows, columns]], axis=1)
     cells[:, 5::2] = (points[1::2, rows, columns] * width + left).T
     cells[:, 6::2] = (points[0::2, rows, columns] * height + top).T
-    best = [i for i in suppress(cells[:, :4], cells[:, 4]) if cells[i, 4] > min_score]
-    weights = (overlaps(cells[best, :4], cells[:, :4]) > SAME_FACE) * cells[:, 4] ** 2
+    best = [i for i in non_max_suppression(cells[:, :4], cells[:, 4]) if cells[i, 4] > min_score]
+    weights = (iou_matrix(cells[best, :4], cells[:, :4]) > SAME_FACE) * cells[:, 4] ** 2
     faces = weights @ cells / np.maximum(weights.sum(1, keepdims=True), 1e-9)
     faces[:, 4] = cells[best, 4]
     return faces
 
 
-def suppress(boxes: np.ndarray, scores: np.ndarray, max_overlap: float = 0.3) -> list[int]:
+def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, max_overlap: float = 0.3) -> list[int]:
     """Greedy non-maximum suppression of ``(N, 4)`` x, y, width, height; the indices that stay, best first."""
-    kept: list[int] = []
-    order = np.argsort(-scores)
-    while len(order):
-        best, order = int(order[0]), order[1:]
-        kept.append(best)
-        order = order[overlaps(boxes[best : best + 1], boxes[order])[0] < max_overlap]
-    return kept
+    return [int(i) for i in cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, max_overlap)]
 
 
-def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Intersection over union ``(N, M)`` of boxes ``(N, 4)`` with boxes ``(M, 4)``, each x, y, width, height."""
     corner = np.maximum(a[:, np.newaxis, :2], b[np.newaxis, :, :2])
     opposite = np.minimum((a[:, :2] + a[:, 2:])[:, np.newaxis], (b[:, :2] + b[:, 2:])[np.newaxis])
@@ -154,7 +148,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def box_row(box: Box) -> tuple[float, float, float, float]:
-    """x, y, width and height, for a row of :func:`overlaps`."""
+    """x, y, width and height, for a row of :func:`iou_matrix`."""
     return box.x, box.y, box.width, box.height
 
 
@@ -171,7 +165,7 @@ class FaceDetector:
     """Faces with five landmarks in one image.
 
     Args:
-        model: ONNX file of CenterFace or of YuNet (told apart by their outputs); None takes the bundled CenterFace.
+        model: ONNX file of CenterFace or of YuNet (recognised by its outputs); None takes the bundled CenterFace.
         min_score: faces scored lower are left out, 0..1.
         input_width: px, longer side of the copy that is searched; a multiple of 32. Faces from some 10 px in it are
             found.
@@ -231,7 +225,7 @@ class FaceDetector:
         if not len(found):
             return None
         expected = np.array([[box.x - left, box.y - top, box.width, box.height]]) * scale
-        overlap = overlaps(expected, found[:, :4])[0]
+        overlap = iou_matrix(expected, found[:, :4])[0]
         best = int(overlap.argmax())
         if overlap[best] < 0.3:
             return None

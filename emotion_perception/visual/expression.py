@@ -1,168 +1,166 @@
-"""Classify faces at run time: the network's published weights as an OpenVINO graph, without torch.
+"""Classify aligned faces with OpenVINO: the published network, or one from elsewhere with a model card.
 
-The graph is built here from the safetensors file, batch norms folded into the convolutions. A test holds it equal to
-:class:`emotion_perception.learning.faces.network.ExpressionNet`, which is what was trained.
-
-Chosen by measurement against torch, torch.export and ONNX Runtime (``scripts/compare_inference.py``). It also saves the
-robot torch's import: the whole visual path takes 260 MB.
+The published ``expression.onnx`` has a head for each of two label conventions and one for intensities, and averages a
+face with its mirror image by itself.
 """
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import openvino as ov
-import openvino.opset13 as ops
 
 from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_to_vocabulary
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import FP32, compile_for_cpu, read_weights
+from emotion_perception.inference.cards import FaceInput, load_card
+from emotion_perception.inference.foreign import crop_shape, network_input, read_face_network
+from emotion_perception.inference.runtime import FP32, compile_for_cpu
 from emotion_perception.types import EmotionEstimate
 
-FACE_SIZE = 48  # px
-HEADS = ("ferplus", "fer2013", "intensity")
-SPLITS = (8, 15)  # where the three heads' 8 + 7 + 7 outputs are cut
-CONVENTIONS = HEADS[:2]  # whose labels an answer follows; the two sets agree on two faces of three
-EPSILON = 1e-5  # torch's batch norm
+FACE_SIZE = 48  # px, side of the published network's input
+# What an output of a network can be, by its name in the card's `outputs`.
+LOGITS, PROBABILITIES = "logits", "probabilities"
+INTENSITY = "intensity_logits"
 THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT"}  # of any device but the CPU
 
 
-def folded(weights: dict[str, np.ndarray], conv: str, norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel ``(O, I, k, k)`` and bias ``(O,)`` of a convolution with the batch norm behind it folded in."""
-    gain = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + EPSILON)
-    kernel = weights[f"{conv}.weight"] * gain[:, None, None, None]
-    return kernel, weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * gain
-
-
-class _Graph:
-    """Builds the network's layers from its weights; each method takes and returns a graph node."""
-
-    def __init__(self, weights: dict[str, np.ndarray], mirror: bool) -> None:
-        self.weights = weights
-        self.mirror = mirror
-
-    def conv(self, x: ov.Node, conv: str, norm: str, stride: int = 1) -> ov.Node:
-        """Convolution without bias and the batch norm behind it, as one convolution and an addition."""
-        kernel, bias = folded(self.weights, conv, norm)
-        pad = [kernel.shape[-1] // 2] * 2
-        y = ops.convolution(x, ops.constant(kernel), [stride, stride], pad, pad, [1, 1])
-        return ops.add(y, ops.constant(bias[None, :, None, None]))
-
-    def block(self, x: ov.Node, name: str) -> ov.Node:
-        """A ResidualBlock; it halves the picture where it has a convolution in its shortcut."""
-        shortcut, stride = x, 1
-        if f"{name}.shortcut.0.weight" in self.weights:
-            stride = 2
-            shortcut = self.conv(x, f"{name}.shortcut.0", f"{name}.shortcut.1", stride)
-        y = ops.relu(self.conv(x, f"{name}.conv1", f"{name}.norm1", stride))
-        return ops.relu(ops.add(self.conv(y, f"{name}.conv2", f"{name}.norm2"), shortcut))
-
-    def model(self) -> ov.Model:
-        """uint8 ``(N, 48, 48)`` -> ``(N, 22)`` logits: FER+, FER2013, intensity; mirrored as well with ``mirror``."""
-        faces = ops.parameter([-1, FACE_SIZE, FACE_SIZE], ov.Type.u8)
-        x = ops.unsqueeze(ops.convert(faces, "f32"), ops.constant([1], ov.Type.i64))
-        axes = ops.constant([1, 2, 3], ov.Type.i64)
-        centred = ops.subtract(x, ops.reduce_mean(x, axes, True))
-        deviation = ops.sqrt(ops.reduce_mean(ops.multiply(centred, centred), axes, True))
-        x = ops.divide(centred, ops.add(deviation, ops.constant(np.float32(4))))
-        if self.mirror:
-            backwards = ops.constant(np.arange(FACE_SIZE)[::-1].copy())
-            x = ops.concat([x, ops.gather(x, backwards, ops.constant(np.int64(3)))], 0)
-        x = ops.relu(self.conv(x, "stem.0", "stem.1"))
-        index = 0
-        while f"stages.{index}.conv1.weight" in self.weights:
-            x, index = self.block(x, f"stages.{index}"), index + 1
-        features = ops.reduce_mean(x, ops.constant([2, 3], ov.Type.i64), False)
-        if self.mirror:  # the heads are linear: averaging what they see averages what they say
-            width = self.weights["ferplus.weight"].shape[1]
-            pairs = ops.reshape(features, ops.constant([2, -1, width], ov.Type.i64), False)
-            features = ops.reduce_mean(pairs, ops.constant([0], ov.Type.i64), False)
-        weight = np.concatenate([self.weights[f"{head}.weight"] for head in HEADS])
-        bias = np.concatenate([self.weights[f"{head}.bias"] for head in HEADS])
-        logits = ops.add(ops.matmul(features, ops.constant(weight), False, True), ops.constant(bias[None]))
-        return ov.Model([logits], [faces], "face-expression")
-
-
 class ExpressionClassifier:
-    """Calibrated emotion of aligned grey faces; the model's card says whether each is seen mirrored, too.
+    """Calibrated expression probabilities and intensities of face crops. Several threads may use it.
 
     Args:
-        weights: the published model.
-        convention: ``ferplus``, what most of ten onlookers call the face; ``fer2013``, what that data set's own labels
-            would. A robot wants the first; the second is there to compare with work on those labels.
-        device: OpenVINO's name of what computes: CPU, GPU, GPU.1, NPU … For large batches; a robot takes the CPU.
-        exact: fp32 everywhere. Else OpenVINO takes bfloat16 where the CPU computes with it: half the time, and on 1,500
-            faces probabilities within 0.03 (0.0003 on average), another answer for one face in 750.
+        model: ONNX or TFLite file with a card (:mod:`emotion_perception.inference.cards`).
+        convention: the output to read, where the network has one for each of several label conventions; None: the
+            first. The published network has ``ferplus``, what most of ten annotators see in a face, and ``fer2013``,
+            the labels that this data set came with. A robot takes the first.
+        device: OpenVINO's name of the device: CPU, GPU, GPU.1, NPU … For large batches; a robot takes the CPU.
+        exact: compute in fp32. Otherwise in bfloat16 where this is faster on the CPU: half the time, and on 1,500 faces
+            probabilities within 0.03 (0.0003 on average), another label for one face in 750.
 
     Raises:
-        ModelError: the weights are missing, corrupt, or of another network, or there is no such device; names it.
+        ModelError: the file is missing, corrupt, no face-expression network, its card is wrong, or there is no such
+            device; names it.
         ValueError: the convention is unknown.
+
+    Example:
+        >>> from emotion_perception.resources import find_model
+        >>> classifier = ExpressionClassifier(find_model("expression.onnx"))
+        >>> probabilities, intensities = classifier.probabilities(np.zeros((2, 48, 48), np.uint8))
+        >>> probabilities.shape, intensities.shape
+        ((2, 7), (2, 7))
     """
 
-    def __init__(self, weights: Path, convention: str = "ferplus", device: str = "CPU", exact: bool = False) -> None:
-        if convention not in CONVENTIONS:
-            raise ValueError(f"unknown label convention {convention!r}; there are {', '.join(CONVENTIONS)}")
-        self.path, self._device, self._exact = Path(weights), device, exact
-        self._head = CONVENTIONS.index(convention)
-        tensors, self.card = read_weights(self.path)
+    def __init__(self, model: Path, convention: str | None = None, device: str = "CPU", exact: bool = False) -> None:
+        self.path = Path(model)
+        self.card = load_card(self.path)
+        heads = [name for name, kind in self.card.outputs.items() if kind in (LOGITS, PROBABILITIES)]
+        if not heads:
+            raise ModelError(f"{self.path}: card: outputs names none that is {LOGITS} or {PROBABILITIES}")
+        self.convention = convention or heads[0]
+        if self.convention not in heads:
+            raise ValueError(f"unknown label convention {convention!r}; {self.path.name} has {', '.join(heads)}")
         try:
-            self.labels: tuple[str, ...] = tuple(self.card["labels"])
-            if self.labels != VISUAL_EMOTIONS:
-                raise ValueError(f"labels are {self.labels}, expected {VISUAL_EMOTIONS}")
-            self._scale = float(self.card["calibration"][f"{convention}_scale"])
-            self._prepare(tensors)
-            self.classify(np.zeros((1, FACE_SIZE, FACE_SIZE), np.uint8))
+            if not isinstance(self.card.input, FaceInput):
+                raise ValueError("card: input.size is missing")
+            self._input = self.card.input
+            self._compile(device, exact)
+            self._calibrate(heads[0])
+            self.classify(np.zeros((1, *self.crop_shape), np.uint8))
         except ModelError:
             raise
-        except Exception as error:
-            raise ModelError(f"not a face-expression model: {self.path} ({type(error).__name__}: {error})") from error
-        self.name = f"{self.card.get('model', 'face-expression')} ({self.path.name})"
+        except Exception as error:  # OpenVINO, numpy and the card each fail in their own way
+            reason = " ".join(str(error).split())[:300]
+            raise ModelError(f"not a face-expression model: {self.path} ({type(error).__name__}: {reason})") from error
+        self.name = f"{self.card.model} ({self.path.name})"
 
-    def _prepare(self, tensors: dict[str, np.ndarray]) -> None:
-        if backbone := self.card.get("backbone"):
-            raise ModelError(
-                f"{self.path} is a {backbone}, which a robot does not run: distil it into the robot's network with "
-                f"emotion-train visual --teacher {self.path}"
-            )
-        mirror = self.card.get("training", {}).get("net", {}).get("mirror", True)
-        core, device = ov.Core(), self._device
+    @property
+    def crop_shape(self) -> tuple[int, ...]:
+        """Shape of one crop: ``(S, S)`` grey or ``(S, S, 3)`` BGR."""
+        return crop_shape(self._input)
+
+    def _calibrate(self, first: str) -> None:
+        key = f"{self.convention}_scale"
+        self._scale = self.card.scale(key if key in self.card.calibration else "scale")
+        classes, width = (
+            self._compiled.output(name).partial_shape[-1].get_length() for name in (first, self.convention)
+        )
+        if classes != len(self.card.labels):
+            raise ValueError(f"card: labels has {len(self.card.labels)} names, {first} has {classes} classes")
+        matrix = self.card.class_matrix(VISUAL_EMOTIONS)[:width]  # another head may lack the last classes
+        self._kept = np.flatnonzero(matrix.any(1))  # classes with an emotion
+        self._matrix = matrix[self._kept]
+
+    def _compile(self, device: str, exact: bool) -> None:
+        core = ov.Core()
         if device != "CPU" and device.split(".")[0] not in {name.split(".")[0] for name in core.available_devices}:
             raise ModelError(f"OpenVINO has no device {device} here; there are {', '.join(core.available_devices)}")
-        model = _Graph(tensors, mirror).model()
+        model = read_face_network(core, self.path, self._input)
+        present = {name for output in model.outputs for name in output.names}
+        if missing := set(self.card.outputs) - present:
+            raise ValueError(f"card: outputs names {sorted(missing)}, the network has {sorted(present)}")
+        self._one_by_one = model.input().partial_shape[0].is_static
         if device == "CPU":
-            face = np.zeros((1, FACE_SIZE, FACE_SIZE), np.uint8)
-            self._compiled = compile_for_cpu(core, model, [face], self._exact)
+            example = network_input(np.zeros((1, *self.crop_shape), np.uint8), self._input)
+            self._compiled = compile_for_cpu(core, model, [example], exact)
         else:
-            self._compiled = core.compile_model(model, device, THROUGHPUT | FP32 if self._exact else THROUGHPUT)
-        self._request = self._compiled.create_infer_request()
+            self._compiled = core.compile_model(model, device, THROUGHPUT | FP32 if exact else THROUGHPUT)
+        self._read = [self._compiled.output(name) for name in self.card.outputs]
+        self._local = threading.local()  # holds a request for each thread that classifies
 
-    def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
-        out = np.array(self._request.infer([np.ascontiguousarray(faces)], share_inputs=True)[0])
-        return tuple(np.split(out, SPLITS, axis=1))
+    def outputs(self, faces: np.ndarray) -> dict[str, np.ndarray]:
+        """Logits and whatever else the network estimates of N > 0 faces, by the names of the card's ``outputs``.
 
-    def logits(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Logits of the FER+ ``(N, 8)``, FER2013 ``(N, 7)`` and intensity ``(N, 7)`` heads of uint8 ``(N, 48, 48)``.
+        Args:
+            faces: uint8 ``(N, *crop_shape)``.
 
         Raises:
-            ValueError: shape or type are others.
+            ValueError: shape or type differ.
         """
-        if faces.ndim != 3 or faces.shape[1:] != (FACE_SIZE, FACE_SIZE) or faces.dtype != np.uint8:
-            raise ValueError(f"faces must be uint8 (N, {FACE_SIZE}, {FACE_SIZE}), got {faces.shape} of {faces.dtype}")
-        if len(faces) == 0:
-            return np.zeros((0, 8), np.float32), np.zeros((0, 7), np.float32), np.zeros((0, 7), np.float32)
-        ferplus, fer2013, intensity = self._heads(faces)
-        return ferplus, fer2013, intensity
+        try:
+            request = self._local.request
+        except AttributeError:
+            request = self._local.request = self._compiled.create_infer_request()
+        parts = []
+        for crops in self._batches(faces):
+            results = request.infer([crops], share_inputs=True)
+            parts.append([np.array(results[output]) for output in self._read])
+        columns = zip(*parts, strict=True)
+        return {name: np.concatenate(column) for name, column in zip(self.card.outputs, columns, strict=True)}
+
+    def _batches(self, faces: np.ndarray) -> list[np.ndarray]:
+        """The faces as the network takes them, all at once or one by one."""
+        if faces.shape[1:] != self.crop_shape or faces.dtype != np.uint8:
+            expected = ", ".join(map(str, self.crop_shape))
+            raise ValueError(f"faces must be uint8 (N, {expected}), got {faces.shape} of {faces.dtype}")
+        crops = network_input(faces, self._input)
+        return np.split(crops, len(crops)) if self._one_by_one else [crops]
 
     def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Calibrated probabilities and intensities, each ``(N, 7)`` in the order of :attr:`labels`."""
-        *heads, intensity = self.logits(faces)
-        logits = self._scale * heads[self._head][:, : len(self.labels)]
+        """Calibrated probabilities and intensities, each ``(N, 7)``, of :data:`VISUAL_EMOTIONS`.
+
+        An intensity is NaN where the network estimates none.
+
+        Raises:
+            ValueError: shape or type differ from uint8 ``(N, *crop_shape)``.
+        """
+        n = len(VISUAL_EMOTIONS)
+        if len(faces) == 0:
+            return np.zeros((0, n), np.float32), np.zeros((0, n), np.float32)
+        outputs = self.outputs(faces)
+        intensities = np.full((len(faces), n), np.nan, np.float32)
+        for name, kind in self.card.outputs.items():
+            if kind == INTENSITY:
+                intensities[:] = 0.5 + 0.5 * np.tanh(outputs[name] / 2)
+        logits = outputs[self.convention][:, self._kept]
+        if self.card.outputs[self.convention] == PROBABILITIES:
+            logits = np.log(np.maximum(logits, 1e-9))
+        logits = self._scale * logits
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weight / weight.sum(axis=1, keepdims=True), 0.5 + 0.5 * np.tanh(intensity / 2)
+        return weight / weight.sum(axis=1, keepdims=True) @ self._matrix, intensities
 
     def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:
-        """One estimate per face of uint8 ``(N, 48, 48)``; calm has probability 0 and intensity NaN."""
+        """One estimate for each face of uint8 ``(N, *crop_shape)``; calm has probability 0 and intensity NaN."""
         probabilities, strengths = self.probabilities(faces)
         full = visual_to_vocabulary(probabilities)
         intensities = np.full_like(full, np.nan)

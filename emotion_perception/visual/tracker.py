@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from emotion_perception.types import SECOND, Box, FaceDetection
-from emotion_perception.visual.detector import box_row, overlaps
+from emotion_perception.visual.detector import box_row, iou_matrix
 
 PATCH = 16  # px, side of the picture kept of a face
 FORBIDDEN = 1e6  # cost of a pair that cannot be
@@ -203,15 +203,15 @@ class FaceTracker:
         distance = np.hypot(offset[..., 0], offset[..., 1]) / sizes
         growth = np.abs(np.log(found[:, 2:].mean(1) / sizes))
         # The longer out of sight, the less a face's place says.
-        cost = (1 - overlaps(expected, found) + distance) / gate
-        cost += self.config.appearance_weight * _unlike([track.patch for track in self._tracks], patches)
+        cost = (1 - iou_matrix(expected, found) + distance) / gate
+        cost += self.config.appearance_weight * appearance_distance([track.patch for track in self._tracks], patches)
         cost[(distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
-        rows, columns = cheapest_pairs(cost)
+        rows, columns = assign(cost)
         allowed = cost[rows, columns] < FORBIDDEN
         return list(rows[allowed]), list(columns[allowed])
 
 
-def cheapest_pairs(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns ``(min(N, M),)`` of the assignment that costs least, of ``(N, M)``."""
     if 1 in cost.shape:  # one face: nothing to weigh up, and SciPy, a second of a start, is not needed
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)
@@ -229,16 +229,16 @@ def _box(state: np.ndarray) -> Box:
     return Box(x - width / 2, y - height / 2, width, height)
 
 
-def _unlike(tracks: Sequence[np.ndarray | None], detections: Sequence[np.ndarray | None]) -> np.ndarray:
+def appearance_distance(tracks: Sequence[np.ndarray | None], detections: Sequence[np.ndarray | None]) -> np.ndarray:
     """1 - correlation ``(N, M)`` of the pictures of tracks and detections; 0 where one of the two has none."""
-    unlike = np.zeros((len(tracks), len(detections)))
+    distance = np.zeros((len(tracks), len(detections)))
     rows = [i for i, patch in enumerate(tracks) if patch is not None]
     columns = [j for j, patch in enumerate(detections) if patch is not None]
     if rows and columns:
         one = np.stack([np.ravel(patch) for patch in tracks if patch is not None])
         other = np.stack([np.ravel(patch) for patch in detections if patch is not None])
-        unlike[np.ix_(rows, columns)] = 1 - one @ other.T
-    return unlike
+        distance[np.ix_(rows, columns)] = 1 - one @ other.T
+    return distance
 
 
 def box_vector(box: Box) -> np.ndarray:

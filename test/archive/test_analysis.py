@@ -109,7 +109,7 @@ def test_parts_that_are_there_already_are_passed_over(analyser, film):
 
 def test_a_face_is_read_the_same_in_any_company(analyser):
     picture = np.ascontiguousarray(data.astronaut()[:, :, ::-1])
-    (face,) = analyser.visual.look_still(picture)
+    (face,) = analyser.visual.detect_still(picture)
     others = [cv2.flip(face.crop, 0)] * (BATCH + 3)
 
     def part(crops):

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.visual.detector import FaceDetector
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = ROOT / "models" / "expression.safetensors"
+PUBLISHED = ROOT / "models" / "expression.onnx"
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +31,7 @@ def detector() -> FaceDetector:
 def random_net(tmp_path_factory: pytest.TempPathFactory):
     """An untrained network and its published weights: (torch module, path)."""
     torch = pytest.importorskip("torch")
-    from emotion_perception.learning.common import publish_weights
+    from emotion_perception.learning.faces.export import publish_faces
     from emotion_perception.learning.faces.network import ExpressionNet
 
     torch.manual_seed(0)
@@ -43,13 +42,8 @@ def random_net(tmp_path_factory: pytest.TempPathFactory):
     with torch.no_grad():
         for _ in range(30):  # gives the batch norms statistics other than 0 and 1
             net(torch.rand(16, 1, 48, 48) * 255)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    card = {
-        "model": "face-expression",
-        "labels": list(VISUAL_EMOTIONS),
-        "calibration": {"ferplus_scale": 0.4, "fer2013_scale": 0.2},
-    }
-    publish_weights(path, net.half().float().eval(), card)
+    path = tmp_path_factory.mktemp("weights") / "random.onnx"
+    publish_faces(path, net.half().float().eval(), {"calibration": {"ferplus_scale": 0.4, "fer2013_scale": 0.2}})
     return net, path
 
 

@@ -10,7 +10,13 @@ import pytest
 
 from emotion_perception.errors import ModelError
 from emotion_perception.types import Box
-from emotion_perception.visual.detector import CACHED_SHAPES, FaceDetector, bundled_model, overlaps, suppress
+from emotion_perception.visual.detector import (
+    CACHED_SHAPES,
+    FaceDetector,
+    bundled_model,
+    iou_matrix,
+    non_max_suppression,
+)
 
 FACE = np.array([[184, 64, 85, 111]], np.float32)
 
@@ -24,7 +30,7 @@ def test_finds_the_portraits_one_face_at_any_scale(detector, astronaut, scale):
     image = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     faces = detector.detect(image)
     assert len(faces) == 1
-    assert overlaps(as_row(faces[0].box), FACE * scale)[0, 0] > 0.7
+    assert iou_matrix(as_row(faces[0].box), FACE * scale)[0, 0] > 0.7
     assert faces[0].score > 0.8
 
 
@@ -44,14 +50,14 @@ def test_the_images_proportions_do_not_move_the_face(detector, astronaut, shape)
     image[20:180, 20:170] = astronaut[40:200, 150:300]
     faces = detector.detect(image)
     assert len(faces) == 1
-    assert overlaps(as_row(faces[0].box), FACE + np.array([20 - 150, 20 - 40, 0, 0]))[0, 0] > 0.7
+    assert iou_matrix(as_row(faces[0].box), FACE + np.array([20 - 150, 20 - 40, 0, 0]))[0, 0] > 0.7
 
 
 def test_a_window_around_the_face_finds_it_more_cheaply_in_the_same_place(detector, astronaut):
     x, y, width, height = FACE[0]
     face = detector.refine(astronaut, Box(x + 15, y - 10, width, height))
     assert face is not None
-    assert overlaps(as_row(face.box), FACE)[0, 0] > 0.7
+    assert iou_matrix(as_row(face.box), FACE)[0, 0] > 0.7
 
 
 def test_a_window_without_the_face_finds_nothing(detector, astronaut):
@@ -127,4 +133,4 @@ def test_an_input_width_that_the_network_cannot_take_is_refused(width):
 
 def test_of_overlapping_boxes_the_best_stays():
     boxes = np.array([[0, 0, 10, 10], [1, 1, 10, 10], [50, 50, 10, 10]], float)
-    assert suppress(boxes, np.array([0.6, 0.9, 0.5])) == [1, 2]
+    assert non_max_suppression(boxes, np.array([0.6, 0.9, 0.5])) == [1, 2]

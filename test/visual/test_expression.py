@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from emotion_perception.emotions import CALM, VISUAL_EMOTIONS, VISUAL_INDICES
 from emotion_perception.errors import ModelError
+from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.resources import find_model
 from emotion_perception.visual.expression import ExpressionClassifier
@@ -42,7 +46,7 @@ def test_the_graph_computes_what_was_trained(random_net, classifier, faces):
     with torch.inference_mode():
         x = torch.from_numpy(faces).unsqueeze(1).float()
         trained = [(face + mirrored) / 2 for face, mirrored in zip(net(x), net(x.flip(-1)), strict=True)]
-    for expected, actual in zip(trained, classifier.logits(faces), strict=True):
+    for expected, actual in zip(trained, classifier.outputs(faces).values(), strict=True):
         np.testing.assert_allclose(actual, expected.numpy(), atol=1e-4 * float(expected.abs().max()))
 
 
@@ -50,7 +54,7 @@ def test_a_network_that_starts_at_full_size_and_does_not_mirror_is_computed_as_i
     torch = pytest.importorskip("torch")
     from dataclasses import asdict
 
-    from emotion_perception.learning.common import publish_weights
+    from emotion_perception.learning.faces.export import publish_faces
     from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
 
     torch.manual_seed(1)
@@ -60,22 +64,21 @@ def test_a_network_that_starts_at_full_size_and_does_not_mirror_is_computed_as_i
         if "norm" in name:
             torch.nn.init.uniform_(parameter, 0.2, 0.6)
     card = {
-        "labels": list(VISUAL_EMOTIONS),
         "calibration": {"ferplus_scale": 1.0, "fer2013_scale": 1.0},
         "training": {"net": asdict(config)},
     }
-    publish_weights(tmp_path / "net.safetensors", net, card)
+    publish_faces(tmp_path / "net.onnx", net, card)
     net = net.half().float()
     with torch.inference_mode():
         trained = net(torch.from_numpy(faces).unsqueeze(1).float())
-    classifier = ExpressionClassifier(tmp_path / "net.safetensors", exact=True)
-    for expected, actual in zip(trained, classifier.logits(faces), strict=True):
+    classifier = ExpressionClassifier(tmp_path / "net.onnx", exact=True)
+    for expected, actual in zip(trained, classifier.outputs(faces).values(), strict=True):
         np.testing.assert_allclose(actual, expected.numpy(), atol=1e-4 * float(expected.abs().max()))
 
 
 @pytest.mark.skipif(not FERPLUS.exists(), reason="ferplus.npz is not on this machine")
 def test_half_the_precision_where_the_processor_has_it_says_nearly_the_same():
-    weights, some = find_model("expression.safetensors"), load_ferplus(FERPLUS, "PublicTest").faces[:300]
+    weights, some = find_model("expression.onnx"), load_ferplus(FERPLUS, "PublicTest").faces[:300]
     exact, quick = (ExpressionClassifier(weights, exact=e).probabilities(some) for e in (True, False))
     for one, other in zip(exact, quick, strict=True):
         assert np.abs(one - other).max() < 0.06 and np.abs(one - other).mean() < 0.003
@@ -98,10 +101,10 @@ def test_faces_in_a_batch_get_what_each_gets_alone(classifier, faces):
         np.testing.assert_allclose(alone.probabilities, estimate.probabilities, atol=1e-5)
 
 
-@pytest.mark.parametrize(("convention", "head", "scale"), [("ferplus", 0, 0.4), ("fer2013", 1, 0.2)])
+@pytest.mark.parametrize(("convention", "head", "scale"), [("ferplus", "ferplus", 0.4), ("fer2013", "fer2013", 0.2)])
 def test_each_label_convention_is_answered_by_its_own_calibrated_head(random_net, faces, convention, head, scale):
     classifier = ExpressionClassifier(random_net[1], convention, exact=True)
-    weight = np.exp(scale * classifier.logits(faces)[head][:, :7])
+    weight = np.exp(scale * classifier.outputs(faces)[head][:, :7])
     probabilities, _ = classifier.probabilities(faces)
     np.testing.assert_allclose(probabilities, weight / weight.sum(1, keepdims=True), rtol=1e-4)
 
@@ -127,38 +130,57 @@ def test_faces_of_another_shape_or_type_are_refused(classifier, shape, dtype):
 
 
 def test_labels_are_the_visual_vocabulary(classifier):
-    assert classifier.labels == VISUAL_EMOTIONS
+    assert classifier.card.labels == (*VISUAL_EMOTIONS, None)
 
 
 def test_missing_weights_are_named(tmp_path):
-    path = tmp_path / "nowhere.safetensors"
+    path = tmp_path / "nowhere.onnx"
     with pytest.raises(ModelError, match=str(path)):
         ExpressionClassifier(path)
 
 
-@pytest.mark.parametrize("damage", ["empty", "text", "truncated", "no card", "other labels", "a layer missing"])
-def test_corrupt_weights_are_named(tmp_path, random_net, damage):
-    import json
-
-    from safetensors import safe_open
-    from safetensors.numpy import save_file
-
-    path = tmp_path / "damaged.safetensors"
+@pytest.mark.parametrize(
+    "damage", ["empty", "text", "truncated", "no card", "other labels", "a layer missing", "an output missing"]
+)
+def test_corrupt_model_is_named(tmp_path, random_net, damage):
+    path = tmp_path / "damaged.onnx"
     whole = random_net[1].read_bytes()
-    with safe_open(str(random_net[1]), framework="numpy") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        card = json.loads(file.metadata()["card"])
+    model, card = onnx.load_from_string(whole), load_card(random_net[1])
     if damage == "no card":
-        save_file(tensors, path)
+        del model.metadata_props[:]
     elif damage == "other labels":
-        save_file(tensors, path, {"card": json.dumps(card | {"labels": ["happy", "sad"]})})
+        card = replace(card, labels=("happy", "sad"))
     elif damage == "a layer missing":
-        del tensors["ferplus.weight"]
-        save_file(tensors, path, {"card": json.dumps(card)})
-    else:
-        path.write_bytes({"empty": b"", "text": b"weights", "truncated": whole[: len(whole) // 2]}[damage])
+        del model.graph.node[-1]
+    elif damage == "an output missing":
+        card = replace(card, outputs={**card.outputs, "age": "logits"})
+    content = {"empty": b"", "text": b"weights", "truncated": whole[: len(whole) // 2]}
+    path.write_bytes(content.get(damage, model.SerializeToString()))
+    if damage != "no card":
+        path.with_suffix(".yaml").write_text(card.to_yaml())
     with pytest.raises(ModelError, match=str(path)):
         ExpressionClassifier(path)
+
+
+def test_threads_that_classify_at_once_do_not_disturb_each_other(classifier, faces):
+    alone = [classifier.probabilities(face[np.newaxis])[0] for face in faces]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda i: classifier.probabilities(faces[i : i + 1])[0], list(range(7)) * 8))
+    for i, probabilities in enumerate(together):
+        np.testing.assert_array_equal(probabilities, alone[i % 7])
+
+
+def test_published_card_states_the_class_frequencies_it_was_calibrated_on():
+    card = load_card(find_model("expression.onnx"))
+    assert set(card.prior) == set(VISUAL_EMOTIONS)
+    assert sum(card.prior.values()) == pytest.approx(1, abs=0.001)
+    assert card.prior["neutral"] > 0.3 > card.prior["happy"] > card.prior["disgusted"]
+
+
+def test_published_card_in_the_metadata_is_the_one_in_the_yaml_file(tmp_path):
+    published = find_model("expression.onnx")
+    (tmp_path / "alone.onnx").write_bytes(published.read_bytes())
+    assert load_card(tmp_path / "alone.onnx") == load_card(published)
 
 
 def test_the_run_time_needs_no_torch():

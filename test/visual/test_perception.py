@@ -13,13 +13,15 @@ from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.types import SECOND
-from emotion_perception.visual.detector import overlaps
-from emotion_perception.visual.perception import NEWCOMERS, VisualConfig, VisualPerception, is_whole_face
+from emotion_perception.visual.config import VisualConfig
+from emotion_perception.visual.detector import iou_matrix
+from emotion_perception.visual.face_crop import is_whole_face
+from emotion_perception.visual.perception import NEWCOMERS, VisualPerception
 
 FRAME = SECOND // 30
 FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
 ROOT = Path(__file__).resolve().parents[2]
-PUBLISHED = ROOT / "models" / "expression.safetensors"
+PUBLISHED = ROOT / "models" / "expression.onnx"
 CLIP = ROOT.parent / "shared" / "data" / "cremad_clips" / "1001_DFA_HAP_XX.flv"
 needs_clip = pytest.mark.skipif(not CLIP.exists(), reason=f"the CREMA-D clip is not there: {CLIP.name}")
 
@@ -33,7 +35,7 @@ def clip() -> list[tuple[np.ndarray, float]]:
 
 
 def overlap(box, expected) -> float:
-    return float(overlaps(np.array([[box.x, box.y, box.width, box.height]]), np.array([expected], float))[0, 0])
+    return float(iou_matrix(np.array([[box.x, box.y, box.width, box.height]]), np.array([expected], float))[0, 0])
 
 
 def test_a_single_picture_gives_its_face_at_once(perception, astronaut):

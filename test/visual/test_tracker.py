@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from emotion_perception.types import SECOND, Box, FaceDetection
-from emotion_perception.visual.tracker import FaceTracker, TrackerConfig, cheapest_pairs
+from emotion_perception.visual.tracker import FaceTracker, TrackerConfig, assign
 
 FRAME = SECOND // 30
 
@@ -143,7 +143,7 @@ def test_the_prediction_follows_the_motion(tracker):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 1), (2, 2), (3, 5), (6, 4)])
 def test_the_pairs_chosen_are_those_that_cost_least(shape):
     cost = np.random.default_rng(3).random(shape)
-    rows, columns = cheapest_pairs(cost)
+    rows, columns = assign(cost)
     assert len(set(rows.tolist())) == len(set(columns.tolist())) == min(shape)
     tall = cost if shape[0] <= shape[1] else cost.T
     least = min(

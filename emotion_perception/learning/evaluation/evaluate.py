@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from emotion_perception.inference.runtime import read_weights
+from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.faces.corruptions import corrupt
 from emotion_perception.learning.faces.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
 from emotion_perception.learning.metrics import label_ceiling
@@ -36,20 +36,6 @@ class Cases:
     pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
 
 
-class TorchClassifier(ExpressionClassifier):
-    """The same answers of any published network, a backbone too, by torch: to evaluate what is too slow for a robot."""
-
-    def _prepare(self, tensors: dict[str, np.ndarray]) -> None:
-        from emotion_perception.learning.faces.train import load_network
-
-        self._net = load_network(self.path)
-
-    def _heads(self, faces: np.ndarray) -> tuple[np.ndarray, ...]:
-        from emotion_perception.learning.faces.train import predict
-
-        return predict(self._net, faces)
-
-
 def visual(
     data: Path,
     split: str,
@@ -69,13 +55,16 @@ def visual(
         ValueError, OSError: the data are not readable.
         ModelError: a model file is missing or corrupt.
     """
-    from emotion_perception.visual.perception import VisualConfig, VisualPerception, is_whole_face
+    from emotion_perception.visual.config import VisualConfig
+    from emotion_perception.visual.face_crop import is_whole_face
+    from emotion_perception.visual.perception import VisualPerception
 
     config = VisualConfig()
     convention = convention or (labels if data.is_file() else "ferplus")
     path = weights or find_model(config.expression_model)
-    kind = TorchClassifier if read_weights(path)[1].get("backbone") else ExpressionClassifier
-    classifier = kind(path, convention)
+    if convention not in load_card(path).outputs:  # a network from elsewhere has one head for all
+        convention = None
+    classifier = ExpressionClassifier(path, convention)
     perception = VisualPerception(config, classifier)
     counts: Counter[str] = Counter()
     estimates: list[EmotionEstimate] = []
@@ -85,7 +74,7 @@ def visual(
         for crop in tqdm(crops, desc="expressions", unit="face"):
             estimates.append(perception.whole_face(crop).emotion)
         counts["whole_picture_small"] = len(crops)
-        title = f"{classifier.name}, {convention} head, on {data.name} {split}, {labels} labels"
+        title = f"{classifier.name}, {classifier.convention} head, on {data.name} {split}, {labels} labels"
         title += f", {corruption}" if corruption else ""
         cases = _cases(title, estimates, archive.labels, counts)
         if archive.votes is not None:
@@ -110,7 +99,10 @@ def visual(
         estimates.append(face.emotion)
         kept.append(int(label))
     return _cases(
-        f"{classifier.name}, {convention} head, on {data.name}", estimates, np.array(kept, dtype=np.int64), counts
+        f"{classifier.name}, {classifier.convention} head, on {data.name}",
+        estimates,
+        np.array(kept, dtype=np.int64),
+        counts,
     )
 
 

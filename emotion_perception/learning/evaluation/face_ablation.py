@@ -48,7 +48,7 @@ def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Pat
     """
     rows = []
     for name, change in VARIANTS.items():
-        weights = out / f"{name.replace(' ', '_')}.safetensors"
+        weights = out / f"{name.replace(' ', '_')}.onnx"
         if not weights.exists():
             used = teachers if "teacher_weight" in change else ()
             settings = {name: value(config) if callable(value) else value for name, value in change.items()}

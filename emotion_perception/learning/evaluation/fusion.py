@@ -59,7 +59,7 @@ def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path 
         ValueError, OSError: the data are not readable.
         ModelError: a model is missing or corrupt.
     """
-    expression, voice = expression or find_model("expression.safetensors"), voice or find_model("voice.onnx")
+    expression, voice = expression or find_model("expression.onnx"), voice or find_model("voice.onnx")
     visual = VisualPerception(VisualConfig(expression_model=str(expression)))
     acoustic = AcousticPerception(AcousticConfig(model=str(voice)))
 

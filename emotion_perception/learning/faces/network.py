@@ -1,6 +1,7 @@
 """The face-expression network: a small residual CNN on a 48x48 grey face, classification and intensity together.
 
-Imports torch; the run-time path (:mod:`emotion_perception.visual.expression`) loads its weights from safetensors.
+This is the only definition of the network: :mod:`emotion_perception.learning.faces.export` writes it as the ONNX file
+that a robot runs.
 """
 
 from __future__ import annotations

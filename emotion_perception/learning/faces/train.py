@@ -21,9 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import read_weights
 from emotion_perception.learning import metrics
 from emotion_perception.learning.common import (
     MovingAverage,
@@ -31,15 +29,16 @@ from emotion_perception.learning.common import (
     load_checkpoint,
     load_published,
     one_cycle,
-    publish_weights,
     save_checkpoint,
     seed_everything,
 )
 from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.faces.augmentation import augment_faces, mirror_faces, mix_faces
 from emotion_perception.learning.faces.backbone import BackboneConfig, BackboneNet
+from emotion_perception.learning.faces.export import class_prior, publish_faces
 from emotion_perception.learning.faces.ferplus import FerPlusSplit, load_ferplus
 from emotion_perception.learning.faces.network import N_VISUAL, ExpressionNet, ExpressionNetConfig
+from emotion_perception.learning.onnx_files import read_network
 
 FaceNet = ExpressionNet | BackboneNet  # faces (N, 1, 48, 48), 0..255 -> logits of the three heads
 
@@ -82,7 +81,7 @@ def train(
     teachers: Sequence[Path] = (),
     pretrained: Path | None = None,
 ) -> dict:
-    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (safetensors). Returns the card.
+    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (ONNX with its card). Returns the card.
 
     Args:
         data: ``ferplus.npz``.
@@ -185,17 +184,17 @@ def train(
         )
     card = {
         "model": "face-expression",
-        "labels": list(VISUAL_EMOTIONS),
         "training": asdict(config),
         "backbone": config.backbone.name or None,  # the robot runs a network without one only
         "pretrained": pretrained.name if pretrained else None,
         "initial": initial.name if initial else None,
         "teachers": [path.name for path in teachers],
         "calibration": calibrate(average.module, validation),
+        "prior": class_prior(validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
         "validation_without_average": evaluate(net, validation),
     }
-    publish_weights(out, average.module, card)
+    publish_faces(out, average.module, card)
     return card
 
 
@@ -205,7 +204,7 @@ def load_network(path: Path) -> FaceNet:
     Raises:
         ModelError: the file is missing, corrupt, or not a face-expression model of this kind.
     """
-    _, card = read_weights(path)
+    _, card = read_network(path)
     try:
         config = from_mapping(ExpressionNetConfig, card["training"]["net"])
         backbone = from_mapping(BackboneConfig, card["training"].get("backbone", {}))

@@ -13,13 +13,16 @@ from torch.nn import functional as F
 
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.feedback.recent import MARGIN
+from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.augmentation import augment_faces
+from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import N_VISUAL
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
 from emotion_perception.media.files import read_image
-from emotion_perception.visual.perception import VisualConfig, VisualPerception, whole_crop
+from emotion_perception.visual.face_crop import whole_crop
+from emotion_perception.visual.perception import VisualPerception
 
 TEST_SPLIT = "PrivateTest"  # fixed: no training and no calibration ever sees it
 
@@ -41,7 +44,7 @@ class FaceLearner(Learner):
 
     kind = "face"
     labels = VISUAL_EMOTIONS
-    published = "expression.safetensors"
+    published = "expression.onnx"
 
     def __init__(self, data: Path, config: FaceFeedbackTraining | None = None) -> None:
         self.data = data
@@ -51,16 +54,15 @@ class FaceLearner(Learner):
     def read(self, path: Path) -> np.ndarray:
         """``(48, 48)`` uint8: the face in the middle of the stored picture, aligned as on the robot; where none is
         found, the box it was in."""
-        self._perception = self._perception or VisualPerception(VisualConfig())
+        self._perception = self._perception or VisualPerception()
         image = read_image(path.with_suffix(".jpg"))
         height, width = image.shape[:2]
-        found, crops = self._perception.still_crops(image)
-        if crops:
+        found = [(face.box, face.crop) for face in self._perception.detect_still(image) if face.crop is not None]
+        if found:
             off = [
-                abs(face.box.x + face.box.width / 2 - width / 2) + abs(face.box.y + face.box.height / 2 - height / 2)
-                for face in found
+                abs(box.x + box.width / 2 - width / 2) + abs(box.y + box.height / 2 - height / 2) for box, _ in found
             ]
-            return crops[int(np.argmin(off))]
+            return found[int(np.argmin(off))][1]
         inset = MARGIN / (1 + 2 * MARGIN)
         x, y = round(inset * width), round(inset * height)
         return whole_crop(np.ascontiguousarray(image[y : height - y, x : width - x]))
@@ -73,6 +75,10 @@ class FaceLearner(Learner):
     def load(self, weights: Path) -> Any:
         """The network."""
         return train_visual.load_network(weights)
+
+    def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
+        """Write the fine-tuned network; the rest of the card is ``source``'s."""
+        publish_faces(path, net, load_card(source).to_mapping() | changes)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """As in training."""

@@ -33,13 +33,12 @@ from tqdm import tqdm
 from emotion_perception.feedback.corrections import ACCEPTED, PENDING, read_correction
 from emotion_perception.files import write_atomically
 from emotion_perception.inference.cards import card_path
-from emotion_perception.inference.runtime import read_weights
-from emotion_perception.learning.common import one_cycle, publish_weights, seed_everything
+from emotion_perception.learning.common import one_cycle, seed_everything
 from emotion_perception.media.items import MediaError
 
-CURRENT = "current"  # name of the link to the version in use, without its suffix
+CURRENT = "current.onnx"
 LEARNT_AT_LEAST = 0.1  # of the corrections that were wrong before
-_VERSION = re.compile(r"v(\d{4})\.(?:safetensors|onnx)")
+_VERSION = re.compile(r"v(\d{4})\.onnx")
 
 
 @dataclass(frozen=True)
@@ -144,29 +143,25 @@ class Learner(ABC):
     def card(self, net: Any) -> dict[str, Any]:
         """What of the model's card has changed with its weights; it is calibrated anew."""
 
+    @abstractmethod
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
         """Write the network with the card of the file ``source`` and these ``changes`` to it."""
-        _, card = read_weights(source)
-        publish_weights(path, net, {**card, **changes})
 
 
 class ModelVersions:
     """A folder of models: ``v0001.onnx`` with ``v0001.json``; ``current.onnx`` is a link to one of them.
 
-    Point visual_node's ``expression_model`` or acoustic_node's ``model`` at the link. Version 1 is the model that all
-    began with.
-
-    Args:
-        suffix: of the models' files.
+    Set visual_node's ``expression_model`` or acoustic_node's ``model`` to the link. Version 1 is the model from which
+    the first training started. A model's card is in the metadata of its file, so that one file holds all of it.
     """
 
-    def __init__(self, folder: Path, suffix: str = ".safetensors") -> None:
-        self.folder, self.suffix = folder, suffix
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def link(self) -> Path:
         """The link to the version in use."""
-        return self.folder / (CURRENT + self.suffix)
+        return self.folder / CURRENT
 
     @property
     def current(self) -> int | None:
@@ -179,7 +174,7 @@ class ModelVersions:
 
     def path(self, number: int) -> Path:
         """The weights of a version."""
-        return self.folder / f"v{number:04}{self.suffix}"
+        return self.folder / f"v{number:04}.onnx"
 
     def card(self, number: int) -> dict[str, Any]:
         """What is known of a version.
@@ -194,9 +189,7 @@ class ModelVersions:
 
     def cards(self) -> list[dict[str, Any]]:
         """The cards of all versions, oldest first."""
-        numbers = sorted(
-            int(found[1]) for path in self.folder.glob(f"*{self.suffix}") if (found := _VERSION.fullmatch(path.name))
-        )
+        numbers = sorted(int(found[1]) for path in self.folder.glob("*") if (found := _VERSION.fullmatch(path.name)))
         return [self.card(number) for number in numbers]
 
     def add(self, weights: Path, card: dict[str, Any]) -> int:
@@ -204,7 +197,7 @@ class ModelVersions:
         self.folder.mkdir(parents=True, exist_ok=True)
         number = 1 + max((entry["version"] for entry in self.cards()), default=0)
         card = {"version": number, "parent": self.current, **card}
-        partial = self.folder / f".new{self.suffix}"
+        partial = self.folder / ".new.onnx"
         shutil.copyfile(weights, partial)
         write_atomically(self.path(number).with_suffix(".json"), iter((json.dumps(card, indent=1) + "\n",)))
         os.replace(partial, self.path(number))
@@ -340,7 +333,7 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     if reason:
         return report
     source = versions.path(current)
-    fresh = versions.folder / f".trained{versions.suffix}"
+    fresh = versions.folder / ".trained.onnx"
     learner.publish(fresh, net, {**changed, "feedback": asdict(config)}, source)
     try:
         told = {"made": _now(), "from": f"version {current}", "scores": after, "before": before, **counts}

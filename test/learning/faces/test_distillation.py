@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import save_file
 
 from emotion_perception.cli import train as cli
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import read_weights
-from emotion_perception.learning.common import publish_weights
 from emotion_perception.learning.evaluation import face_ablation as ablation
 from emotion_perception.learning.faces import train as train_visual
+from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
+from emotion_perception.learning.onnx_files import read_initializers, read_network
 
 SMALL = train_visual.VisualTraining(
     epochs=2, batch=16, learning_rate=0.12, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1), dropout=0.0)
@@ -40,8 +40,8 @@ def angry_teacher(tmp_path) -> Path:
         torch.nn.init.zeros_(head.weight)
         head.bias.data = 8.0 * (torch.arange(len(head.bias)) == ANGRY)
     shape = {"stem": 16, "widths": [16, 16, 16, 32], "blocks": [1, 1, 1, 1], "dropout": 0.3}
-    publish_weights(tmp_path / "angry.safetensors", net, {"training": {"net": shape}})
-    return tmp_path / "angry.safetensors"
+    publish_faces(tmp_path / "angry.onnx", net, {"training": {"net": shape}})
+    return tmp_path / "angry.onnx"
 
 
 def _train(archive: Path, out: Path, config: train_visual.VisualTraining, teachers: tuple[Path, ...] = ()) -> dict:
@@ -52,7 +52,7 @@ def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_pa
     faces = load_ferplus(archive, "PublicTest").faces
 
     def anger(weight: float) -> tuple[float, float]:
-        out = tmp_path / f"{weight}.safetensors"
+        out = tmp_path / f"{weight}.onnx"
         _train(archive, out, replace(SMALL, epochs=4, teacher_weight=weight), (angry_teacher,))
         heads = train_visual.predict(train_visual.load_network(out), faces)[:2]
         shares = [torch.from_numpy(logits).softmax(1)[:, ANGRY].mean().item() for logits in heads]
@@ -64,12 +64,12 @@ def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_pa
 
 
 def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
-    _, card = read_weights(angry_teacher)
+    _, card = read_network(angry_teacher)
     net = train_visual.load_network(angry_teacher)
     for head in (net.ferplus, net.fer2013):
         head.bias.data = head.bias.data.roll(-ANGRY)  # sees neutral
-    publish_weights(tmp_path / "neutral.safetensors", net, card)
-    masters = [train_visual.load_network(path) for path in (angry_teacher, tmp_path / "neutral.safetensors")]
+    publish_faces(tmp_path / "neutral.onnx", net, card)
+    masters = [train_visual.load_network(path) for path in (angry_teacher, tmp_path / "neutral.onnx")]
     faces = np.random.default_rng(1).integers(0, 256, (4, 48, 48)).astype(np.uint8)
     for said, classes in zip(train_visual.taught(masters, faces), (8, 7), strict=True):
         assert said.shape == (4, classes) and torch.allclose(said.sum(1), torch.ones(4), atol=1e-5)
@@ -78,10 +78,10 @@ def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
 
 def test_the_card_names_teachers_and_settings(archive, tmp_path, angry_teacher):
     config = replace(SMALL, epochs=1, augment=False, soft_votes=False)
-    _train(archive, tmp_path / "net.safetensors", config, (angry_teacher,))
-    _, card = read_weights(tmp_path / "net.safetensors")
-    assert card["teachers"] == ["angry.safetensors"] and card["initial"] is None and card["backbone"] is None
-    assert card["labels"] == list(VISUAL_EMOTIONS)
+    _train(archive, tmp_path / "net.onnx", config, (angry_teacher,))
+    _, card = read_network(tmp_path / "net.onnx")
+    assert card["teachers"] == ["angry.onnx"] and card["initial"] is None and card["backbone"] is None
+    assert card["labels"] == [*VISUAL_EMOTIONS, None]
     settings = card["training"]
     assert (settings["augment"], settings["soft_votes"], settings["teacher_weight"]) == (False, False, 0.3)
     assert set(card["validation"]) >= {"ferplus8", "fer2013", "intensity_mae", "loss"}
@@ -100,25 +100,25 @@ def test_the_card_names_teachers_and_settings(archive, tmp_path, angry_teacher):
     ],
 )
 def test_a_teacher_that_is_none_is_refused_before_training(archive, tmp_path, content, says):
-    path = tmp_path / "teacher.safetensors"
+    path = tmp_path / ("teacher.safetensors" if isinstance(content, dict) else "teacher.onnx")
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content:
-        publish_weights(path, torch.nn.Linear(2, 2), content)
+        save_file(torch.nn.Linear(2, 2).state_dict(), path, {"card": json.dumps(content)})
     with pytest.raises(ModelError, match=says):
-        _train(archive, tmp_path / "out.safetensors", SMALL, (path,))
-    assert not (tmp_path / "out.safetensors").exists() and not (tmp_path / "out.ckpt").exists()
+        _train(archive, tmp_path / "out.onnx", SMALL, (path,))
+    assert not (tmp_path / "out.onnx").exists() and not (tmp_path / "out.ckpt").exists()
 
 
 def test_a_missing_teacher_is_an_error_of_the_tool(archive, tmp_path, capsys):
-    arguments = ["visual", "--data", str(archive), "--teacher", str(tmp_path / "none.safetensors")]
-    assert cli.main([*arguments, "--out", str(tmp_path / "out.safetensors")]) == 2
+    arguments = ["visual", "--data", str(archive), "--teacher", str(tmp_path / "none.onnx")]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out.onnx")]) == 2
     assert "emotion-train: model not found: " in capsys.readouterr().err
 
 
 def test_too_few_faces_for_a_batch_are_said(archive, tmp_path):
     with pytest.raises(ValueError, match="64 training faces do not fill a batch of 128"):
-        _train(archive, tmp_path / "out.safetensors", train_visual.VisualTraining())
+        _train(archive, tmp_path / "out.onnx", train_visual.VisualTraining())
 
 
 @pytest.mark.parametrize("augment", [True, False])
@@ -126,7 +126,7 @@ def test_augmentation_can_be_switched_off(archive, tmp_path, monkeypatch, augmen
     used = set()
     for name in ("augment_faces", "mirror_faces"):
         monkeypatch.setattr(train_visual, name, lambda x, *_, called=name: used.add(called) or x)
-    _train(archive, tmp_path / "net.safetensors", replace(SMALL, epochs=1, augment=augment))
+    _train(archive, tmp_path / "net.onnx", replace(SMALL, epochs=1, augment=augment))
     assert used == {"augment_faces" if augment else "mirror_faces"}
 
 
@@ -139,7 +139,7 @@ def test_the_crowds_votes_or_its_majority_are_the_label(archive, tmp_path, monke
         return loss(*arguments)
 
     monkeypatch.setattr(train_visual, "training_loss", watch)
-    _train(archive, tmp_path / "net.safetensors", replace(SMALL, epochs=1, soft_votes=soft_votes, mixup_share=0.0))
+    _train(archive, tmp_path / "net.onnx", replace(SMALL, epochs=1, soft_votes=soft_votes, mixup_share=0.0))
     largest = torch.cat(seen).max(1).values
     assert torch.allclose(largest, torch.full_like(largest, 0.9 if soft_votes else 1.0))  # nine of ten agree
 
@@ -155,11 +155,11 @@ def test_an_ablation_scores_each_variant_and_goes_on_where_it_stopped(archive, t
     assert json.loads((out / "ablation.json").read_text()) == rows
     columns = {"ferplus", "ferplus_not_mirrored", "ferplus_recall", "fer2013", *ablation.CORRUPTIONS}
     assert all(set(row) == {"variant", *columns} and 0 <= row[c] <= 1 for row in rows for c in columns)
-    cards = [read_weights(out / f"{name.replace(' ', '_')}.safetensors")[1] for name in VARIANTS]
-    assert [card["teachers"] for card in cards] == [[], ["angry.safetensors"], []]
+    cards = [read_network(out / f"{name.replace(' ', '_')}.onnx")[1] for name in VARIANTS]
+    assert [card["teachers"] for card in cards] == [[], ["angry.onnx"], []]
     assert [card["training"]["mixup_share"] for card in cards] == [SMALL.mixup_share, SMALL.mixup_share, 0.0]
 
-    (out / "without_mixup.safetensors").unlink()
+    (out / "without_mixup.onnx").unlink()
     trained = []
     monkeypatch.setattr(ablation, "train", lambda *a: trained.append(a[1].stem) or train_visual.train(*a))
     assert ablation.ablate(archive, out, config, [angry_teacher]) == rows
@@ -181,4 +181,4 @@ def test_the_tool_writes_an_ablation(archive, tmp_path, monkeypatch, capsys):
     (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert row["variant"] == "the recipe"
     assert np.isfinite(list(v for k, v in row.items() if k != "variant")).all()
-    assert load_file(tmp_path / "table" / "the_recipe.safetensors")["ferplus.weight"].shape == (8, 8)
+    assert read_initializers(tmp_path / "table" / "the_recipe.onnx")["ferplus.weight"].shape == (8, 8)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.errors import ModelError
@@ -19,14 +16,15 @@ from emotion_perception.learning.common import (
     grow_from,
     load_checkpoint,
     one_cycle,
-    publish_weights,
     save_checkpoint,
 )
 from emotion_perception.learning.config import load_config
 from emotion_perception.learning.faces import labelled
 from emotion_perception.learning.faces import train as train_visual
+from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
+from emotion_perception.learning.onnx_files import read_initializers, read_network
 
 SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 
@@ -54,7 +52,7 @@ def test_evaluation_leaves_out_what_has_no_label(archive):
 
 def test_training_killed_after_an_epoch_resumes_to_the_same_weights(archive, tmp_path, monkeypatch):
     torch.set_num_threads(1)
-    train_visual.train(archive, tmp_path / "whole.safetensors", SMALL, tmp_path / "whole.ckpt")
+    train_visual.train(archive, tmp_path / "whole.onnx", SMALL, tmp_path / "whole.ckpt")
 
     def save_then_die(path, state):
         save_checkpoint(path, state)
@@ -62,20 +60,19 @@ def test_training_killed_after_an_epoch_resumes_to_the_same_weights(archive, tmp
 
     monkeypatch.setattr(train_visual, "save_checkpoint", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
+        train_visual.train(archive, tmp_path / "resumed.onnx", SMALL, tmp_path / "resumed.ckpt")
     monkeypatch.setattr(train_visual, "save_checkpoint", save_checkpoint)
     assert load_checkpoint(tmp_path / "resumed.ckpt")["epoch"] == 1
-    train_visual.train(archive, tmp_path / "resumed.safetensors", SMALL, tmp_path / "resumed.ckpt")
-    whole, resumed = load_file(tmp_path / "whole.safetensors"), load_file(tmp_path / "resumed.safetensors")
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    train_visual.train(archive, tmp_path / "resumed.onnx", SMALL, tmp_path / "resumed.ckpt")
+    whole, resumed = read_initializers(tmp_path / "whole.onnx"), read_initializers(tmp_path / "resumed.onnx")
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
 
 
 def test_published_weights_load_back_with_their_card(archive, tmp_path):
-    train_visual.train(archive, tmp_path / "net.safetensors", SMALL, tmp_path / "net.ckpt")
+    train_visual.train(archive, tmp_path / "net.onnx", SMALL, tmp_path / "net.ckpt")
     net = ExpressionNet(SMALL.net)
-    with safe_open(tmp_path / "net.safetensors", "pt") as file:
-        card = json.loads(file.metadata()["card"])
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    weights, card = read_network(tmp_path / "net.onnx")
+    weights = {name: torch.from_numpy(value) for name, value in weights.items()}
     missing, unexpected = net.load_state_dict(weights, strict=False)
     assert not unexpected and all(name.endswith("num_batches_tracked") for name in missing)
     assert card["calibration"]["ferplus_scale"] > 0 and card["calibration"]["fer2013_scale"] > 0
@@ -83,22 +80,22 @@ def test_published_weights_load_back_with_their_card(archive, tmp_path):
 
 
 def test_training_begins_from_given_weights(archive, tmp_path):
-    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
+    train_visual.train(archive, tmp_path / "first.onnx", SMALL, tmp_path / "first.ckpt")
     none = train_visual.VisualTraining(**{**SMALL.__dict__, "epochs": 0})
-    train_visual.train(archive, tmp_path / "b.safetensors", none, tmp_path / "b.ckpt", tmp_path / "first.safetensors")
-    first, begun = load_file(tmp_path / "first.safetensors"), load_file(tmp_path / "b.safetensors")
-    assert all(torch.equal(first[name], begun[name]) for name in first)
+    train_visual.train(archive, tmp_path / "b.onnx", none, tmp_path / "b.ckpt", tmp_path / "first.onnx")
+    first, begun = read_initializers(tmp_path / "first.onnx"), read_initializers(tmp_path / "b.onnx")
+    assert all(np.array_equal(first[name], begun[name]) for name in first)
 
 
 def test_weights_of_another_network_are_refused(archive, tmp_path):
-    train_visual.train(archive, tmp_path / "first.safetensors", SMALL, tmp_path / "first.ckpt")
-    with pytest.raises(ModelError, match=r"first\.safetensors"):
+    train_visual.train(archive, tmp_path / "first.onnx", SMALL, tmp_path / "first.ckpt")
+    with pytest.raises(ModelError, match=r"first\.onnx"):
         train_visual.train(
             archive,
-            tmp_path / "b.safetensors",
+            tmp_path / "b.onnx",
             replace(SMALL, net=replace(SMALL.net, stem=8)),
             tmp_path / "b.ckpt",
-            tmp_path / "first.safetensors",
+            tmp_path / "first.onnx",
         )
 
 
@@ -116,9 +113,9 @@ def _randomise(net: ExpressionNet) -> ExpressionNet:
 
 def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp_path):
     small = _randomise(ExpressionNet(SMALL.net))
-    publish_weights(tmp_path / "small.safetensors", small.half().float(), {})
+    publish_faces(tmp_path / "small.onnx", small.half().float(), {})
     wide = _randomise(ExpressionNet(replace(SMALL.net, stem=24, widths=(32, 48, 48, 64))))
-    grow_from(wide, tmp_path / "small.safetensors")
+    grow_from(wide, tmp_path / "small.onnx")
     faces = torch.randint(0, 256, (4, 1, 48, 48)).float()
     for before, after in zip(small(faces), wide(faces), strict=True):
         assert torch.allclose(before, after, atol=1e-4)
@@ -135,39 +132,36 @@ def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp
     ids=["wider", "with more blocks and a first stage at full size"],
 )
 def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
-    train_visual.train(archive, tmp_path / "small.safetensors", SMALL, tmp_path / "small.ckpt")
+    train_visual.train(archive, tmp_path / "small.onnx", SMALL, tmp_path / "small.ckpt")
     wide = replace(SMALL, epochs=0, net=net)
-    train_visual.train(
-        archive, tmp_path / "wide.safetensors", wide, tmp_path / "wide.ckpt", tmp_path / "small.safetensors"
-    )
+    train_visual.train(archive, tmp_path / "wide.onnx", wide, tmp_path / "wide.ckpt", tmp_path / "small.onnx")
     faces = load_ferplus(archive, "PublicTest").faces
     small, grown = (
-        train_visual.predict(train_visual.load_network(tmp_path / f"{name}.safetensors"), faces)
-        for name in ("small", "wide")
+        train_visual.predict(train_visual.load_network(tmp_path / f"{name}.onnx"), faces) for name in ("small", "wide")
     )
     assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(small, grown, strict=True))
 
 
 def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
-    publish_weights(tmp_path / "wide.safetensors", ExpressionNet(replace(SMALL.net, stem=32)), {})
-    with pytest.raises(ModelError, match=r"wide\.safetensors is no smaller network of this kind: see st"):
-        grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.safetensors")
+    publish_faces(tmp_path / "wide.onnx", ExpressionNet(replace(SMALL.net, stem=32)), {})
+    with pytest.raises(ModelError, match=r"wide\.onnx is no smaller network of this kind: see st"):
+        grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.onnx")
 
 
 def test_a_deeper_network_does_not_fit_into_a_shallower_one(archive, tmp_path):
     deep = replace(SMALL, epochs=0, net=replace(SMALL.net, blocks=(1, 2, 1, 1)))
-    train_visual.train(archive, tmp_path / "deep.safetensors", deep, tmp_path / "deep.ckpt")
-    with pytest.raises(ModelError, match=r"deep\.safetensors has blocks \(1, 2, 1, 1\), more than \(1, 1, 1, 1\)"):
-        train_visual.train(archive, tmp_path / "x", SMALL, tmp_path / "x.ckpt", tmp_path / "deep.safetensors")
+    train_visual.train(archive, tmp_path / "deep.onnx", deep, tmp_path / "deep.ckpt")
+    with pytest.raises(ModelError, match=r"deep\.onnx has blocks \(1, 2, 1, 1\), more than \(1, 1, 1, 1\)"):
+        train_visual.train(archive, tmp_path / "x", SMALL, tmp_path / "x.ckpt", tmp_path / "deep.onnx")
 
 
 def test_both_optimizers_learn_and_another_is_refused(archive, tmp_path):
     for optimizer, rate in (("sgd", 0.1), ("adamw", 0.03)):
         config = replace(SMALL, epochs=8, optimizer=optimizer, learning_rate=rate, augment=False)
-        card = train_visual.train(archive, tmp_path / f"{optimizer}.safetensors", config, tmp_path / optimizer)
+        card = train_visual.train(archive, tmp_path / f"{optimizer}.onnx", config, tmp_path / optimizer)
         assert card["validation"]["ferplus8"] > 0.8  # 0.63 of the faces are of one kind
     with pytest.raises(ValueError, match="optimizer must be sgd or adamw, got 'lion'"):
-        train_visual.train(archive, tmp_path / "x.safetensors", replace(SMALL, optimizer="lion"), tmp_path / "x")
+        train_visual.train(archive, tmp_path / "x.onnx", replace(SMALL, optimizer="lion"), tmp_path / "x")
 
 
 def test_schedule_rises_then_falls():

@@ -105,7 +105,7 @@ def learner(corpora: Path, cache: Path, config: VoiceFeedbackTraining = QUICK) -
 
 def test_corrected_sounds_become_right_and_the_rest_stays(corpora, cache, base, tmp_path):
     accept(tmp_path, STRANGE, "calm")
-    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
+    versions = ModelVersions(tmp_path / "voice_models")
     report = feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, base)
     assert report["replaced"], report
     assert report["before"]["corrections_right"] == 0.0 and report["after"]["corrections_right"] > 0.8
@@ -136,7 +136,7 @@ def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corp
 
 def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cache, base, tmp_path):
     accept(tmp_path, STRANGE, "calm")
-    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
+    versions = ModelVersions(tmp_path / "voice_models")
     assert feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, base)["replaced"]
     old, new = read_initializers(base), read_initializers(versions.path(2))
     assert old.keys() == new.keys()
@@ -154,7 +154,7 @@ def test_what_is_beside_the_network_stays_and_it_is_calibrated_anew(corpora, cac
 def test_a_model_that_got_worse_by_wrong_corrections_is_refused(corpora, cache, base, tmp_path):
     """Angry voices were said to be sad: what would be learnt costs more than it brings."""
     accept(tmp_path, HIGH, "sad")
-    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
+    versions = ModelVersions(tmp_path / "voice_models")
     reckless = VoiceFeedbackTraining(
         steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, way=1.0, tolerance=0.1, base=TINY
     )
@@ -177,9 +177,7 @@ def test_damaged_and_unaccepted_sounds_are_named_and_others_are_not_learnt_from(
     reasons = ("sound cannot be read", "0.08 s of speech", "sound is silent", "sound cannot be read")
     assert all(reason in text for text, reason in zip(read.left_out, reasons, strict=True))
     with pytest.raises(ValueError, match=r"accepted voices to learn from, at least 5 .*4 cannot be read.*4 wait to be"):
-        feedback.train_from_feedback(
-            tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models", ".onnx"), base
-        )
+        feedback.train_from_feedback(tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models"), base)
     assert not (tmp_path / "voice_models").exists()
 
 
@@ -225,8 +223,8 @@ def test_versions_that_were_scored_on_other_voices_say_nothing():
 
 def test_a_model_of_another_kind_is_refused_by_name(corpora, cache, tmp_path):
     accept(tmp_path, STRANGE, "calm")
-    published = Path(__file__).parents[3] / "models/expression.safetensors"
-    versions = ModelVersions(tmp_path / "voice_models", ".onnx")
+    published = Path(__file__).parents[3] / "models/expression.onnx"
+    versions = ModelVersions(tmp_path / "voice_models")
     with pytest.raises(ModelError, match="expression"):
         feedback.train_from_feedback(tmp_path, learner(corpora, cache), versions, published)
     assert versions.current is None

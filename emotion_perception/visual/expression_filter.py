@@ -1,0 +1,68 @@
+"""One face's expression over time: a hidden Markov model of the expression, a low-pass filter of its intensities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from emotion_perception.emotions import EMOTIONS, VISUAL_INDICES
+from emotion_perception.hmm_filter import TemporalConfig, initial_belief, next_belief, to_report
+from emotion_perception.types import SECOND, EmotionEstimate
+
+VISUAL = list(VISUAL_INDICES)
+
+
+class ExpressionFilter:
+    """Filters the estimates of successive images of a single face.
+
+    Args:
+        hold_s: time constant of the expression; 0: no filter.
+        outlier_probability: 0..1, that an image does not show the expression.
+        intensity_smoothing_s: time constant of the intensities; 0: no filter.
+
+    Example:
+        >>> filter = ExpressionFilter(0.35, 0.2)
+        >>> happy = EmotionEstimate.from_probabilities(np.eye(8)[2])
+        >>> filter.update(happy, 0).name
+        'happy'
+    """
+
+    def __init__(self, hold_s: float, outlier_probability: float, intensity_smoothing_s: float = 0.0) -> None:
+        self._temporal = TemporalConfig(hold_s, outlier_probability) if hold_s > 0 else None
+        self._smoothing_s = intensity_smoothing_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the face, as after a jump in time."""
+        self._belief: np.ndarray | None = None  # (7,)
+        self._intensities = np.zeros(len(VISUAL))
+        self._stamp_ns = 0
+
+    def update(self, estimate: EmotionEstimate, stamp_ns: int) -> EmotionEstimate:
+        """The filtered estimate after one more image, which is newer than the one before.
+
+        Args:
+            estimate: from the image alone.
+            stamp_ns: when the image was taken.
+        """
+        p = estimate.probabilities[VISUAL]
+        intensities = estimate.intensities[VISUAL]
+        elapsed = (stamp_ns - self._stamp_ns) / SECOND
+        first, temporal = self._belief is None, self._temporal
+        if temporal is None:
+            self._belief = p
+        elif self._belief is None:
+            self._belief = initial_belief(p, temporal)
+        else:
+            self._belief = next_belief(self._belief, p, elapsed, temporal)
+        if not first and self._smoothing_s > 0:
+            keep = np.exp(-elapsed / self._smoothing_s)
+            intensities = keep * self._intensities + (1 - keep) * intensities
+        self._intensities, self._stamp_ns = intensities, stamp_ns
+        return face_estimate(self._belief if temporal is None else to_report(self._belief, temporal), intensities)
+
+
+def face_estimate(p: np.ndarray, intensities: np.ndarray) -> EmotionEstimate:
+    """The estimate over the vocabulary of ``(7,)`` probabilities, normalised or not, and ``(7,)`` intensities."""
+    weights, full = np.zeros(len(EMOTIONS), np.float32), np.full(len(EMOTIONS), np.nan, np.float32)
+    weights[VISUAL], full[VISUAL] = p, intensities
+    return EmotionEstimate.from_probabilities(weights, full)
