@@ -52,6 +52,13 @@ if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; the
     fi
 fi
 
+# test/security/test_isolation.py traces system calls; without strace it is skipped and says so.
+if ! command -v strace >/dev/null && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing strace for the isolation test"
+    (apt-get -q update && apt-get -q install -y --no-install-recommends strace) >.cache/strace.log 2>&1 ||
+        echo "no strace (.cache/strace.log): the isolation test is skipped"
+fi
+
 scratch="$(mktemp -d)"
 trap 'rm -rf "$scratch"' EXIT
 export ROS_DOMAIN_ID="${EMOTION_TEST_DOMAIN_ID:-$((RANDOM % 90 + 10))}" # low numbers are commonly in use
