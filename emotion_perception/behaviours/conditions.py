@@ -40,6 +40,7 @@ from emotion_perception.behaviours.decision import (
     Newcomer,
     OnStale,
     Rest,
+    Scorer,
     Snapshot,
     StateWatch,
     ValenceDrop,
@@ -236,12 +237,36 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
         return Status.SUCCESS if verdict.answer else Status.FAILURE
 
     def terminate(self, new_status: Status) -> None:
-        """Words of a tick in which it was asked do not stand beside one in which it was not."""
+        """Clear the feedback message of an earlier tick."""
         if new_status is Status.INVALID:
             self.feedback_message = ""
 
 
-class IsEmotion(EmotionCondition):
+class ScoreCondition(EmotionCondition):
+    """Base of the conditions that compare a score of the state with two thresholds; subclasses choose the score.
+
+    Args:
+        name: name of the behaviour.
+        scorer: computes the score.
+        enter, leave, hold, dwell, max_age, on_stale, namespace: see the module.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scorer: Scorer,
+        enter: float = 0.6,
+        leave: float = 0.4,
+        hold: float = 1.0,
+        dwell: float = 0.0,
+        max_age: float = 2.0,
+        on_stale: str = "FAILURE",
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(name, Judge(scorer, Limits(enter, leave, hold, dwell, max_age)), on_stale, namespace)
+
+
+class IsEmotion(ScoreCondition):
     """The person shows one of some emotions: the sum of their probabilities against the thresholds.
 
     Usage::
@@ -254,30 +279,15 @@ class IsEmotion(EmotionCondition):
         enter, leave: probability, 0..1.
         hold, dwell, max_age, on_stale, namespace: see the module.
 
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
-
     Raises:
         ValueError: an unknown emotion, or limits that make no sense.
     """
 
-    def __init__(
-        self,
-        name: str,
-        emotions: str | Iterable[str],
-        enter: float = 0.6,
-        leave: float = 0.4,
-        hold: float = 0.5,
-        dwell: float = 0.0,
-        max_age: float = 2.0,
-        on_stale: str = "FAILURE",
-        namespace: str = NAMESPACE,
-    ) -> None:
-        judge = Judge(EmotionMass.of(emotions), Limits(enter, leave, hold, dwell, max_age))
-        super().__init__(name, judge, on_stale, namespace)
+    def __init__(self, name: str, emotions: str | Iterable[str], hold: float = 0.5, **limits: Any) -> None:
+        super().__init__(name, EmotionMass.of(emotions), hold=hold, **limits)
 
 
-class IsUpset(EmotionCondition):
+class IsUpset(ScoreCondition):
     """The person is sad, angry, fearful or disgusted: the sum of the four probabilities.
 
     Usage::
@@ -288,28 +298,13 @@ class IsUpset(EmotionCondition):
         name: name of the behaviour.
         enter, leave: probability, 0..1.
         hold, dwell, max_age, on_stale, namespace: see the module.
-
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
     """
 
-    def __init__(
-        self,
-        name: str = "Upset?",
-        enter: float = 0.6,
-        leave: float = 0.4,
-        hold: float = 1.0,
-        dwell: float = 0.0,
-        max_age: float = 2.0,
-        on_stale: str = "FAILURE",
-        namespace: str = NAMESPACE,
-    ) -> None:
-        super().__init__(
-            name, Judge(EmotionMass(UPSET), Limits(enter, leave, hold, dwell, max_age)), on_stale, namespace
-        )
+    def __init__(self, name: str = "Upset?", **limits: Any) -> None:
+        super().__init__(name, EmotionMass(UPSET), **limits)
 
 
-class IsSatisfied(EmotionCondition):
+class IsSatisfied(ScoreCondition):
     """The person is calm or happy: the sum of the two probabilities. Neutral is neither upset nor satisfied.
 
     Usage::
@@ -320,28 +315,13 @@ class IsSatisfied(EmotionCondition):
         name: name of the behaviour.
         enter, leave: probability, 0..1.
         hold, dwell, max_age, on_stale, namespace: see the module.
-
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
     """
 
-    def __init__(
-        self,
-        name: str = "Satisfied?",
-        enter: float = 0.6,
-        leave: float = 0.4,
-        hold: float = 1.0,
-        dwell: float = 0.0,
-        max_age: float = 2.0,
-        on_stale: str = "FAILURE",
-        namespace: str = NAMESPACE,
-    ) -> None:
-        super().__init__(
-            name, Judge(EmotionMass(SATISFIED), Limits(enter, leave, hold, dwell, max_age)), on_stale, namespace
-        )
+    def __init__(self, name: str = "Satisfied?", **limits: Any) -> None:
+        super().__init__(name, EmotionMass(SATISFIED), **limits)
 
 
-class HasEvidence(EmotionCondition):
+class HasEvidence(ScoreCondition):
     """There is evidence of a face or a voice now.
 
     Usage::
@@ -353,25 +333,13 @@ class HasEvidence(EmotionCondition):
         name: name of the behaviour.
         modality: ``any``, ``visual``, ``acoustic`` or ``both``.
         hold, dwell, max_age, on_stale, namespace: see the module.
-
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
     """
 
-    def __init__(
-        self,
-        name: str = "Somebody there?",
-        modality: str = "any",
-        hold: float = 0.0,
-        dwell: float = 0.0,
-        max_age: float = 2.0,
-        on_stale: str = "FAILURE",
-        namespace: str = NAMESPACE,
-    ) -> None:
-        super().__init__(name, Judge(EvidenceOf(modality), Limits(0.5, 0.5, hold, dwell, max_age)), on_stale, namespace)
+    def __init__(self, name: str = "Somebody there?", modality: str = "any", hold: float = 0.0, **limits: Any) -> None:
+        super().__init__(name, EvidenceOf(modality), enter=0.5, leave=0.5, hold=hold, **limits)
 
 
-class IsGrowingUnhappy(EmotionCondition):
+class IsGrowingUnhappy(ScoreCondition):
     """Valence has fallen by ``enter`` from the person's own highest of the last ``window`` s, and to under ``below``.
 
     Usage::
@@ -384,9 +352,6 @@ class IsGrowingUnhappy(EmotionCondition):
         window: s looked back.
         below: valence, -1..1.
         hold, dwell, max_age, on_stale, namespace: see the module.
-
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
     """
 
     def __init__(
@@ -396,14 +361,9 @@ class IsGrowingUnhappy(EmotionCondition):
         leave: float = 0.2,
         window: float = 30.0,
         below: float = -0.15,
-        hold: float = 1.0,
-        dwell: float = 0.0,
-        max_age: float = 2.0,
-        on_stale: str = "FAILURE",
-        namespace: str = NAMESPACE,
+        **limits: Any,
     ) -> None:
-        judge = Judge(ValenceDrop(window, below), Limits(enter, leave, hold, dwell, max_age))
-        super().__init__(name, judge, on_stale, namespace)
+        super().__init__(name, ValenceDrop(window, below), enter, leave, **limits)
 
 
 class IsNewcomer(EmotionCondition):
@@ -420,9 +380,6 @@ class IsNewcomer(EmotionCondition):
         away: s of nobody before the next one counts as new.
         forget_after: s after which a known ``person_id`` is new again.
         max_age, on_stale, namespace: see the module.
-
-    Blackboard Variables:
-        * /emotion/snapshot: the last state (r)
     """
 
     def __init__(

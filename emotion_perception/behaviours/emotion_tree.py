@@ -22,7 +22,7 @@ EPILOG = """actions, most urgent first:
 {actions}
 
 examples:
-  emotion-tree                                  # live, beside a running robot.launch.py or emotion-demo
+  emotion-tree                                  # live, while robot.launch.py or emotion-demo runs
   emotion-tree --once                           # print the tree and exit; needs no ROS
   emotion-tree --once --dot | dot -Tsvg > tree.svg
   emotion-tree --max-age 5                      # a robot with a microphone alone

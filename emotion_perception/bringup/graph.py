@@ -1,4 +1,4 @@
-"""The one table of the graph: which nodes run, under which names, with which topics and parameters.
+"""The graph: which nodes run, with which names, topics and parameters.
 
 ``launch/robot.launch.py`` and ``emotion-bringup`` both start exactly this.
 """
@@ -34,31 +34,33 @@ ARGUMENTS: dict[str, Argument] = {
     "audio_topic": Argument(
         "audio", "Microphone topic: emotion_msgs/AudioChunk, audio_common_msgs of either kind, foxglove_msgs/RawAudio."
     ),
-    "namespace": Argument("", "Namespace of all nodes and topics, for more than one robot or person on one network."),
-    "config": Argument("", "Parameter file; empty: the package's config/robot.yaml."),
-    "overlay": Argument("true", "Start overlay_node (it works only while its image is watched).", TRUE_FALSE),
-    "interaction": Argument("false", "Start interaction_node: conversations, their arc and reports.", TRUE_FALSE),
-    "dashboard": Argument("false", "Start dashboard_node: the web page, at http://127.0.0.1:8080.", TRUE_FALSE),
+    "namespace": Argument("", "Namespace of all nodes and topics, for several robots or people on one network."),
+    "config": Argument("", "Parameter file. Empty: config/robot.yaml of the package."),
+    "overlay": Argument("true", "Start overlay_node; it only draws while somebody subscribes.", TRUE_FALSE),
+    "interaction": Argument("false", "Start interaction_node: conversations, arcs and reports.", TRUE_FALSE),
+    "dashboard": Argument("false", "Start dashboard_node: a web page at http://127.0.0.1:8080.", TRUE_FALSE),
     "ros4hri": Argument(
         "false",
-        "Start ros4hri_node: expressions of the faces that a ROS4HRI detector tracks; needs hri_msgs.",
+        "Start ros4hri_node: expressions of faces that a ROS4HRI detector tracks. Needs hri_msgs.",
         TRUE_FALSE,
     ),
     "composed": Argument(
-        "false", "All nodes in one process: less memory, but one crash ends them all until the restart.", TRUE_FALSE
+        "false",
+        "Run all nodes in one process: half the memory, but a crash stops all of them.",
+        TRUE_FALSE,
     ),
     "lifecycle": Argument(
         "self",
-        "Who configures and activates the nodes. self: each node by itself; launch: robot.launch.py, by life-cycle "
-        "events; manager: your life-cycle manager.",
+        "Who configures and activates the nodes. self: each node itself. launch: robot.launch.py, by life-cycle "
+        "events. manager: your life-cycle manager.",
         ("self", "launch", "manager"),
     ),
     "enclave": Argument(
         "",
-        "SROS2 enclave under which each process has one of its own (<enclave>/visual_node ...); see docs/security.md.",
+        "SROS2 enclave; each process has its own below it (<enclave>/visual_node ...). See docs/security.md.",
     ),
-    "use_sim_time": Argument("false", "Take the time from /clock, for simulators and recordings.", TRUE_FALSE),
-    "log_level": Argument("info", "Least severe log message shown.", ("debug", "info", "warn", "error", "fatal")),
+    "use_sim_time": Argument("false", "Use the time of /clock, for simulators and recordings.", TRUE_FALSE),
+    "log_level": Argument("info", "Minimum severity of log messages.", ("debug", "info", "warn", "error", "fatal")),
 }
 
 
@@ -145,9 +147,9 @@ def graph_nodes(
         if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
             raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
     if values["composed"] == "true" and values["enclave"]:
-        raise ValueError("an enclave is a process': with composed:=true set ROS_SECURITY_ENCLAVE_OVERRIDE instead")
+        raise ValueError("an enclave belongs to one process; with composed:=true set ROS_SECURITY_ENCLAVE_OVERRIDE")
     if values["composed"] == "true" and values["lifecycle"] == "launch":
-        raise ValueError("lifecycle:=launch needs a process a node; with composed:=true take self or manager")
+        raise ValueError("lifecycle:=launch needs one process per node; with composed:=true use self or manager")
     config = values["config"] or str(_default_config())
     common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
     if values["lifecycle"] != "self":

@@ -1,4 +1,4 @@
-"""Runs processes, prefixes their logs, starts again what dies, and ends them all when told to."""
+"""Run processes, prefix their logs, restart those that die, and end them all on request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import TextIO
 
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
-FIRST_BACKOFF = 0.5  # s before the first restart; doubled by every death that follows soon
+FIRST_BACKOFF = 0.5  # s before the first restart; doubled at each further death
 LONGEST_BACKOFF = 30.0
-HEALTHY_AFTER = 60.0  # s of life after which a death counts as a first one again
-POLITE = 2.0  # s between the request to end and the kill
+HEALTHY_AFTER = 60.0  # s of uptime after which the back-off starts over
+POLITE = 2.0  # s between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
 
 
 class Backoff:
-    """How long to wait before a process that died is started again: longer with every death that follows soon."""
+    """Exponential back-off before a restart."""
 
     def __init__(self) -> None:
         self._next = FIRST_BACKOFF
@@ -39,7 +39,7 @@ class Backoff:
 
 
 class Supervised:
-    """One process that is kept alive.
+    """One supervised process.
 
     Args:
         name: prefix of its log lines.
@@ -52,16 +52,16 @@ class Supervised:
         self._process: subprocess.Popen[str] | None = None
         self._started = self._due = 0.0
         self._backoff = Backoff()
-        self.exit_code: int | None = None  # set once it has ended for good
+        self.exit_code: int | None = None  # set when it has ended and is not restarted
         self.restarts = 0
 
     @property
     def pid(self) -> int | None:
-        """Process id, None while it does not run."""
+        """Process id; None while it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it now."""
+        """Start the process."""
         self._started = time.monotonic()
         self._process = subprocess.Popen(
             self._command,
@@ -71,13 +71,13 @@ class Supervised:
             text=True,
             errors="replace",
             env=dict(environment),
-            start_new_session=True,  # Ctrl-C in the terminal comes to us alone; we pass it on
+            start_new_session=True,  # Ctrl-C in the terminal reaches only this process, which forwards it
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         threading.Thread(target=self._copy_log, args=(self._process,), daemon=True).start()
 
     def watch(self, environment: Mapping[str, str]) -> None:
-        """Notice a death, and start again when the back-off is over."""
+        """Detect an exit, and restart after the back-off."""
         if self.exit_code is not None:
             return
         now = time.monotonic()
@@ -98,7 +98,7 @@ class Supervised:
         self.say(f"died ({describe_exit(code)}); starting again in {wait:g} s")
 
     def send(self, number: int) -> None:
-        """Send a signal to it and to what it started."""
+        """Send a signal to the process group."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
@@ -114,7 +114,7 @@ class Supervised:
         return True
 
     def say(self, text: str) -> None:
-        """One line of log about it."""
+        """Write a log line with the name of the process."""
         print(f"[{self.name}] {text}", file=self._log, flush=True)
 
     def _copy_log(self, process: subprocess.Popen[str]) -> None:
@@ -123,7 +123,7 @@ class Supervised:
 
 
 class Supervisor:
-    """A group of supervised processes. Use it from one thread, which outlives them.
+    """A group of supervised processes, to be used from a single thread that outlives them.
 
     Args:
         log: where log lines go.
@@ -133,24 +133,24 @@ class Supervisor:
         self._log = log
         self.processes: dict[str, Supervised] = {}
         self._stopped = False
-        # One thread each: the processes share few cores, and idle helper threads only steal from each other.
+        # One thread per library: the processes share few cores, and idle helper threads only compete.
         self._environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **os.environ}
 
     def add(self, name: str, command: Sequence[str], restart: Callable[[int], bool] = lambda code: True) -> None:
-        """Start a process and keep it alive, unless it exits with a code for which ``restart`` is false."""
+        """Start a process; restart it whenever it exits, unless ``restart`` is false for its exit code."""
         process = Supervised(name, command, restart, self._log)
         self.processes[name] = process
         process.start(self._environment)
 
     def watch(self) -> None:
-        """Look after all of them; call it a few times a second."""
+        """Check all processes; call it several times a second."""
         if self._stopped:
             return
         for process in self.processes.values():
             process.watch(self._environment)
 
     def stop(self) -> None:
-        """End all of them: SIGTERM, and SIGKILL for what is left after 2 s."""
+        """End all processes: SIGTERM, and SIGKILL after 2 s."""
         self._stopped = True
         for process in self.processes.values():
             process.send(signal.SIGTERM)
@@ -175,6 +175,6 @@ def describe_exit(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to end this child if the thread that started it is gone: no orphan keeps the camera."""
+    """Make Linux end this child when its parent thread dies, so that no orphan keeps the camera open."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

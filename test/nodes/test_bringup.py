@@ -104,7 +104,7 @@ def test_topics_namespace_and_clock_reach_the_command_line():
     [
         ({"overlay": "maybe"}, "one of true, false"),
         ({"sauce": "x"}, "unknown argument 'sauce'"),
-        ({"composed": "true", "lifecycle": "launch"}, "a process a node"),
+        ({"composed": "true", "lifecycle": "launch"}, "one process per node"),
     ],
 )
 def test_a_bad_argument_is_refused_with_a_reason(arguments: dict, words: str):
