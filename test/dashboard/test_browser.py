@@ -214,7 +214,7 @@ def test_a_picture_gives_its_face_a_label_and_a_heat_map(page, robot, tmp_path, 
     page.until(
         lambda: page.run("return document.querySelectorAll('#try-result figure img').length") == 1, "no map", 110
     )
-    assert "sure" in page.text("#try-result") and "Grad-CAM" in page.text("#try-result figcaption")
+    assert "sure" in page.text("#try-result") and "Occlusion sensitivity" in page.text("#try-result figcaption")
     size = page.run(
         "const i = document.querySelector('#try-result figure img'); return [i.naturalWidth, i.naturalHeight]"
     )

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import pytest
 from markdown_page import ROOT, CodeBlock, MarkdownPage
+from stand_in_networks import FACE_NETWORKS, write_face_network
 
 from emotion_perception.messages import audio
 from emotion_perception.resources import demo_clip_path
@@ -16,13 +17,15 @@ from emotion_perception.resources import demo_clip_path
 
 @pytest.fixture
 def sample_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with the files that examples name: ``talk.mp4`` and ``portrait.jpg``."""
+    """The current folder, with the files that examples name: ``talk.mp4``, ``portrait.jpg`` and two networks."""
     (tmp_path / "talk.mp4").symlink_to(demo_clip_path())
     clip = cv2.VideoCapture(str(demo_clip_path()))
     found, image = clip.read()
     clip.release()
     assert found
     cv2.imwrite(str(tmp_path / "portrait.jpg"), image)
+    for name in FACE_NETWORKS:
+        write_face_network(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

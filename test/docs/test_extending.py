@@ -12,9 +12,12 @@ import pytest
 from markdown_page import ROOT, MarkdownPage
 from package_copy import PackageCopy
 from rosbags.typesys import get_types_from_msg
+from stand_in_networks import write_face_network
 
+from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.media.items import MediaAudio
 from emotion_perception.media.opening import open_media
+from emotion_perception.visual.expression import ExpressionClassifier
 
 RunPage = Callable[..., dict[str, Any]]
 PAGE = "docs/extending.md"
@@ -36,6 +39,35 @@ def test_a_recording_with_the_added_audio_message_is_read(run_page: RunPage, tmp
         items = [item for item in recording.read() if isinstance(item, MediaAudio)]
     assert [item.sample_rate for item in items] == [16_000] * 5
     np.testing.assert_allclose(items[2].samples[:, 0] / 32768, sound, atol=1 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("network", "likeliest"), [("emotion-ferplus-8.onnx", "fearful"), ("enet_b0_8_best_afew.onnx", "surprised")]
+)
+def test_the_ready_cards_map_the_classes_of_their_networks(
+    run_page: RunPage, tmp_path: Path, network: str, likeliest: str
+):
+    run_page(PAGE, "Another face model")
+    classifier = ExpressionClassifier(tmp_path / network)  # logits 0, 1, 2 ...: each class beats those before it
+    probabilities, intensities = classifier.probabilities(np.zeros((2, *classifier.crop_shape), np.uint8))
+    expected = [label for label in classifier.card.labels if label is not None]
+    assert [VISUAL_EMOTIONS[i] for i in np.argsort(probabilities[0])] == expected
+    assert expected[-1] == likeliest and len(expected) == 7
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    assert np.isnan(intensities).all()
+
+
+def test_the_card_of_emotiefflib_normalises_colours_as_the_library_does(run_page: RunPage, tmp_path: Path):
+    run_page(PAGE, "Another face model")
+    path = tmp_path / "enet_b0_8_best_afew.onnx"
+    weights = np.zeros((8, 3))
+    weights[0, 0] = 1  # the first class, angry, is the first channel
+    write_face_network(path, weights, np.zeros(8))
+    crop = np.zeros((1, 224, 224, 3), np.uint8)
+    crop[..., 2] = 255  # BGR: red
+    p = ExpressionClassifier(path, exact=True).probabilities(crop)[0][0]
+    red = (1.0 - 0.485) / 0.229  # of RGB in 0..1, as the library computes it
+    assert p[VISUAL_EMOTIONS.index("angry")] == pytest.approx(np.exp(red) / (np.exp(red) + 6), abs=1e-3)
 
 
 @pytest.fixture

@@ -59,3 +59,15 @@ def test_the_ci_workflow_runs_the_script_that_developers_run():
     (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
     assert ".ci/run" in [step.get("run") for step in job["steps"]]
     assert os.access(ROOT / ".ci/run", os.X_OK) and "scripts/test.sh" in (ROOT / ".ci/run").read_text()
+
+
+def test_code_names_of_the_glossary_exist():
+    terms = (ROOT / "docs/glossary.md").read_text().split("\n## Perception of faces\n")[1]
+    entries = [line.split("|")[-2] for line in terms.splitlines() if line.startswith("|")]
+    names = {name for entry in entries for name in CODE.findall(entry)}
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "emotion_msgs").rglob("*.msg")]
+    text = "\n".join(path.read_text() for path in sources)
+    files = {name for name in names if "/" in name or name.endswith(".py")}
+    missing = {name for name in files if not [*ROOT.glob(name), *PACKAGE.glob(name)]}
+    missing |= {name for name in names - files if not re.search(rf"\b{name.split('.')[-1].rstrip(':=')}\b", text)}
+    assert missing == set()

@@ -30,7 +30,7 @@ export function tryIt() {
 
   const later = []; // charts that are drawn once they are in the page and have a width
   const image = (data, kind, alt) => el("img", { src: `data:image/${kind};base64,${data}`, alt });
-  const why = ({ emotion, picture: data }) => el("figure", {}, image(data, "png", `The face, and next to it the same face with a heat map: bright regions supported ${emotion}`), el("figcaption", {}, `Grad-CAM: bright regions supported “${emotion}”`));
+  const why = ({ emotion, picture: data }) => el("figure", {}, image(data, "png", `The face, and next to it the same face with a heat map: bright regions supported ${emotion}`), el("figcaption", {}, `Occlusion sensitivity: bright regions supported “${emotion}”`));
 
   function verdict(emotion) {
     const list = el("ul", { class: "bars", "aria-label": "Probability of each emotion" });
