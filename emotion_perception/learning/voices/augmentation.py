@@ -1,6 +1,6 @@
-"""Make one clip into many: other speeds and rooms (samples); other cuts, noises and microphones (spectrograms).
+"""Data augmentation: speed and rooms on samples; cuts, noise, microphones and masks on spectrograms.
 
-Noise is added to spectrograms, not to samples: it costs a hundredth, so that every draw of a clip hears another one.
+Noise is added to spectrograms instead of samples, at a hundredth of the cost, so that each draw has a different one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LN_DB = np.float32(np.log(10) / 10)  # dB to natural logarithm of a power
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
-    """Play ``(T,)`` samples ``factor`` times as fast: tempo and pitch change together (Ko et al. 2015)."""
+    """Speed perturbation of ``(T,)`` samples: tempo and pitch change by ``factor`` (Ko et al. 2015)."""
     return soxr.resample(samples, SAMPLE_RATE * factor, SAMPLE_RATE).astype(np.float32)
 
 
@@ -35,7 +35,7 @@ def coloured_noise(n: int, exponent: float, rng: np.random.Generator) -> np.ndar
 
 
 def fan_noise(n: int, rng: np.random.Generator) -> np.ndarray:
-    """``(n,)`` a fan: brown-to-pink hiss and the harmonics of its blades, rms 1."""
+    """``(n,)`` fan noise: brown-to-pink noise and the harmonics of the blades, rms 1."""
     time = np.arange(n) / SAMPLE_RATE
     blade = rng.uniform(60, 220)
     tone = sum(np.sin(2 * np.pi * (k * blade * time + rng.random())) / k for k in range(1, 6))
@@ -44,7 +44,7 @@ def fan_noise(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def music_noise(n: int, rng: np.random.Generator) -> np.ndarray:
-    """``(n,)`` music-like: chords of decaying harmonic notes on a beat, rms 1."""
+    """``(n,)`` music-like noise: chords of decaying harmonic notes on a beat, rms 1."""
     time = np.arange(n) / SAMPLE_RATE
     beat = rng.uniform(0.25, 0.6)
     music = np.zeros(n)
@@ -71,7 +71,7 @@ def babble_noise(n: int, voices: list[np.ndarray], rng: np.random.Generator) -> 
 
 
 def make_noise(kind: str, n: int, rng: np.random.Generator, voices: list[np.ndarray]) -> np.ndarray:
-    """``(n,)`` noise of one of :data:`NOISES`, rms about 1; ``voices`` are what babble is made of.
+    """``(n,)`` noise of one of :data:`NOISES`, rms about 1; babble is mixed from ``voices``.
 
     Raises:
         ValueError: unknown kind.
@@ -96,7 +96,7 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
 
 
 def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.random.Generator) -> np.ndarray:
-    """A room: the direct sound and an exponentially decaying noise tail (Moorer 1979), same length as ``samples``.
+    """Simulated room: direct sound and an exponentially decaying noise tail (Moorer 1979), same length as ``samples``.
 
     Args:
         rt60: s until the tail is 60 dB down.
@@ -111,7 +111,7 @@ def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.rand
 
 
 def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One training copy of a clip: always another speed, often a room."""
+    """A perturbed training copy of a clip: always another speed, often a room."""
     x = change_speed(samples, float(rng.uniform(0.88, 1.14)))
     if rng.random() < 0.6:
         x = reverberate(x, float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12)), rng)
@@ -119,9 +119,9 @@ def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) -> np.ndarray:
-    """A random stretch of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, the pitch unchanged.
+    """A random cut of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, with unchanged pitch.
 
-    It is shorter where the clip is.
+    It has fewer frames if the clip is shorter.
     """
     span = min(len(mel), round(frames * tempo))
     start = rng.integers(len(mel) - span + 1)
@@ -133,9 +133,9 @@ def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) ->
     return mel[low] * (1 - share) + mel[high] * share
 
 
-@lru_cache(maxsize=1)  # fold after fold of a cross-validation hears the same
+@lru_cache(maxsize=1)  # all folds of a cross-validation use the same
 def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.ndarray:
-    """``(4 * pieces, F, 80)`` float32 log-mel, dB, of the noises that are not made of voices."""
+    """``(4 * pieces, F, 80)`` float32 log-mel, dB, of all noises but babble."""
     rng = np.random.default_rng((seed, 1))
     n = int(seconds * SAMPLE_RATE)
     kinds = [kind for kind in NOISES if kind != "babble"]
@@ -147,11 +147,11 @@ def add_noise_to_spectrogram(
 ) -> np.ndarray:
     """Add noises of equal strength to ``(F, 80)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
 
-    Powers add, as those of sounds that know nothing of each other do on average.
+    Powers add, as those of independent sounds do on average.
 
     Args:
         noises: ``(any F, 80)`` log-mel, dB; each is repeated until it is long enough.
-        before, after: frames of noise alone around the speech, as voice activity leaves them where the noise is voices.
+        before, after: frames of noise alone around the speech, as voice activity detection keeps them in babble.
 
     Returns:
         ``(before + F + after, 80)``.
@@ -167,14 +167,14 @@ def add_noise_to_spectrogram(
 
 
 def colour(mel: Tensor, deviation_db: float, generator: torch.Generator) -> Tensor:
-    """Another microphone: add a smooth random curve over the bands to each of ``(N, F, bands)``."""
+    """Simulated microphone: add a smooth random frequency response to each of ``(N, F, bands)``."""
     points = torch.randn(len(mel), 1, 6, generator=generator) * deviation_db
     curve = torch.nn.functional.interpolate(points, mel.shape[2], mode="linear", align_corners=True)
     return mel + curve
 
 
 def mask_spectrogram(mel: Tensor, frames: Tensor, bands: int, share: float, generator: torch.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019): two bands up to ``bands`` wide, two stretches up to ``share`` of the frames.
+    """SpecAugment (Park et al. 2019): two masks up to ``bands`` wide, and two up to ``share`` of the frames long.
 
     Masked cells of ``(N, F, mels)`` take the clip's mean, which the network's normalisation brings near zero.
     """

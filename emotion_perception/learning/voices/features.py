@@ -1,6 +1,6 @@
-"""Speech as training sees it: clips cut to their speech as on the robot, perturbed copies, log-mel, all in one array.
+"""Features for the training: clips cropped to speech as at run time, perturbed copies, log-mel, all in one array.
 
-Decoding, cutting and perturbing five thousand clips takes minutes and is the same for every run, so it is kept on disk.
+Decoding, cropping and perturbing five thousand clips takes minutes and is the same for every run, so it is cached.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from emotion_perception.files import replacing
 from emotion_perception.learning.voices.augmentation import perturb
 from emotion_perception.learning.voices.corpora import SpeechSplit
 
-FEATURES = Path("runs/features")  # where the command-line tools keep them
-VERSION = 3  # of the features on disk: raise it when what is computed here changes
+FEATURES = Path("runs/features")  # cache of the command-line tools
+VERSION = 3  # of the cached features: increase it when their computation changes
 
 
 def read_speech(path: Path) -> np.ndarray:
@@ -66,7 +66,7 @@ class FeatureBank:
         return FeatureBank(self.mel, self.offsets[chosen])
 
     def shortened(self, frames: int) -> FeatureBank:
-        """The same clips, of each its first ``frames`` frames."""
+        """The first ``frames`` frames of each clip."""
         offsets = self.offsets.copy()
         offsets[..., 1] = np.minimum(offsets[..., 1], offsets[..., 0] + frames)
         return FeatureBank(self.mel, offsets)
@@ -80,7 +80,7 @@ class FeatureBank:
 def clip_features(
     path: Path, detector: VoiceActivityDetector, copies: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """``(F, 80)`` float16 log-mel of a sound file, cut to its speech, and of ``copies - 1`` perturbed copies of it.
+    """``(F, 80)`` float16 log-mel of a sound file, cropped to speech, and of ``copies - 1`` perturbed copies.
 
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
@@ -90,11 +90,11 @@ def clip_features(
 
 
 def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
-    """Features of all clips of ``split`` in their order, read from the folder ``cache`` where it holds exactly these.
+    """Features of all clips of ``split`` in their order; read from the folder ``cache`` if it has them.
 
     Args:
         copies: 1 for the clips alone, more for perturbed copies after it.
-        cache: None computes afresh and keeps nothing.
+        cache: None: no caching.
     """
     described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in split.paths]])
     key = hashlib.sha256(described.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Train the network that hears whether several people speak at once, on mixtures of the corpora's speakers.
+"""Train the detector of overlapped speech on mixtures of the corpora's speakers.
 
-A mixture is made of two to four speakers of one corpus (two corpora would be told apart by their microphones), their
-levels within a few dB, in one room or none, with noise or without; a single voice goes through the same. Other voices
-in the background are neither: babble is left out of the noises.
+A mixture has two to four speakers of one corpus (two corpora would differ in their microphones), at levels within a
+few dB, with or without a room and noise; single voices are processed alike. Babble is not among the noises, because
+voices in the background are neither overlapped speech nor a single voice.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ from emotion_perception.learning.voices.corpora import SpeechSplit
 from emotion_perception.learning.voices.features import read_speech
 from emotion_perception.learning.voices.network import OverlapNet
 
-SECONDS = (0.5, 4.0)  # of a mixture: what the robot judges while somebody speaks
-LEVEL_DB = 3.0  # a voice's level lies within this of the others' middle
+SECONDS = (0.5, 4.0)  # of a mixture, as of the segments at run time
+LEVEL_DB = 3.0  # largest deviation of a voice's level
 MOST = 4  # speakers at once
-FALSE_ALARMS = 0.05  # share of single voices that the threshold takes for several
+FALSE_ALARMS = 0.05  # share of single voices above the threshold
 
 
 @dataclass(frozen=True)
 class OverlapTraining:
-    """Hyper-parameters; a mixture is made once and heard in every epoch."""
+    """Hyper-parameters; the mixtures are made once and used in every epoch."""
 
-    mixtures: int = 4000  # to train with, half of them of one voice
-    held: int = 800  # to choose the threshold by, and as many to test
-    clips_per_speaker: int = 30  # what a speaker's stretches are put together from
+    mixtures: int = 4000  # for training, half of them of one voice
+    held: int = 800  # to choose the threshold, and as many for the test
+    clips_per_speaker: int = 30  # clips that are joined to a speaker's speech
     epochs: int = 10
     batch: int = 32
     learning_rate: float = 3e-3
@@ -64,8 +64,8 @@ class OverlapTraining:
 class Mixtures:
     """Spectrograms of one voice or several."""
 
-    mel: tuple[np.ndarray, ...]  # (F, 80) float16 log-mel, dB, each
-    speakers: np.ndarray  # (N,) int, how many speak
+    mel: tuple[np.ndarray, ...]  # each (F, 80) float16 log-mel, dB
+    speakers: np.ndarray  # (N,) int, number of speakers
 
     @property
     def several(self) -> np.ndarray:
@@ -74,7 +74,7 @@ class Mixtures:
 
 
 class Voices:
-    """The speech of some speakers, cut to where they speak."""
+    """The speech of some speakers, without pauses at the ends of clips."""
 
     def __init__(self, splits: Sequence[SpeechSplit], clips_per_speaker: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -86,7 +86,7 @@ class Voices:
                 rows = rng.permutation(np.flatnonzero(split.speakers == speaker))[:clips_per_speaker]
                 clips = [crop_to_speech(read_speech(split.paths[row]), detector) for row in rows]
                 speech.append(np.concatenate([clip / (clip.std() + 1e-6) for clip in clips]))
-            if len(speech) > 1:  # who speaks alone in a corpus cannot be mixed
+            if len(speech) > 1:  # a single speaker cannot be mixed
                 self.corpora.append(speech)
         if not self.corpora:
             raise ValueError("overlapped speech needs a corpus with two speakers to mix")
@@ -109,7 +109,7 @@ class Voices:
         return 0.05 * x
 
     def mixtures(self, n: int, seed: int) -> Mixtures:
-        """``n``, half of them of one voice, the others of two to four alike, as far as a corpus has so many."""
+        """``n`` mixtures: half of one voice, the others of two to four voices in equal numbers."""
         rng = np.random.default_rng(seed)
         most = min(MOST, max(map(len, self.corpora)))
         counts = np.where(np.arange(n) % 2 == 0, 1, 2 + np.arange(n) // 2 % (most - 1))
@@ -120,9 +120,9 @@ class Voices:
 def train_overlap(
     splits: Sequence[SpeechSplit], checkpoint: Path | None, config: OverlapTraining
 ) -> tuple[OverlapNet, dict]:
-    """Train, resuming from ``checkpoint``; the network and what its card says: threshold and measured scores.
+    """Train, resuming from ``checkpoint``; returns the network and its card: threshold and scores.
 
-    No speaker of the validation mixtures, which set the threshold, or of the test mixtures is in those that train.
+    The training, validation (threshold) and test mixtures have no speakers in common.
 
     Args:
         splits: whole corpora.
@@ -141,8 +141,8 @@ def train_overlap(
             for i, part in enumerate(("train", "validation", "test"))
         }
         net = _fit(net, mixtures["train"], config)
-        heard = {part: judge(net, mixtures[part]) for part in ("validation", "test")}
-        state = {"net": net.state_dict(), "card": _card(heard, mixtures)}
+        logits = {part: predict(net, mixtures[part]) for part in ("validation", "test")}
+        state = {"net": net.state_dict(), "card": _card(logits, mixtures)}
         if checkpoint is not None:
             save_checkpoint(checkpoint, state)
     net.load_state_dict(state["net"])
@@ -159,7 +159,7 @@ def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> Overla
     for epoch in range(config.epochs):
         net.train()
         losses: list[float] = []
-        # Mixtures of like length together, the batches in any order: little padding.
+        # Mixtures of similar length together, batches in random order: little padding.
         jitter = torch.tensor([len(m) for m in mixtures.mel]) + 40 * torch.rand(len(mixtures.mel), generator=generator)
         order = jitter.argsort()
         for i in torch.randperm(steps, generator=generator):
@@ -180,8 +180,8 @@ def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> Overla
 
 
 @torch.inference_mode()
-def judge(net: OverlapNet, mixtures: Mixtures) -> np.ndarray:
-    """``(N,)`` logits that several speak."""
+def predict(net: OverlapNet, mixtures: Mixtures) -> np.ndarray:
+    """``(N,)`` logits of overlapped speech."""
     net.eval()
     return np.array([float(net(*_batch([mel]))[0]) for mel in mixtures.mel])
 
@@ -194,9 +194,9 @@ def _batch(mels: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(out), torch.from_numpy(frames)
 
 
-def _card(heard: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> dict:
-    threshold = float(np.quantile(heard["validation"][~mixtures["validation"].several], 1 - FALSE_ALARMS))
-    logits, several, speakers = heard["test"], mixtures["test"].several, mixtures["test"].speakers
+def _card(logits_of: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> dict:
+    threshold = float(np.quantile(logits_of["validation"][~mixtures["validation"].several], 1 - FALSE_ALARMS))
+    logits, several, speakers = logits_of["test"], mixtures["test"].several, mixtures["test"].speakers
     rng = np.random.default_rng(0)
     drawn = [rng.integers(len(logits), size=len(logits)) for _ in range(1000)]
     short = np.array([len(mel) for mel in mixtures["test"].mel]) < 150
@@ -218,5 +218,5 @@ def _card(heard: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> dict:
 
 
 def _area(logits: np.ndarray, several: np.ndarray) -> float:
-    """Area under the ROC curve, NaN where only one kind is there."""
+    """Area under the ROC curve, NaN if there is only one class."""
     return float(roc_auc_score(several, logits)) if 0 < several.sum() < len(several) else float("nan")
