@@ -1,4 +1,4 @@
-"""How the voice model holds up in noise, and whether taking the noise out helps: the table that sets the default."""
+"""Accuracy of the voice model in noise, with and without noise reduction: the table behind the default setting."""
 
 from __future__ import annotations
 
@@ -21,23 +21,27 @@ from emotion_perception.learning.voices.features import read_speech
 
 KINDS = ("white", "fan", "music", "babble")
 SNRS_DB = (20, 10, 5, 0)
-# How the noise is dealt with -> whether it is taken out; None leaves that to the robot's rule.
+# Row of the table -> whether noise is reduced; None: by the rule of the robot (noise_reduction_below_db).
 WAYS: dict[str, bool | None] = {"as it is": False, "cleaned": True, "robot": None}
-LEAD = 0.5  # s of noise alone before and after each clip: the robot hears it between utterances
-VOICES = 4  # that babble
+LEAD = 0.5  # s of noise alone before and after each clip, as the robot hears it between utterances
+VOICES = 4  # in babble
 
 
 def noise_table(
     data: Path, split: str, out: Path, weights: Path | None = None, clips: int | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Accuracy of one decision a clip in each noise at each ratio, as it is, cleaned, and as the robot does it.
+    """Accuracy of one decision per clip in each noise at each SNR: unprocessed, denoised, and by the robot's rule.
 
-    The ratio is that of the speech, pauses within it included, to the noise. Babble is four voices of other speakers of
-    the same split. ``out`` gets ``noise_table.json`` and ``noise_table.md``.
+    The SNR is the power of the speech, including its pauses, to that of the noise. Babble consists of four voices of
+    other speakers of the same split.
 
     Args:
-        data: a corpus, as for the other evaluations.
-        clips: at most so many, evenly spread over the corpus.
+        data: folder of a corpus, as for the other evaluations.
+        split: of the corpus.
+        out: folder for ``noise_table.json`` and ``noise_table.md``.
+        weights: voice model; None: the published one.
+        clips: at most so many, evenly spaced over the corpus; None: all.
+        seed: of the noise.
 
     Raises:
         ValueError, OSError: the data are not readable.

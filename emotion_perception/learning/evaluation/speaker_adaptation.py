@@ -1,4 +1,4 @@
-"""Does it help to know a voice? Held-out speakers are heard utterance by utterance, with and without their baseline."""
+"""Gain of speaker adaptation: held-out speakers, utterance by utterance, with and without a baseline of their voice."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from emotion_perception.learning.voices.calibration import HeldOutLogits, all_fo
 
 STRENGTHS = (0.0, 0.5, 1.0)
 ORDERS = 10  # random orders of a speaker's utterances
-# How a person's utterances are drawn: as the corpus has them, or as in life, where one mood lasts.
+# How the utterances of a person are drawn: as in the corpus, or with one lasting emotion, which is more realistic.
 MOODS = {"all emotions alike": 0.0, "one emotion in two of three utterances": 2 / 3}
 
 
 def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, Any]]:
-    """Accuracy on speakers that did not train, by strength of the adaptation and by how steady their mood is.
+    """Accuracy on held-out speakers by strength of the adaptation and by steadiness of their emotion.
 
     Args:
-        folds: what ``emotion-eval acoustic --protocol leave-speakers-out`` wrote.
-        out: gets ``adaptation.json``.
+        folds: output folder of ``emotion-eval acoustic --protocol leave-speakers-out``.
+        out: folder for ``adaptation.json``.
+        seed: of the order of utterances.
 
     Returns:
         One row per corpus, mood and strength: accuracy in percent over all utterances, its gain over strength 0 on the
         same utterances, with 95 % intervals over speakers.
 
     Raises:
-        FileNotFoundError: there is no fold in ``folds``.
+        FileNotFoundError: ``folds`` has no fold.
     """
     verdicts = all_folds(folds)
     rows = []
@@ -58,7 +59,7 @@ def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, 
 
 
 def draw_utterances(labels: np.ndarray, steady: float, rng: np.random.Generator) -> np.ndarray:
-    """Which utterances are heard, in which order: ``steady`` of them have one and the same label, drawn for all."""
+    """Indices of utterances in the order of their use; a share ``steady`` of them has the same, random label."""
     order = rng.permutation(len(labels))
     if not steady:
         return order
