@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--image-topic", default="", help="camera topic of a recording (default: by message type)")
     parser.add_argument("--audio-topic", default="", help="microphone topic of a recording (default: by message type)")
+    parser.add_argument("--face-model", help="face network: ONNX or TFLite file with a model card")
     parser.add_argument("--emotion", help="the emotion to explain (default: the most probable)")
     return parser
 
@@ -70,9 +71,13 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--emotion needs --explain")
     from emotion_perception.errors import ModelError
     from emotion_perception.media.items import MediaError
-    from emotion_perception.recognition import Recognizer
+    from emotion_perception.recognition import OFFLINE_FACES, Recognizer
+    from emotion_perception.visual.config import VisualConfig
 
-    recognizer = Recognizer(frames_per_second=args.fps, step=args.step)
+    visual = None
+    if args.face_model:
+        visual = VisualConfig(max_faces=OFFLINE_FACES, expression_model=args.face_model)
+    recognizer = Recognizer(visual, frames_per_second=args.fps, step=args.step)
     failed = 0
     for path in args.paths:
         try:

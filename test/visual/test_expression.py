@@ -186,3 +186,16 @@ def test_published_card_in_the_metadata_is_the_one_in_the_yaml_file(tmp_path):
 def test_the_run_time_needs_no_torch():
     script = "import sys, emotion_perception.visual.perception; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_published_network_gives_its_stored_reference_outputs():
+    """In fp32, rounded to four digits."""
+    noise = np.random.default_rng(5).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+    y, x = np.mgrid[:48, :48]
+    ramps = (np.stack([x * 5, y * 5, (x + y) * 2]) % 256).astype(np.uint8)
+    probabilities, intensities = ExpressionClassifier(find_model("expression.onnx"), exact=True).probabilities(
+        np.concatenate([noise, ramps])
+    )
+    np.testing.assert_allclose(probabilities[:, 0], [0.6998, 0.3630, 0.5463, 0.8116, 0.8710, 0.8399], atol=2e-4)
+    np.testing.assert_allclose(probabilities[:, 6], [0.1153, 0.2423, 0.1587, 0.0018, 0.0022, 0.0034], atol=2e-4)
+    np.testing.assert_allclose(intensities[:, 1], [0.1104, 0.1678, 0.1432, 0.0765, 0.0833, 0.0935], atol=2e-4)
