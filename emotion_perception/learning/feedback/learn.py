@@ -336,8 +336,8 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     fresh = versions.folder / ".trained.onnx"
     learner.publish(fresh, net, {**changed, "feedback": asdict(config)}, source)
     try:
-        told = {"made": _now(), "from": f"version {current}", "scores": after, "before": before, **counts}
-        report["version"] = versions.add(fresh, {**told, "training": asdict(config)})
+        entry = {"made": _now(), "from": f"version {current}", "scores": after, "before": before, **counts}
+        report["version"] = versions.add(fresh, {**entry, "training": asdict(config)})
     finally:
         fresh.unlink(missing_ok=True)
         card_path(fresh).unlink(missing_ok=True)
