@@ -1,8 +1,8 @@
-"""From a recording to rows: shots with their faces and utterances with their voices, by the robot's own core.
+"""From a recording to rows: shots with their faces and utterances with their voices, by the robot's own pipelines.
 
-A recording is analysed in parts of ``part_s`` seconds, each by itself: nothing is carried from one to the next, so
-parts can be done in any order, anywhere, again, and the rows are the same. Shots and utterances end where a part ends.
-The seconds of sound before a part are heard first, as noise is known, and speech heard, by what was before.
+A recording is analysed in parts of ``part_s`` seconds that are independent of each other: parts can be analysed in any
+order, on any machine, and repeatedly, with the same rows. Shots and utterances end at the end of a part. The sound just
+before a part is processed first, because the noise estimate and the start of an utterance depend on it.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.archive.profile import Profile
+from emotion_perception.archive.rows import face_row, voice_row
 from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media.items import LazyFrame, MediaAudio
 from emotion_perception.media.source import StoredMedia
 from emotion_perception.recognition import OFFLINE_FACES
 from emotion_perception.resources import find_model
-from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, VoiceObservation
+from emotion_perception.types import SECOND, FaceObservation, VoiceObservation
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_filter import ExpressionFilter
 from emotion_perception.visual.face_crop import DetectedFace, is_whole_face
 from emotion_perception.visual.perception import VisualPerception
 
-BATCH = 32  # faces that the classifier reads at once; always so many, for a face's answer may depend on their number
-CUT_S = 0.04  # an utterance that begins so soon after its part was cut by it: a block of sound and its rounding
-LEAD_S = 5.0  # s of sound before a part that are heard first, to know the noise and whether somebody speaks
+BATCH = 32  # faces classified at once; always as many, because the output for a face may depend on their number
+CUT_S = 0.04  # an utterance that starts this soon after its part was cut: one audio block and rounding
+LEAD_S = 5.0  # s of sound before a part that are processed first, for noise estimate and voice activity
 
 Timed = TypeVar("Timed", LazyFrame, MediaAudio)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the rows depend on, besides the models."""
+    """The settings, besides the models, that the rows depend on."""
 
-    pictures_per_second: float = 5.0  # looked at for faces; the filter of expressions is made for this and more
-    search_interval_s: float = 1.0  # between two searches of the whole picture for new faces
+    pictures_per_second: float = 5.0  # frames analysed for faces; the temporal filter needs this rate or more
+    search_interval_s: float = 1.0  # between two detections in the whole image
     part_s: float = 120.0  # length of the parts in which a recording is analysed
     decision_interval_s: float = 1.0  # speech between two decisions about one utterance
-    image_topic: str = ""  # of rosbag2 recordings; empty: found by type
+    image_topic: str = ""  # of rosbag2 recordings; found by message type where empty
     audio_topic: str = ""
-    device: str = "CPU"  # OpenVINO's, that reads expressions
+    device: str = "CPU"  # OpenVINO device of the face classifier
 
     def __post_init__(self) -> None:
         for name in ("pictures_per_second", "search_interval_s", "part_s", "decision_interval_s"):
@@ -57,35 +58,35 @@ class Settings:
 
 @dataclass
 class Shot:
-    """A stretch of pictures without a cut."""
+    """A time range without a cut."""
 
     opened_by: str
     start: float  # s
     end: float  # s
     looks: list[tuple[float, tuple[DetectedFace, ...]]] = field(
         default_factory=list
-    )  # time, s, and the faces seen then
+    )  # time, s, and the faces detected then
 
 
 @dataclass(frozen=True)
 class Part:
-    """What was seen and heard in one part of a recording; the expressions are still to be read."""
+    """The faces and utterances in one part of a recording, before the faces are classified."""
 
     number: int
     start: float  # s
-    end: float  # s, at most ``start + part_s``, but of the last part
+    end: float  # s, at most ``start + part_s`` except for the last part
     shots: tuple[Shot, ...]
     utterances: tuple[tuple[VoiceObservation, ...], ...]  # the decisions of each, the final one last
-    errors: int  # pictures and packets that could not be used
+    errors: int  # frames and packets that could not be decoded
 
     @property
     def faces(self) -> list[DetectedFace]:
-        """Those that the classifier is to read, in the order of :meth:`Analyser.read`."""
+        """The faces to classify, in the order of :meth:`Analyser.read`."""
         return [face for shot in self.shots for _, seen in shot.looks for face in seen if face.crop is not None]
 
 
 class _Ahead(Generic[Timed]):
-    """Items in time order, taken up to a time; the next one waits."""
+    """An iterator over items in the order of time that stops before a given time."""
 
     def __init__(self, items: Iterable[Timed]) -> None:
         self._items: Iterator[Timed] = iter(items)
@@ -93,11 +94,11 @@ class _Ahead(Generic[Timed]):
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no item is left."""
         return self._next is None
 
     def until(self, stop: float) -> Iterator[Timed]:
-        """Those of times before ``stop``, s."""
+        """The next items with times before ``stop``, s."""
         while self._next is not None and self._next.time < stop:
             item = self._next
             self._next = next(self._items, None)
@@ -105,11 +106,11 @@ class _Ahead(Generic[Timed]):
 
 
 class Analyser:
-    """The models and the rules by which recordings become rows; one a process.
+    """Analyses recordings into rows; one per process.
 
     Args:
         settings: see :class:`Settings`.
-        profile: counts the time.
+        profile: measures the time per stage.
 
     Raises:
         ModelError: (on first use) a model is missing or not usable; names the path.
@@ -121,12 +122,12 @@ class Analyser:
         self._visual_config = VisualConfig(
             max_faces=OFFLINE_FACES,
             detection_interval=settings.search_interval_s,
-            mouth_motion=False,  # is measured from one picture to the next at a robot's rate
+            mouth_motion=False,  # needs the frame rate of a robot
         )
 
     @cached_property
     def visual(self) -> VisualPerception:
-        """The visual core."""
+        """The visual pipeline."""
         config = self._visual_config
         with self.profile.stage("models"):
             weights = find_model(config.expression_model)
@@ -134,7 +135,7 @@ class Analyser:
 
     @cached_property
     def acoustic(self) -> AcousticPerception:
-        """The acoustic core."""
+        """The acoustic pipeline."""
         with self.profile.stage("models"):
             acoustic = AcousticPerception(AcousticConfig(decision_interval=self.settings.decision_interval_s))
             acoustic.warm_up()
@@ -143,13 +144,13 @@ class Analyser:
     def observe(
         self, media: StoredMedia, first: int = 0, last: int | None = None, skip: frozenset[int] = frozenset()
     ) -> Iterator[Part]:
-        """The parts ``first`` to ``last`` of a recording; to its end without ``last``.
+        """The parts ``first`` to ``last`` of a recording, or to its end.
 
         Args:
             media: open.
             first: 0 unless it is seekable.
-            last: takes all that is left where it is the recording's last one by the stated length.
-            skip: parts that are not wanted; they are read over.
+            last: None: to the end. If it is the last part by the stated duration, it includes all that is left.
+            skip: parts that are left out.
         """
         length = self.settings.part_s
         if media.is_image:
@@ -209,7 +210,7 @@ class Analyser:
         for frame, cut in self.profile.through(mark_cuts(frames.until(stop), count_error), "shots"):
             if not shots or cut:
                 opened_by = "cut" if cut else "part" if number else "start"
-                # A part's first picture comes a little after its beginning; a film's may, where sound is first.
+                # The first frame of a part comes slightly after its start; that of a video may come after its sound.
                 begin = start if opened_by == "part" and frame.time - start < 2 * period else frame.time
                 if shots:
                     shots[-1].end = frame.time
@@ -220,7 +221,7 @@ class Analyser:
                 with self.profile.stage("faces"):
                     try:
                         shots[-1].looks.append((frame.time, self.visual.detect(frame.image(), _ns(frame.time))))
-                    except (ValueError, MemoryError, OSError):  # a picture that cannot be converted
+                    except (ValueError, MemoryError, OSError):  # a frame that cannot be converted
                         count_error()
         if shots:
             shots[-1].end = min(stop, end) if frames.over else stop
@@ -229,7 +230,7 @@ class Analyser:
     def _listen(
         self, lead: Iterable[MediaAudio], blocks: _Ahead[MediaAudio], stop: float
     ) -> tuple[list[MediaAudio], tuple[tuple[VoiceObservation, ...], ...]]:
-        """The newest sound before ``stop``, which leads the next part, and the utterances."""
+        """The last sound before ``stop``, for the next part, and the utterances of this part."""
         if blocks.over:
             return [], ()
         acoustic = self.acoustic
@@ -239,7 +240,7 @@ class Analyser:
         with self.profile.stage("voices"):
             for block in lead:
                 acoustic.push(block.samples, block.sample_rate, _ns(block.time))
-            acoustic.end_utterance()  # what was said before the part is the other part's
+            acoustic.end_utterance()  # speech before the part belongs to the part before
         for block in blocks.until(stop):
             newest.append(block)
             while newest[0].end < block.end - LEAD_S:
@@ -258,21 +259,21 @@ class Analyser:
         return list(newest), tuple(utterances)
 
     def read(self, parts: Sequence[Part]) -> list[list[FaceObservation]]:
-        """What the faces of several parts, of one recording or of many, express: for each part one of each face."""
+        """The observations of the faces of several parts, of one recording or of many: one list per part."""
         faces = [face for part in parts for face in part.faces]
-        told: list[FaceObservation] = []
+        observations: list[FaceObservation] = []
         with self.profile.stage("expressions"):
             for begin in range(0, len(faces), BATCH):
                 batch = faces[begin : begin + BATCH]
                 crops = np.zeros((BATCH, *self.visual.classifier.crop_shape), np.uint8)
                 crops[: len(batch)] = [face.crop for face in batch if face.crop is not None]
                 answers = zip(batch, *self.visual.classifier.probabilities(crops), strict=False)
-                told += [self.visual.observation(face, p, strength) for face, p, strength in answers]
-        rest = iter(told)
+                observations += [self.visual.observation(face, p, strength) for face, p, strength in answers]
+        rest = iter(observations)
         return [[next(rest) for _ in part.faces] for part in parts]
 
     def rows(self, part: Part, faces: Sequence[FaceObservation]) -> list[dict[str, Any]]:
-        """A part's rows by :data:`~emotion_perception.archive.schema.SEGMENTS`, without what is the recording's.
+        """The rows of a part (:data:`~emotion_perception.archive.schema.SEGMENTS`) without the recording's own fields.
 
         Args:
             part: of :meth:`observe`.
@@ -295,8 +296,10 @@ class Analyser:
                     if face.crop is not None:
                         alone = next(rest)
                         emotion = filters[alone.face_id].update(alone.emotion, _ns(time))
-                        told = FaceObservation(alone.face_id, alone.box, alone.detection_score, alone.quality, emotion)
-                        course.setdefault(face.face_id, []).append((time, told))
+                        filtered = FaceObservation(
+                            alone.face_id, alone.box, alone.detection_score, alone.quality, emotion
+                        )
+                        course.setdefault(face.face_id, []).append((time, filtered))
             times = [time for time, _ in shot.looks]
             rows.append(
                 {
@@ -309,91 +312,21 @@ class Analyser:
                 }
             )
             rows += [
-                {**common, "subject": f"face_{i + 1}", **_face_row(looks)} for i, looks in enumerate(course.values())
+                {**common, "subject": f"face_{i + 1}", **face_row(looks)} for i, looks in enumerate(course.values())
             ]
         for number, decisions in enumerate(part.utterances):
-            row = _voice_row(decisions)
+            row = voice_row(decisions)
             cut = part.number > 0 and row["start_s"] - part.start < CUT_S
             rows.append({"part": part.number, "segment": number, "opened_by": "part" if cut else "speech", **row})
         return rows
 
 
 def count_parts(duration: float | None, length: float) -> int:
-    """How many parts a recording of ``duration`` seconds has; 1 where it is not known.
+    """Number of parts of a recording with a duration in s; 1 where it is not known.
 
-    The rest after the last whole part is one of its own from a tenth of a part on: what the container states is
-    seldom more than that wrong.
+    A rest of less than a tenth of a part belongs to the last whole part: the stated duration is rarely wrong by more.
     """
     return max(1, math.ceil((duration or 0.0) / length - 0.1))
-
-
-def _face_row(looks: Sequence[tuple[float, FaceObservation]]) -> dict[str, Any]:
-    observations = [face for _, face in looks]
-    strengths = np.stack([face.emotion.intensities for face in observations])
-    mean = EmotionEstimate.from_probabilities(
-        np.mean([face.emotion.probabilities for face in observations], axis=0), strengths.mean(axis=0)
-    )
-    return {
-        "kind": "face",
-        "first_s": looks[0][0],
-        "last_s": looks[-1][0],
-        "samples": len(looks),
-        **_emotion(mean),
-        "label": mean.name,
-        "confidence": mean.confidence,
-        "quality": float(np.mean([face.quality for face in observations])),
-        "course": [
-            {
-                "time_s": time,
-                **_emotion(face.emotion),
-                "quality": face.quality,
-                "score": face.detection_score,
-                "x": face.box.x,
-                "y": face.box.y,
-                "width": face.box.width,
-                "height": face.box.height,
-            }
-            for time, face in looks
-        ],
-    }
-
-
-def _voice_row(decisions: Sequence[VoiceObservation]) -> dict[str, Any]:
-    final = decisions[-1]
-    end = final.stamp_ns / SECOND
-    start = max(0.0, end - final.duration)
-    return {
-        "kind": "voice",
-        "subject": "voice",
-        "start_s": start,
-        "end_s": end,
-        "first_s": start,
-        "last_s": end,
-        "samples": len(decisions),
-        **_emotion(final.emotion),
-        "label": final.emotion.name,
-        "confidence": final.emotion.confidence,
-        "course": [
-            {
-                "time_s": voice.stamp_ns / SECOND,
-                **_emotion(voice.emotion),
-                "duration_s": voice.duration,
-                "snr_db": voice.snr_db,
-                "overlapped": voice.overlapped_speech,
-                "final": voice.final,
-            }
-            for voice in decisions
-        ],
-    }
-
-
-def _emotion(emotion: EmotionEstimate) -> dict[str, Any]:
-    return {
-        "probabilities": emotion.probabilities.tolist(),
-        "intensities": np.asarray(emotion.intensities, np.float32).tolist(),
-        "valence": emotion.valence,
-        "arousal": emotion.arousal,
-    }
 
 
 def _newest(blocks: Iterable[MediaAudio], begin: float) -> list[MediaAudio]:
