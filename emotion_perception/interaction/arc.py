@@ -10,8 +10,8 @@
   all the time.
 - **Smoothing**, for turning points and shape only: Gaussian with sigma ``smoothing`` seconds, weighted by evidence,
   computed for bins with evidence only. Its standard deviation shrinks with the number of independent pieces of
-  evidence under the kernel: one each ``INDEPENDENT_S``, as a voice decision counts that long and neighbouring
-  pictures of a face say the same.
+  evidence under the kernel: one per ``INDEPENDENT_S``, as a voice decision is about that long and neighbouring
+  images of a face are alike.
 
 Turning points and shape are found by :mod:`~emotion_perception.interaction.arc_shape`.
 """
@@ -27,8 +27,8 @@ from emotion_perception.emotions import CIRCUMPLEX, EMOTIONS
 from emotion_perception.interaction.arc_shape import ShapeMatch, TurningPoint, find_turning_points, match_shape
 from emotion_perception.types import SECOND, EmotionModality, EmotionState, EmotionStatus
 
-INDEPENDENT_S = 5.0  # evidence closer in time than this (s) is taken to say the same thing twice
-LEAST_TRUST = 0.05  # evidence weighs at least this, so that faint evidence is evidence
+INDEPENDENT_S = 5.0  # evidence closer in time than this (s) counts once
+LEAST_TRUST = 0.05  # smallest weight of evidence, so that weak evidence still counts
 MIN_SMOOTHING_S = 3.0  # sigma, s
 SMOOTHING_SHARE = 1 / 20  # sigma as a share of the arc's length: what lasts a twentieth of the conversation is detail
 
@@ -41,9 +41,9 @@ _COLUMNS = 10 + _N
 
 @dataclass(frozen=True)
 class ArcSample:
-    """What the arc keeps of one emotion state."""
+    """One emotion state, as far as the arc needs it."""
 
-    time_ns: int  # when the state was made
+    time_ns: int  # time at which the state was made
     status: EmotionStatus
     probabilities: np.ndarray  # (8,) float32; uniform with NO_EVIDENCE
     confidence: float  # 0..1
@@ -54,7 +54,7 @@ class ArcSample:
 
     @classmethod
     def from_state(cls, state: EmotionState, time_ns: int) -> ArcSample:
-        """The sample of a state made at ``time_ns``; a state that does not say its weights counts fully."""
+        """The sample of a state made at ``time_ns``; a state without weights counts fully."""
         weights = [0.0, 0.0, 0.0]
         for item in state.evidence:
             weights[min(item.modality, EmotionModality.TEXT)] += item.weight
@@ -75,7 +75,7 @@ class ArcSample:
 
     @property
     def has_evidence(self) -> bool:
-        """Whether anything was known."""
+        """Whether there was any evidence."""
         return self.status != EmotionStatus.NO_EVIDENCE
 
 
@@ -85,7 +85,7 @@ _HEARD = (EmotionStatus.ACOUSTIC_ONLY, EmotionStatus.AUDIO_VISUAL)
 
 @dataclass(frozen=True, eq=False)
 class Arc:
-    """An arc as it stands. Arrays have one element per bin, oldest first; values of bins without evidence are NaN."""
+    """An arc so far. Arrays have one element per bin, oldest first; values of bins without evidence are NaN."""
 
     start_ns: int
     end_ns: int
@@ -131,24 +131,24 @@ class Arc:
 
     @property
     def labels(self) -> np.ndarray:
-        """(N,) uint8, most probable emotion of each bin; 0, not to be read, without evidence."""
+        """(N,) uint8, most probable emotion of each bin; 0 (meaningless) without evidence."""
         return np.where(self.known, np.nan_to_num(self.probabilities).argmax(axis=1), 0).astype(np.uint8)
 
     @property
     def status(self) -> np.ndarray:
-        """(N,) uint8, :class:`EmotionStatus` of each bin: all that was there in it."""
+        """(N,) uint8, :class:`EmotionStatus` of each bin: all modalities with evidence in it."""
         visual, acoustic = self.visual_s > 0, self.acoustic_s > 0
         status = np.where(visual, np.where(acoustic, 3, 1), 2)
         return np.where(self.known, status, 0).astype(np.uint8)
 
 
 class EmotionalArc:
-    """Gathers samples of the emotion state; gives the arc at any time. Bounded memory; not thread-safe.
+    """Collects samples of the emotion state into an arc. Bounded memory; not thread-safe.
 
     Args:
         start_ns: beginning of the first bin.
         step: length of a bin at first, s.
-        hold: how long a sample speaks for the time after it, s, at most.
+        hold: longest time for which a sample is valid, s.
         max_bins: merged in pairs beyond; even, at least 16.
 
     Raises:
@@ -161,7 +161,7 @@ class EmotionalArc:
         if max_bins < 16 or max_bins % 2:
             raise ValueError(f"max_bins must be even and at least 16, got {max_bins}")
         self.start_ns = start_ns
-        self.dropped = 0  # samples that came out of order or from before the start
+        self.dropped = 0  # samples out of order or from before the start
         self._step_ns = round(step * SECOND)
         self._hold_ns = round(hold * SECOND)
         self._max_bins = max_bins
@@ -169,7 +169,7 @@ class EmotionalArc:
         self._last: ArcSample | None = None
 
     def add(self, sample: ArcSample) -> bool:
-        """Take the next sample; False, and counted, where it is not newer than the last or is from before the start."""
+        """Add a sample; False, and counted, if it is not newer than the last or is from before the start."""
         if sample.time_ns < self.start_ns or (self._last is not None and sample.time_ns <= self._last.time_ns):
             self.dropped += 1
             return False
@@ -201,7 +201,7 @@ class EmotionalArc:
             self._bins = np.concatenate([self._bins, np.zeros((size - len(self._bins), _COLUMNS))])
 
     def _spread(self, bins: np.ndarray, sample: ArcSample, until_ns: int) -> None:
-        """Add what a sample says about the time from its stamp until the next, or the end of its hold."""
+        """Add a sample to the bins from its time until the next sample, or until the end of its hold time."""
         if not sample.has_evidence:
             return
         row = _row(sample)
@@ -216,7 +216,7 @@ class EmotionalArc:
 
 
 def _row(sample: ArcSample) -> np.ndarray:
-    """What one second of a sample adds to a bin."""
+    """The sums that one second of a sample adds to a bin."""
     p = sample.probabilities.astype(np.float64)
     trust = float(np.clip(sum(sample.weights), LEAST_TRUST, 1.0))
     spread = p @ (CIRCUMPLEX - p @ CIRCUMPLEX) ** 2  # (2,) variance of valence and arousal under the distribution

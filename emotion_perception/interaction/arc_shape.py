@@ -1,11 +1,9 @@
 """Turning points and shape of an emotional arc.
 
-- **Turning points**: extremes of the smoothed valence from which it went away, on both sides, by more than noise
-  explains.
-- **Shape**: which of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of
-  stories are dominated by six basic shapes") it follows, by weighted correlation with cosine templates. These are
-  orthogonal, so the squared correlations add up to at most about 1 and at most one shape can explain more than half
-  of the variance.
+- **Turning points**: extremes of the smoothed valence with a change on both sides that noise does not explain.
+- **Shape**: one of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of
+  stories are dominated by six basic shapes"), by weighted correlation with cosine templates. These are orthogonal, so
+  the squared correlations sum to at most about 1, and at most one shape can explain more than half of the variance.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 SURE = 1.64  # standard deviations: a difference beyond them is noise in 1 of 20 cases (one-sided)
-MIN_CHANGE = 0.2  # valence: a smaller change is not worth a turning point or a shape
+MIN_CHANGE = 0.2  # valence: a smaller change makes no turning point and no shape
 MIN_SHAPE_S = 20.0  # evidence needed for a shape, s
 MIN_SHAPE_BINS = 8  # bins with evidence needed for a shape
 MAX_SHAPE_GAP = 1 / 3  # share of the arc's length in one gap that leaves its shape unknown
@@ -25,10 +23,10 @@ MIN_CORRELATION = math.sqrt(0.5)  # a shape explains at least half of the varian
 
 
 class ArcShape(IntEnum):
-    """What shape an arc has; the numbers of ``emotion_msgs/EmotionArc``."""
+    """Shape of an arc; the numbers of ``emotion_msgs/EmotionArc``."""
 
-    NONE = 0  # there is change, but it follows none of the six well enough
-    TOO_LITTLE = 1  # too short, or too many gaps, to tell
+    NONE = 0  # valence changes, but follows none of the six well enough
+    TOO_LITTLE = 1  # too short, or too many gaps
     FLAT = 2  # no change beyond noise
     RAGS_TO_RICHES = 3  # rise
     RICHES_TO_RAGS = 4  # fall (tragedy)
@@ -79,7 +77,7 @@ class TurningPoint:
 
 @dataclass(frozen=True)
 class ShapeMatch:
-    """Which classic shape an arc follows, and how well."""
+    """The classic shape that an arc follows, and how well."""
 
     shape: ArcShape
     correlation: float  # with the best of the six templates, -1..1; NaN for TOO_LITTLE and FLAT
@@ -88,7 +86,7 @@ class ShapeMatch:
 
     @property
     def text(self) -> str:
-        """Name of the shape, for people."""
+        """Name of the shape in plain English."""
         return SHAPE_TEXT[self.shape]
 
 

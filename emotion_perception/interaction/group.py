@@ -1,16 +1,16 @@
-"""From everybody's states to the mood of the group. No ROS.
+"""The mood of a group from the states of its members. No ROS.
 
-Only faces in the newest picture are counted: one that came back under a new id is then not counted beside its old
-self. A face's weight is what its evidence weighs, at most 1: one who also speaks is no more of a person than another.
+Only faces in the newest image count, so a face that returned under a new id does not count twice. A face's weight is
+that of its evidence, at most 1: a person who also speaks does not count more than others.
 
-- **Mean**: the linear mean of the distributions, not the product that :mod:`fusion.pooling` takes: the faces are not
-  several reports about one emotion, they are several emotions. A half happy, half angry audience is told as that.
+- **Mean**: the linear mean of the distributions, not the product of :mod:`fusion.pooling`: the faces are not several
+  observations of one emotion, they are several emotions. An audience half happy and half angry is reported as such.
 - **Agreement** = 1 - the mean Jensen-Shannon divergence (Lin 1991, in bits: 0..1) between two of the faces, each pair
   weighted by the product of its weights. A mean over pairs can be compared between 2 faces and 30, unlike the
   divergence of all at once, whose maximum grows with their number.
 - **Who differs**: with three faces or more, one whose divergence from the mean of the others is at least
   ``DIFFERS_FROM`` and ``DIFFERS_RATIO`` times the group's median, whose label is not that of the others, and which is
-  at least ``DIFFERS_CONFIDENCE`` sure of it. In a group divided in two camps nobody differs: the agreement tells.
+  at least ``DIFFERS_CONFIDENCE`` sure of it. In a group divided into two camps nobody differs; the agreement is low.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from emotion_perception.types import EmotionEstimate, EmotionState
 
 DIFFERS_FROM = 0.2  # bits of Jensen-Shannon divergence
 DIFFERS_RATIO = 2.0
-DIFFERS_CONFIDENCE = 0.35  # an unsure face is unlike a sure group, but nobody knows that its person is
+DIFFERS_CONFIDENCE = 0.35  # an unsure estimate differs from a sure group without the person differing
 
 
 @dataclass(frozen=True)
 class GroupEmotion:
-    """The mood of everyone in view."""
+    """The mood of everybody in view."""
 
     stamp_ns: int  # of the newest evidence used; of the query where there is no face
-    faces_counted: int  # with 0 the rest says nothing
+    faces_counted: int  # with 0 the other fields are meaningless
     emotion: EmotionEstimate  # weighted mean; `EmotionEstimate.unknown()` without faces
     valence_spread: float  # weighted standard deviation, 0..1; NaN with fewer than two faces
     agreement: float  # 0..1; NaN with fewer than two faces
@@ -46,10 +46,10 @@ def group_emotion(states: Sequence[EmotionState], in_view: Collection[str], now_
 
     Args:
         states: everybody's, in any order; those without evidence or without a face are left out.
-        in_view: face ids in the newest picture.
-        now_ns: when it is asked, ns.
+        in_view: face ids in the newest image.
+        now_ns: time of the query, ns.
     """
-    # In a fixed order: the result must not hang on rounding.
+    # In a fixed order: the result must not depend on rounding.
     found = {state.face_id: state for state in states if state.face_id in in_view and state.evidence}
     counted = [found[face_id] for face_id in sorted(found)]
     w = np.array([min(1.0, sum(evidence.weight for evidence in state.evidence)) for state in counted])
@@ -103,7 +103,7 @@ def _agreement(p: np.ndarray, w: np.ndarray) -> float:
 def _differing(states: Sequence[EmotionState], p: np.ndarray, w: np.ndarray) -> tuple[str, ...]:
     if len(states) < 3:
         return ()
-    others = (w @ p - w[:, None] * p) / (1.0 - w)[:, None]  # (N, 8) for each the mean of all but itself
+    others = (w @ p - w[:, None] * p) / (1.0 - w)[:, None]  # (N, 8) mean of all others, for each
     others = np.clip(others, 0.0, None)
     apart = divergence(p, others)
     least = max(DIFFERS_FROM, DIFFERS_RATIO * float(np.median(apart)))

@@ -1,17 +1,17 @@
-"""A conversation's journal on disk: JSON lines, only ever appended to, readable after a kill or a power cut.
+"""A conversation's journal on disk: JSON lines, append-only, readable after a kill or a power cut.
 
-What is promised:
+Guarantees:
 
 - Each record is handed to the operating system before :meth:`Journal.append` returns, so a process killed at any
-  moment (SIGKILL, crash, out of memory) loses nothing that was recorded.
-- It is forced onto the disk (fsync) with the first and the last record, and otherwise at most once every ``sync_s``:
-  a power cut loses that much at most.
-- Where the disk is full or cannot be written to, records wait in memory and go to disk in order once it takes them
-  again. ``problem`` says what is wrong. Up to ``MAX_WAITING`` bytes wait (some four hours); beyond, new ones are
-  dropped and counted.
-- A reader skips lines that are no JSON object: a last line that was cut, or blocks that a power cut left empty.
+  moment (SIGKILL, crash, out of memory) loses no record.
+- The first and the last record are synced to disk (fsync), and otherwise one every ``sync_s`` seconds: a power cut
+  loses that much at most.
+- If the disk is full or not writable, records wait in memory and are written in order once it works again.
+  ``problem`` gives the reason. Up to ``MAX_WAITING`` bytes wait (some four hours); beyond, new ones are dropped and
+  counted.
+- A reader skips lines that are no JSON object: a torn last line, or blocks that a power cut left empty.
 
-A journal is locked while it is written, so that a recovery in another process leaves it alone.
+A journal is locked while it is written, so that a recovery in another process does not touch it.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ class Journal:
     """One journal being written. Never raises because of the disk: see :attr:`problem`.
 
     Args:
-        path: the file; its folder is made where it is missing. Going on with an existing one appends.
-        sync_s: time between two fsyncs, s; 0 syncs every record.
+        path: the file; a missing folder is made. An existing file is appended to.
+        sync_s: shortest time between two fsyncs, s; 0 syncs every record.
         clock: monotonic seconds; for tests.
     """
 
     def __init__(self, path: Path, sync_s: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
-        self.problem = ""  # why records wait in memory; empty while all is well
+        self.problem = ""  # why records wait in memory; empty if none do
         self.dropped = 0  # records lost because too many were waiting
         self._sync_s, self._clock = sync_s, clock
         self._fd: int | None = None
         self._waiting = bytearray()
-        self._first = b""  # without it the rest cannot be understood
+        self._first = b""  # record without which the others are meaningless
         self._synced = -float("inf")
         self._dirty = False
         self._retry_at = -float("inf")
 
     @property
     def waiting(self) -> int:
-        """Bytes in memory that the disk has not taken."""
+        """Bytes in memory that are not written yet."""
         return len(self._waiting)
 
     def append(self, record: Mapping[str, Any], sync: bool = False) -> bool:
-        """Write one record; with ``sync``, force it onto the disk. True where all is written."""
+        """Write one record; with ``sync``, force it onto the disk. True if all is written."""
         line = json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         self._first = self._first or line
         if len(self._waiting) + len(line) > MAX_WAITING:
@@ -71,7 +71,7 @@ class Journal:
         return self.flush(sync)
 
     def flush(self, sync: bool = False) -> bool:
-        """Try to write what waits, and sync when it is time or asked for. True where nothing waits any more."""
+        """Try to write waiting records, and sync if due or requested. True if no record waits any more."""
         now = self._clock()
         if self.problem and now < self._retry_at and not sync:
             return not self._waiting
@@ -86,12 +86,12 @@ class Journal:
         return not self._waiting
 
     def close(self) -> None:
-        """Write, sync and let go of the file; what the disk does not take stays waiting."""
+        """Write, sync and close the file; records that cannot be written keep waiting."""
         self.flush(sync=True)
         self._release()
 
     def delete(self) -> None:
-        """Close and remove the file: all of it is elsewhere."""
+        """Close and remove the file, as its contents are stored elsewhere."""
         self._waiting.clear()
         self._release()
         self.path.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ class Journal:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), MODE)
             lock(self._fd)
             sync_folder(self.path.parent)
-        while self._waiting:  # a nearly full disk takes a part
+        while self._waiting:  # a nearly full disk takes only a part
             written = os.write(self._fd, self._waiting)
             del self._waiting[:written]
             self._dirty = True
@@ -114,7 +114,7 @@ class Journal:
         os.fsync(self._fd)
         self._synced, self._dirty = now, False
         if not os.fstat(self._fd).st_nlink:
-            self._release()  # the next record makes a new file, with the same beginning
+            self._release()  # the next record makes a new file with the same first record
             self._waiting[:0] = self._first
             raise OSError(f"{self.path} was deleted while it was written")
 
@@ -131,7 +131,7 @@ class Journal:
 
 
 def lock(fd: int) -> bool:
-    """Lock an open file against other processes; False where another holds it. A disk without locks says True."""
+    """Lock an open file against other processes; False if another holds it, True on a disk without locks."""
     if fcntl is None:
         return True
     try:
@@ -150,7 +150,7 @@ def is_locked(path: Path) -> bool:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a journal, oldest first; what is no JSON object is skipped.
+    """The records of a journal, oldest first; lines that are no JSON object are skipped.
 
     Raises:
         OSError: it cannot be read.

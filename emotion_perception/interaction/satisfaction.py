@@ -1,4 +1,4 @@
-"""A customer-satisfaction score, 0..100, from the arc of a conversation, with what moved it and how sure it is.
+"""A customer-satisfaction score, 0..100, from the arc of a conversation, with its factors and its margin.
 
 ::
 
@@ -7,23 +7,22 @@
                +  5 * (end - beginning)                                  direction, at most 10 points
             cut to 0..100
 
-- ``mean``: over all time with evidence, weighted by it. Half of the level, as duration is remembered less than it
-  should be.
+- ``mean``: over all time with evidence, weighted by it. Half of the level, as people remember duration too little.
 - ``end``: the last fifth of the evidence, at least 10 s. ``peak``: the smoothed moment furthest from indifference.
   People remember an experience by its most intense moment and by its end (peak-end rule: Kahneman, Fredrickson,
   Schreiber & Redelmeier 1993; Redelmeier & Kahneman 1996), so these make the other half, the end more as it is
   measured better.
 - ``end - beginning`` (the first fifth): getting better is liked beyond its level (Loewenstein & Prelec 1993).
 - ``VALUES``: pleasantness of the emotion in a service encounter. Anger counts most among the unpleasant ones, as it
-  goes with complaint and leaving (Bougie, Pieters & Zeelenberg 2003). They add up to 0: an estimator that does not
-  know (uniform distribution) gives 50, so that uncertainty draws the score to the middle and never to one side.
+  goes with complaint and leaving (Bougie, Pieters & Zeelenberg 2003). They sum to 0: a uniform
+  distribution gives 50, so uncertainty pulls the score to the middle and never to one side.
 
 The weights are reasoned, not fitted: no freely usable data has conversations with both video and the customer's own
-rating. Fit them to your own questionnaires before you act upon single scores.
+rating. Fit them to your own questionnaires before you rely on single scores.
 
-``margin`` is the half-width of a 95 % interval from what the estimates themselves say: their spread, with evidence
-closer than ``INDEPENDENT_S`` counted once, and time without evidence as time that may have been anything. It does not
-cover a model that is wrong with confidence.
+``margin`` is the half-width of a 95 % interval from the estimates themselves: their spread, with evidence closer than
+``INDEPENDENT_S`` counted once, and any value possible in time without evidence. It does not cover a model that is
+wrong with confidence.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ MEAN_WEIGHT, END_WEIGHT, PEAK_WEIGHT = 0.5, 0.3, 0.2
 TREND_POINTS = 5.0
 END_SHARE = 0.2  # of the evidence
 MIN_END_S = 10.0
-UNSEEN_SD = 0.5  # of s over time without evidence: any mood in -1..1 is possible
-MAX_MARGIN = 25.0  # with more, the score would say nothing
+UNSEEN_SD = 0.5  # of s over time without evidence: any value in -1..1 is possible
+MAX_MARGIN = 25.0  # with more, the score would be meaningless
 
 
 @dataclass(frozen=True)
@@ -51,22 +50,22 @@ class Factor:
     """One part of a score."""
 
     name: str
-    points: float  # how far it moved the score from 50
+    points: float  # by which it moved the score from 50
     text: str  # in plain English
 
 
 @dataclass(frozen=True)
 class Satisfaction:
-    """A score with its explanation; ``score`` and ``margin`` are None where there is not enough evidence."""
+    """A score with its explanation; ``score`` and ``margin`` are None without enough evidence."""
 
     score: int | None  # 0..100, 50 is indifferent
     margin: int | None  # half-width of the 95 % interval, points
-    factors: tuple[Factor, ...]  # what moved it, largest first; 50 plus their points is the score before cutting
+    factors: tuple[Factor, ...]  # largest first; 50 plus their points is the score before cutting
     evidence_s: float  # time with any evidence, s
     visual_s: float  # with a face
     acoustic_s: float  # with a voice
     text_s: float  # with words
-    reason: str  # why there is no score, or what it rests on
+    reason: str  # why there is no score, or the evidence it rests on
 
     @property
     def verdict(self) -> str:
@@ -123,7 +122,7 @@ def rate(arc: Arc, min_evidence_s: float = 10.0) -> Satisfaction:
     influence = 50 * (MEAN_WEIGHT * shares + END_WEIGHT * end_part + PEAK_WEIGHT * peak_part)
     influence += TREND_POINTS * (end_part - start_part)
     unseen = 50 * MEAN_WEIGHT * UNSEEN_SD * max(0.0, 1 - evidence / max(arc.duration, 1e-9))
-    # A faint estimate is less sure than its distribution says.
+    # Weak evidence is less certain than its distribution.
     doubt = sd / np.sqrt(np.maximum(arc.trust[known], 0.05))
     margin = 1.96 * math.hypot(_sum_sd(influence * doubt, times), unseen)
     if margin > MAX_MARGIN:

@@ -1,1 +1,1 @@
-"""Messages to values by their fields; works on rclpy messages and on recorded ones alike. Imports no rclpy."""
+"""Message fields to values, for rclpy messages and recorded ones alike. Imports no rclpy."""

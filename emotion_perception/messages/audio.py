@@ -1,8 +1,8 @@
-"""Sound messages of every ROS package to samples: pure functions, message in, :class:`Sound` out.
+"""Audio messages of every ROS package to samples: pure functions, message in, :class:`Sound` out.
 
-Nothing of a foreign package is imported to read its messages: they are read by their fields. That is also how
-:func:`message_class` tells the two incompatible packages named ``audio_common_msgs`` apart (ros-drivers', mgonzs13's).
-Only :class:`~emotion_perception.messages.sensors.ConversionError` leaves the readers, whatever the message holds.
+Messages are read by their fields; no foreign package is imported for that. :func:`message_class` also uses the fields
+to distinguish the two incompatible packages named ``audio_common_msgs`` (ros-drivers', mgonzs13's). Whatever a message
+contains, the readers raise only :class:`~emotion_perception.messages.sensors.ConversionError`.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from emotion_perception.messages.samples import check_channels, samples_from_byt
 from emotion_perception.messages.sensors import ConversionError, audio_from_message, stamp_to_ns
 from emotion_perception.types import SECOND
 
-MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; beyond them it is a broken header, not sound
-MAX_LATENESS = SECOND // 2  # a chunk without a stamp that is this late comes after a pause
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; other rates mean a broken header
+MAX_LATENESS = SECOND // 2  # a chunk without a stamp that is this late follows a pause
 
 
 class DialectError(ValueError):
-    """Messages that cannot be received here; the text says what is missing."""
+    """Messages that cannot be received here; the text names what is missing."""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What one message holds."""
+    """The audio of one message."""
 
-    samples: np.ndarray  # (T, channels), integers of full scale or floats -1..1, in the machine's byte order
+    samples: np.ndarray  # (T, channels), full-scale integers or floats -1..1, native byte order
     sample_rate: int  # Hz
-    stamp_ns: int | None  # capture time of the first sample; None: the message has no stamp
+    stamp_ns: int | None  # capture time of the first sample; None: no stamp
     frame_id: str
 
 
 @dataclass(frozen=True)
 class SoundForm:
-    """What plain bytes mean; 0 or empty: not known."""
+    """How to read plain bytes; 0 or empty: unknown."""
 
     sample_rate: int = 0  # Hz
     channels: int = 0
@@ -47,7 +47,7 @@ class SoundForm:
     coding: str = ""  # wave or mp3
 
     def or_else(self, other: SoundForm) -> SoundForm:
-        """This form, and what it does not know from ``other``."""
+        """This form, with its unknown fields taken from ``other``."""
         return SoundForm(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
 
 
@@ -58,9 +58,10 @@ _USE_WAVE = "sound is MP3, which is not decoded here; start the capture node wit
 
 
 def looks_like_mp3(data: Any) -> bool:
-    """Whether bytes begin with an ID3 tag, or with an MPEG layer III frame that ends where the bytes or a frame begin.
+    """Whether bytes are MP3: an ID3 tag, or an MPEG layer III frame up to the end or to the next frame.
 
-    Of random bytes, about one chunk in some hundred million passes for that.
+    Stricter than sniffers of whole files, which look at two bytes only: those would take one chunk of plain samples in
+    10,000 for MP3, this check one in some hundred million.
     """
     head = bytes(memoryview(data)[:5])
     if head[:3] == b"ID3" and head[3:] in (b"\x02\x00", b"\x03\x00", b"\x04\x00"):
@@ -73,7 +74,7 @@ def looks_like_mp3(data: Any) -> bool:
 
 
 def _mp3_frame_length(head: bytes) -> int:
-    """Bytes of the MPEG layer III frame with this header (ISO 11172-3, 2.4.2.3), 0 if it is none."""
+    """Length in bytes of the MPEG layer III frame with this header (ISO 11172-3, 2.4.2.3); 0 if it is none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return 0
     version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3  # version: 3 is MPEG 1, 2 is 2, 0 is 2.5
@@ -92,14 +93,14 @@ def _check_rate(rate: int) -> None:
 
 
 def _stamp(stamp: Any) -> int | None:
-    return stamp_to_ns(stamp) or None  # 0 is what a driver leaves that sets none
+    return stamp_to_ns(stamp) or None  # a driver that sets no stamp leaves 0
 
 
 # --- readers, one per message -------------------------------------------------------------------------------------
 
 
 def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound:
-    """``emotion_msgs/AudioChunk``; ``form`` is not asked: the message tells all.
+    """``emotion_msgs/AudioChunk``; ``form`` is not used: the message states its own.
 
     Raises:
         ConversionError: see :func:`~emotion_perception.messages.sensors.audio_from_message`.
@@ -109,28 +110,28 @@ def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound
 
 
 def form_from_audio_info(message: Any) -> SoundForm:
-    """ros-drivers' ``audio_common_msgs/AudioInfo`` as it stands: the sound's reader says what is wrong with it."""
+    """ros-drivers' ``audio_common_msgs/AudioInfo``, unchecked: the reader of the audio reports what is wrong."""
     return SoundForm(
         int(message.sample_rate), int(message.channels), message.sample_format, message.coding_format.strip().lower()
     )
 
 
 def sound_from_audio_data(message: Any, form: SoundForm) -> Sound:
-    """ros-drivers' ``audio_common_msgs/AudioData``: bytes that mean what ``form`` says, without a stamp.
+    """ros-drivers' ``audio_common_msgs/AudioData``: plain bytes as described by ``form``, without a stamp.
 
     Raises:
-        ConversionError: MP3 or another coding, a form that is not known in full or is impossible, wrong byte count.
+        ConversionError: MP3 or another coding, an incomplete or impossible form, a wrong byte count.
     """
-    # First of all: with the capture node's own defaults this is the usual mistake.
+    # Checked first: the capture node's defaults make this the usual mistake.
     if form.coding in ("mp3", "mpeg") or (not form.coding and looks_like_mp3(message.data)):
         raise ConversionError(_USE_WAVE)
     if form.coding not in _PLAIN_CODINGS:
-        raise ConversionError(f"unknown coding {form.coding!r} of the sound; start the capture node with format:=wave")
+        raise ConversionError(f"unknown audio coding {form.coding!r}; start the capture node with format:=wave")
     if not form.coding:  # no AudioInfo, or an empty one
         names = ("sample_rate", "channels", "sample_format")
         if unknown := [name for name in names if not getattr(form, name)]:
             raise ConversionError(
-                f"sound of unknown {' and '.join(unknown).replace('_', ' ')}: no AudioInfo tells it (yet), and "
+                f"sound of unknown {' and '.join(unknown).replace('_', ' ')}: no AudioInfo has arrived, and "
                 f"{' and '.join('audio_' + name for name in unknown)} is not set"
             )
     _check_rate(form.sample_rate)
@@ -147,7 +148,7 @@ def sound_from_audio_data_stamped(message: Any, form: SoundForm) -> Sound:
     return Sound(sound.samples, sound.sample_rate, _stamp(message.header.stamp), message.header.frame_id)
 
 
-# PortAudio's flags for sample formats, the message's array for each, and its type
+# PortAudio's flags for sample formats: the message's array, and its type
 _PORTAUDIO: dict[int, tuple[str, type[np.generic]]] = {
     1: ("float32_data", np.float32),
     2: ("int32_data", np.int32),
@@ -158,7 +159,7 @@ _PORTAUDIO: dict[int, tuple[str, type[np.generic]]] = {
 
 
 def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sound:
-    """mgonzs13's ``audio_common_msgs/AudioStamped``; ``form`` is not asked: the message tells all.
+    """mgonzs13's ``audio_common_msgs/AudioStamped``; ``form`` is not used: the message states its own.
 
     Raises:
         ConversionError: unknown sample format, no rate, no channels, no samples of that format, or samples that do not
@@ -183,7 +184,7 @@ def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sou
 
 
 def sound_from_raw_audio(message: Any, form: SoundForm | None = None) -> Sound:
-    """``foxglove_msgs/RawAudio``; ``form`` is not asked: the message tells all.
+    """``foxglove_msgs/RawAudio``; ``form`` is not used: the message states its own.
 
     Raises:
         ConversionError: another format than pcm-s16, no rate, no channels, or a wrong byte count.
@@ -200,16 +201,16 @@ def sound_from_raw_audio(message: Any, form: SoundForm | None = None) -> Sound:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One way in which sound is published."""
+    """One type of audio message."""
 
     name: str  # package/Message
     read: Callable[[Any, SoundForm], Sound]
-    needs: Mapping[str, frozenset[str]]  # message of the package: the fields that it must have
-    info: str = ""  # the message that tells the form, on <topic>_info; empty: the sound tells it itself
+    needs: Mapping[str, frozenset[str]]  # by message of the package: the fields it must have
+    info: str = ""  # message with the form, on <topic>_info; empty: the audio message states its own
 
     @property
     def type_name(self) -> str:
-        """As the graph names it: ``package/msg/Message``."""
+        """Type name in the ROS graph: ``package/msg/Message``."""
         package, message = self.name.split("/")
         return f"{package}/msg/{message}"
 
@@ -218,7 +219,7 @@ _BYTES = {
     "AudioData": frozenset({"data"}),
     "AudioInfo": frozenset({"channels", "sample_rate", "sample_format", "coding_format"}),
 }
-# Best first: those that tell stamp and form themselves, then those with a stamp.
+# Best first: messages with stamp and form, then those with a stamp.
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
@@ -262,10 +263,10 @@ def dialects_of(types: Iterable[str]) -> list[Dialect]:
 def message_class(
     dialect: Dialect, message: str = "", load: Callable[[str], ModuleType] = importlib.import_module
 ) -> type:
-    """The class of a dialect's message, or of another ``message`` of its package, if the package is the right one.
+    """The class of a dialect's message, or of another ``message`` of its package, if it is the right package.
 
     Raises:
-        DialectError: the package is not installed or its workspace not sourced, or it is another one of the same name.
+        DialectError: the package is not installed, its workspace is not sourced, or it is another of the same name.
     """
     package, own = dialect.name.split("/")
     try:
@@ -292,23 +293,23 @@ def message_class(
 
 
 class ArrivalStamps:
-    """Stamps for chunks that carry none: the first by its arrival, the others laid end to end from there.
+    """Stamps for chunks without one: the first by its arrival, the following end to end.
 
-    A chunk that the network or a busy executor holds up is thereby no gap; one that is late by more than half a second
-    is stamped by its arrival again.
+    So a chunk delayed by the network or a busy executor makes no gap; one that is more than half a second late is
+    stamped by its arrival again.
     """
 
     def __init__(self) -> None:
-        self._next: int | None = None  # where the next chunk begins, ns
+        self._next: int | None = None  # expected start of the next chunk, ns
 
     def stamp(self, arrival_ns: int, samples: int, sample_rate: int) -> int:
-        """When the first of ``samples`` (per channel) was captured, ns, if the last one was on arrival."""
+        """Capture time of the first of ``samples`` (per channel), ns, if the last was captured on arrival."""
         duration = samples * SECOND // sample_rate
         began = arrival_ns - duration
         if self._next is None or abs(began - self._next) > MAX_LATENESS:
             self._next = began
         else:
-            self._next += (began - self._next) // 100  # two clocks never run alike
+            self._next += (began - self._next) // 100  # two clocks drift apart
         stamp = self._next
         self._next += duration
         return stamp

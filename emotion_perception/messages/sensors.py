@@ -1,6 +1,6 @@
-"""Pictures and sound out of messages, by their fields: of ``rclpy`` and of ``rosbags`` alike. No ROS needed.
+"""Images and audio from messages by their fields, for ``rclpy`` and ``rosbags`` alike. Needs no ROS.
 
-Only :class:`ConversionError` leaves this module, whatever the message holds; its text says what was wrong.
+Whatever a message contains, only :class:`ConversionError` is raised; its text gives the reason.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 
 from emotion_perception.types import SECOND
 
-MAX_PIXELS = 64_000_000  # a picture larger than any camera's is a broken header, not a picture
+MAX_PIXELS = 64_000_000  # more than any camera has; a larger image means a broken header
 
 
 class ConversionError(ValueError):
-    """A message that cannot be used; the text says what was wrong with it."""
+    """A message that cannot be used; the text gives the reason."""
 
 
 def stamp_to_ns(stamp: Any) -> int:
@@ -24,7 +24,7 @@ def stamp_to_ns(stamp: Any) -> int:
     return int(stamp.sec * SECOND + stamp.nanosec)
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 _Converter = Callable[[np.ndarray], np.ndarray]
 
@@ -35,7 +35,7 @@ def _keep(image: np.ndarray) -> np.ndarray:
 
 def _recolour(code: str) -> _Converter:
     def convert(image: np.ndarray) -> np.ndarray:
-        import cv2  # here, so that nodes without pictures do not carry OpenCV in their memory
+        import cv2  # here, so that nodes without images do not load OpenCV
 
         try:
             return cv2.cvtColor(image, getattr(cv2, code))
@@ -46,8 +46,8 @@ def _recolour(code: str) -> _Converter:
     return convert
 
 
-# encoding: channels, and how to make bgr8 or mono8 of it. OpenCV names a Bayer pattern by its second row, ROS by its
-# first: rggb is OpenCV's "BG".
+# By encoding: channels, and the conversion to bgr8 or mono8. OpenCV names a Bayer pattern by its second row, ROS by its
+# first: rggb is "BG" in OpenCV.
 _EIGHT_BIT: dict[str, tuple[int, _Converter]] = {
     "bgr8": (3, _keep),
     "8UC3": (3, _keep),
@@ -81,16 +81,16 @@ IMAGE_ENCODINGS: tuple[str, ...] = (*_EIGHT_BIT, *_SIXTEEN_BIT, "nv21")
 def image_from_message(message: Any) -> np.ndarray:
     """Pixels of a raw image: uint8 ``(H, W, 3)`` bgr, or ``(H, W)`` grey for the mono encodings.
 
-    bgr8 and mono8 are returned as a read-only view of the message's own memory: nothing is copied.
+    bgr8 and mono8 are a read-only view of the message's memory, without a copy.
 
     Raises:
-        ConversionError: unknown encoding, no pixels, a step shorter than a row, or fewer bytes than the header says.
+        ConversionError: unknown encoding, no pixels, a step shorter than a row, or fewer bytes than the header states.
     """
     encoding, height, width = message.encoding, message.height, message.width
     if height == 0 or width == 0:
         raise ConversionError(f"image has no pixels ({width}x{height})")
     if height * width > MAX_PIXELS:
-        raise ConversionError(f"image is said to be {width}x{height} pixels, more than any camera gives")
+        raise ConversionError(f"image has {width}x{height} pixels by its header, more than any camera")
     if encoding in _EIGHT_BIT:
         (channels, convert), size = _EIGHT_BIT[encoding], 1
     elif encoding in _SIXTEEN_BIT:
@@ -137,7 +137,7 @@ def image_from_compressed(message: Any) -> np.ndarray:
     """Pixels of a JPEG or PNG image, uint8 ``(H, W, 3)`` bgr.
 
     Raises:
-        ConversionError: the bytes are no picture that OpenCV can read.
+        ConversionError: OpenCV cannot decode the bytes.
     """
     import cv2
 
@@ -153,7 +153,7 @@ def image_from_compressed(message: Any) -> np.ndarray:
     return image
 
 
-# --- sound --------------------------------------------------------------------------------------------------------
+# --- audio --------------------------------------------------------------------------------------------------------
 
 
 def audio_from_message(message: Any) -> tuple[np.ndarray, int, int]:
@@ -165,7 +165,7 @@ def audio_from_message(message: Any) -> tuple[np.ndarray, int, int]:
     channels, rate = message.channels, message.sample_rate
     samples = np.frombuffer(message.samples, dtype=np.int16)
     if channels == 0:
-        raise ConversionError("audio chunk says it has 0 channels")
+        raise ConversionError("audio chunk has 0 channels")
     if not 1000 <= rate <= 768_000:
         raise ConversionError(f"audio chunk has a sample rate of {rate} Hz")
     if samples.size == 0:

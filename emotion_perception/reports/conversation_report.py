@@ -53,7 +53,9 @@ def conversation_document(
     """
     arc, duration = fields["arc"], float(fields["duration"])
     name = plain(fields["name"] or fields["person_id"])
-    subtitle = clock_text(duration) if relative_time else f"{when_text(fields['start'])}, {clock_text(duration)}"
+    subtitle = (
+        f"Length {clock_text(duration)}" if relative_time else f"{when_text(fields['start'])}, {clock_text(duration)}"
+    )
     if fields["ended_by"]:
         subtitle += f"; {plain(fields['ended_by'])}"
     if not relative_time:

@@ -1,1 +1,1 @@
-"""What was recognised, drawn: overlays, markers, a window."""
+"""Results as images, markers and a window."""

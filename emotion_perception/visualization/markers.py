@@ -1,7 +1,7 @@
-"""Faces and the state as what rviz and Foxglove show: labels above heads, a line of text, boxes. Pure functions.
+"""Faces and the state for rviz and Foxglove: labels above heads, a line of text, boxes. Pure functions.
 
-A picture alone does not say how far away a face is; its height does well enough for a label: faces are about as tall
-as each other.
+The distance of a face is estimated from the height of its box, which is exact enough for a label: faces are about
+equally tall.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from emotion_perception.visualization.overlay import EMOTION_BGR, STATUS_TEXT, l
 Overlay = TypeVar("Overlay")
 
 NAMESPACE = "emotion"
-LIFETIME = Duration(sec=1)  # labels go by themselves where nothing more is said about their face
-FACE_HEIGHT = 0.2  # m, of a grown-up's face as a detector frames it
-LETTERS = 16.0  # px, of labels over a picture
+LIFETIME = Duration(sec=1)  # a label without updates disappears
+FACE_HEIGHT = 0.2  # m, of an adult's face as detectors box it
+LETTERS = 16.0  # px, of labels over an image
 GAP = 0.1  # m between the face's upper edge and the label
 ABOVE_FACE_FRAME = 0.25  # m, from the middle of the head (frame face_<id> of REP-155) to above it
 MAX_NUMBERS = 256  # face ids whose marker number is remembered
@@ -34,7 +34,7 @@ WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera; all in px."""
+    """A pinhole camera; all values in px."""
 
     focal_x: float
     focal_y: float
@@ -43,7 +43,7 @@ class Camera:
 
 
 def camera_from_info(info: CameraInfo) -> Camera | None:
-    """The calibration in a message; None where the camera is not calibrated (K of zeros) or K is no calibration."""
+    """The calibration in a message; None if the camera is not calibrated (K of zeros) or K is not plausible."""
     focal_x, focal_y, centre_x, centre_y = (float(info.k[i]) for i in (0, 4, 2, 5))
     if not (0 < focal_x < 1e6 and 0 < focal_y < 1e6 and abs(centre_x) < 1e6 and abs(centre_y) < 1e6):  # NaN, too
         return None
@@ -51,13 +51,13 @@ def camera_from_info(info: CameraInfo) -> Camera | None:
 
 
 def camera_from_size(width: int, height: int, horizontal_fov: float) -> Camera:
-    """A camera with square pixels that looks so wide, in degrees (0..180)."""
+    """A camera with square pixels and this horizontal field of view, degrees (0..180)."""
     focal = width / 2 / tan(radians(horizontal_fov) / 2)
     return Camera(focal, focal, width / 2, height / 2)
 
 
 def place_above(box: Box, camera: Camera) -> Point:
-    """Where the label of a face stands, m, in the camera's optical frame (x right, y down, z forward)."""
+    """Position of a face's label in the camera's optical TF frame (x right, y down, z forward), m."""
     depth = camera.focal_y * FACE_HEIGHT / max(box.height, 1.0)
     right = (box.x + box.width / 2 - camera.centre_x) * depth / camera.focal_x
     down = (box.y - camera.centre_y) * depth / camera.focal_y - GAP
@@ -65,7 +65,7 @@ def place_above(box: Box, camera: Camera) -> Point:
 
 
 def emotion_colour(label: int) -> ColorRGBA:
-    """The colour that the emotion has in pictures, too."""
+    """The colour of an emotion, as in images."""
     blue, green, red = (channel / 255 for channel in EMOTION_BGR[label])
     return ColorRGBA(r=red, g=green, b=blue, a=1.0)
 
@@ -73,7 +73,7 @@ def emotion_colour(label: int) -> ColorRGBA:
 def face_to_marker(
     face: FaceObservation, number: int, header: Header, camera: Camera | None, text_size: float, scores: bool = True
 ) -> Marker:
-    """A face's label: in the frame of ``header`` by the box, or above the TF frame ``face_<id>`` without ``camera``."""
+    """A face's label: in the TF frame of ``header`` by its box, or without ``camera`` above ``face_<id>``."""
     in_tf = camera is None
     position = Point(z=ABOVE_FACE_FRAME) if camera is None else place_above(face.box, camera)
     return Marker(
@@ -92,12 +92,12 @@ def face_to_marker(
 
 
 def gone_marker(number: int, header: Header) -> Marker:
-    """Takes a label away."""
+    """Removes a label."""
     return Marker(header=header, ns=NAMESPACE, id=number, action=Marker.DELETE)
 
 
 class Labels:
-    """Which labels are shown: a face keeps its number for as long as it is known, and one that went is deleted."""
+    """The labels shown: a face keeps its marker number while it is known; the label of a lost face is deleted."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}  # last used at the end
@@ -107,7 +107,7 @@ class Labels:
     def update(
         self, faces: Iterable[FaceObservation], header: Header, camera: Camera | None, text_size: float, scores: bool
     ) -> MarkerArray:
-        """Labels for the faces of one picture, and the end of those that are not in it any more."""
+        """Labels for the faces of one image, and removal of the labels of faces that are no longer in it."""
         present = {face.face_id: face for face in faces}
         gone = sorted(self._shown - present.keys())
         markers = [gone_marker(self._number(face_id), header) for face_id in gone]
@@ -121,7 +121,7 @@ class Labels:
         return MarkerArray(markers=markers)
 
     def clear(self) -> None:
-        """Forget what is shown; it goes by its lifetime."""
+        """Forget the labels shown; they disappear after their lifetime."""
         self._shown.clear()
 
     def _number(self, face_id: str) -> int:
@@ -137,10 +137,10 @@ def state_to_overlay(state: EmotionState, overlay_type: type[Overlay], scores: b
     """The state as one line in the upper left corner of the view.
 
     Args:
-        state: with NO_EVIDENCE the line says so.
+        state: with NO_EVIDENCE the line reports that.
         overlay_type: ``OverlayText`` of ``rviz_2d_overlay_msgs`` (``horizontal_distance``, alignment), or of older
-            packages (``left``, ``top``); which of both is seen from its fields.
-        scores: write the confidence beside the label.
+            packages (``left``, ``top``); its fields decide which.
+        scores: write the confidence after the label.
     """
     text, colour = STATUS_TEXT[state.status], WHITE
     if state.status != EmotionStatus.NO_EVIDENCE:
@@ -170,12 +170,12 @@ def state_to_overlay(state: EmotionState, overlay_type: type[Overlay], scores: b
 
 
 def faces_to_annotations(faces: Iterable[FaceObservation], header: Header, types: Any, scores: bool = True) -> Any:
-    """Boxes and labels over the picture, as Foxglove's ``ImageAnnotations``.
+    """Boxes and labels over the image, as Foxglove's ``ImageAnnotations``.
 
     Args:
-        faces: of the picture with this header; its stamp is every annotation's, by which Foxglove finds the picture.
-        types: the module ``foxglove_msgs.msg``; older releases lack the own ``timestamp`` of the list.
-        scores: write the confidences beside the labels.
+        faces: of the image with this header; every annotation has its stamp, by which Foxglove finds the image.
+        types: the module ``foxglove_msgs.msg``; older releases have no ``timestamp`` of the list.
+        scores: write the confidences after the labels.
     """
     whole = types.ImageAnnotations()
     if hasattr(whole, "timestamp"):
@@ -208,7 +208,7 @@ def faces_to_annotations(faces: Iterable[FaceObservation], header: Header, types
 
 
 def foxglove_types() -> Any | None:
-    """``foxglove_msgs.msg`` where it is installed."""
+    """``foxglove_msgs.msg``; None if it is not installed."""
     try:
         import foxglove_msgs.msg as types
     except ImportError:
@@ -217,7 +217,7 @@ def foxglove_types() -> Any | None:
 
 
 def overlay_text_type() -> type | None:
-    """``OverlayText`` where a package that has it is installed."""
+    """``OverlayText``; None if no package with it is installed."""
     try:
         from rviz_2d_overlay_msgs.msg import OverlayText
     except ImportError:

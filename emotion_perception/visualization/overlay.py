@@ -1,7 +1,6 @@
-"""Draws what was recognised onto a picture: boxes, ids, labels, confidences, bars. No ROS.
+"""Draws results onto an image: boxes, ids, labels, confidences, bars. No ROS.
 
-Colours are those of Okabe & Ito (2008), which people with any of the common colour-vision deficiencies tell apart; no
-meaning rests on colour alone, every colour stands beside its word.
+No meaning rests on colour alone: every colour has its word next to it.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ def draw(
     scores: bool = True,
     bars: bool = True,
 ) -> np.ndarray:
-    """A copy of ``image`` with faces and state on it.
+    """A copy of ``image`` with faces and state drawn on it.
 
     Args:
-        image: uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey; left as it is.
-        faces: their boxes may reach over the edge.
-        state: drawn as a line at the bottom, with bars; None draws none.
-        scores: write confidences beside the labels.
+        image: uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey; not changed.
+        faces: their boxes may extend beyond the image.
+        state: drawn as a line at the bottom, with bars; None: not drawn.
+        scores: write confidences after the labels.
         bars: draw the state's eight probabilities as bars.
 
     Returns:
@@ -49,9 +48,9 @@ def draw(
     """
     canvas = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
     scale = max(0.75, min(canvas.shape[:2]) / 480)
-    spoken_with = state.face_id if state is not None else ""
+    partner = state.face_id if state is not None else ""
     for face in faces:
-        _draw_face(canvas, face, scale, face.face_id == spoken_with, scores)
+        _draw_face(canvas, face, scale, face.face_id == partner, scores)
     if state is not None:
         if bars and state.status != EmotionStatus.NO_EVIDENCE:
             _draw_bars(canvas, state.emotion, scale)
@@ -60,7 +59,7 @@ def draw(
 
 
 def label_text(emotion: EmotionEstimate, scores: bool = True) -> str:
-    """``happy 87 %``, or ``happy``; ``?`` where nothing was read from the face."""
+    """``happy 87 %``, or ``happy``; ``?`` for a face without an emotion estimate."""
     if emotion.confidence <= 0:
         return "?"
     return f"{emotion.name} {100 * emotion.confidence:.0f} %" if scores else emotion.name
@@ -70,7 +69,7 @@ def _draw_face(canvas: np.ndarray, face: FaceObservation, scale: float, chosen: 
     colour = EMOTION_BGR[face.emotion.label]
     left, top, right, bottom = _corners(face.box)
     thickness = max(1, round((4 if chosen else 2) * scale))
-    # A dark rim keeps the light colours visible on a light wall.
+    # A dark edge keeps light colours visible on a light background.
     cv2.rectangle(canvas, (left, top), (right, bottom), _BLACK, thickness + 2)
     cv2.rectangle(canvas, (left, top), (right, bottom), colour, thickness)
     _text(canvas, f"{face.face_id}: {label_text(face.emotion, scores)}", (left, top), scale, colour)
@@ -85,11 +84,11 @@ def _draw_state(canvas: np.ndarray, state: EmotionState, scale: float, scores: b
 
 
 def _draw_bars(canvas: np.ndarray, emotion: EmotionEstimate, scale: float) -> None:
-    """One bar an emotion in the upper left corner: its word, and its probability as length."""
+    """One bar per emotion in the upper left corner: its name, and its probability as length."""
     row, length = round(17 * scale), round(90 * scale)
     names = round(12 * scale) + max(cv2.getTextSize(name, _FONT, 0.55 * scale, 1)[0][0] for name in EMOTIONS)
     height, width = min(canvas.shape[0], row * len(EMOTIONS) + row // 2), min(canvas.shape[1], names + length + row)
-    canvas[:height, :width] //= 2  # a darker ground
+    canvas[:height, :width] //= 2  # darker background
     for i, (name, probability) in enumerate(zip(EMOTIONS, emotion.probabilities, strict=True)):
         y = row * (i + 1)
         cv2.putText(canvas, name, (round(6 * scale), y), _FONT, 0.55 * scale, _WHITE, 1, cv2.LINE_AA)
@@ -98,14 +97,14 @@ def _draw_bars(canvas: np.ndarray, emotion: EmotionEstimate, scale: float) -> No
 
 
 def _corners(box: Box) -> tuple[int, int, int, int]:
-    """Whole pixels, kept within what OpenCV can draw."""
+    """Whole pixels, limited to what OpenCV can draw."""
     values = (box.x, box.y, box.x + box.width, box.y + box.height)
     left, top, right, bottom = (int(np.clip(np.nan_to_num(value), -30000, 30000)) for value in values)
     return left, top, right, bottom
 
 
 def _text(canvas: np.ndarray, text: str, corner: tuple[int, int], scale: float, colour: Colour) -> None:
-    """Coloured text on black, its lower left corner at ``corner``, moved into the picture where it would leave it."""
+    """Coloured text on black with its lower left corner at ``corner``, shifted so that it lies inside the image."""
     size = 0.6 * scale
     (width, height), below = cv2.getTextSize(text, _FONT, size, 1)
     x = max(0, min(corner[0], canvas.shape[1] - width))

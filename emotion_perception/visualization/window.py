@@ -1,6 +1,6 @@
-"""A window that shows pictures, through Tk.
+"""A window that shows images, with Tk.
 
-Not OpenCV's: its Qt build and PyAV each bring a libxcb of their own, and with both loaded its first window never opens.
+Not with OpenCV: its Qt build and PyAV each bring their own libxcb, and with both loaded its first window never opens.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class Window:
         self._new_photo = tkinter.PhotoImage
 
     def show(self, image: np.ndarray | None) -> bool:
-        """Show ``image``, uint8 ``(H, W, 3)`` bgr (None keeps the last one); False once the user has closed it."""
+        """Show ``image``, uint8 ``(H, W, 3)`` bgr (None: keep the last one); False once the user has closed it."""
         if self._open and image is not None:
             height, width = image.shape[:2]
-            # PPM is the one format that every Tk reads from memory.
+            # PPM is the only format that every Tk reads from memory.
             ppm = b"P6 %d %d 255 " % (width, height) + cv2.cvtColor(image, cv2.COLOR_BGR2RGB).tobytes()
-            self._photo = self._new_photo(data=ppm, format="PPM")  # kept: Tk holds no reference of its own
+            self._photo = self._new_photo(data=ppm, format="PPM")  # Tk keeps no reference of its own
             self._label.configure(image=self._photo)
         if self._open:
             self._root.update()
         return self._open
 
     def close(self) -> None:
-        """Close it; a second time does nothing."""
+        """Close the window; a second call does nothing."""
         if self._open:
             self._open = False
             self._root.destroy()

@@ -184,7 +184,7 @@ def test_plain_samples_are_not_taken_for_mp3():
 
 
 def test_another_coding_is_rejected_by_its_name():
-    with pytest.raises(ConversionError, match="unknown coding 'flac'.*format:=wave"):
+    with pytest.raises(ConversionError, match="unknown audio coding 'flac'.*format:=wave"):
         d.sound_from_audio_data(audio_data(RAMP.tobytes()), d.SoundForm(16_000, 1, "S16LE", "flac"))
 
 
