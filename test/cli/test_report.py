@@ -80,7 +80,7 @@ def test_report_is_written_in_addition_to_the_lines(
     assert len([json.loads(line) for line in capsys.readouterr().out.splitlines()]) == 61
     page = out.read_text()
     assert "<h1>Emotional arc of talk &lt;1&gt;.mp4</h1>" in page
-    assert '<p class="soft">1:00</p>' in page
+    assert "Length 1:00" in page
     assert '<rect class="gap"' in page
 
 
