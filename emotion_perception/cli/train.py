@@ -20,7 +20,7 @@ EPILOG = """examples:
   emotion-train visual --feedback ~/corrections --roll-back           # the model before
   emotion-train export --initial old.safetensors --out new.onnx --data ferplus.npz   # an old face model
 
-A run writes a checkpoint after every epoch; the same command goes on where a killed run stopped, and --restart begins
+A run writes a checkpoint after every epoch; rerun the command to resume an interrupted run, or use --restart to begin
 anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
 used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the
 reliability of the two published models on validation data and writes it to models/fusion.yaml, or to --out."""
