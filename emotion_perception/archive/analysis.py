@@ -49,11 +49,22 @@ class Settings:
     image_topic: str = ""  # of rosbag2 recordings; found by message type where empty
     audio_topic: str = ""
     device: str = "CPU"  # OpenVINO device of the face classifier
+    face_model: str = ""  # file with a model card, or name in models/; the published model where empty
 
     def __post_init__(self) -> None:
         for name in ("pictures_per_second", "search_interval_s", "part_s", "decision_interval_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def visual(self) -> VisualConfig:
+        """The settings of the visual pipeline."""
+        return VisualConfig(
+            expression_model=self.face_model or VisualConfig().expression_model,
+            max_faces=OFFLINE_FACES,
+            detection_interval=self.search_interval_s,
+            mouth_motion=False,  # needs the frame rate of a robot
+        )
 
 
 @dataclass
@@ -119,16 +130,11 @@ class Analyser:
     def __init__(self, settings: Settings, profile: Profile | None = None) -> None:
         self.settings = settings
         self.profile = profile if profile is not None else Profile()
-        self._visual_config = VisualConfig(
-            max_faces=OFFLINE_FACES,
-            detection_interval=settings.search_interval_s,
-            mouth_motion=False,  # needs the frame rate of a robot
-        )
 
     @cached_property
     def visual(self) -> VisualPerception:
         """The visual pipeline."""
-        config = self._visual_config
+        config = self.settings.visual
         with self.profile.stage("models"):
             weights = find_model(config.expression_model)
             return VisualPerception(config, ExpressionClassifier(weights, device=self.settings.device))

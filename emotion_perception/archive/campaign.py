@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from emotion_perception.acoustic.perception import AcousticConfig
@@ -15,8 +16,8 @@ from emotion_perception.archive.jobs import Item, Job, JobResult, Outcome, Step,
 from emotion_perception.archive.recordings import ArchiveRecording, batches
 from emotion_perception.archive.store import Store, removed_before
 from emotion_perception.archive.workers import Lost, Workers
+from emotion_perception.inference.cards import load_card
 from emotion_perception.resources import find_model
-from emotion_perception.visual.perception import VisualConfig
 
 TRIES = 3  # attempts at an item whose worker died
 TOGETHER = 64  # maximum number of recordings in one job
@@ -40,12 +41,22 @@ class Tally:
 def made_by(settings: Settings) -> dict[str, Any]:
     """What the rows depend on, for ``archive.json``: settings, format and hashes of the models.
 
+    The face model is known by its hash, so that its file may be moved; the hash covers a card that the file lacks.
+
     Raises:
-        ModelError: a model is missing.
+        ModelError: a model or its card is missing.
     """
-    models = {"expression_model": VisualConfig().expression_model, "voice_model": AcousticConfig().model}
-    hashes = {name: hashlib.sha256(find_model(model).read_bytes()).hexdigest()[:16] for name, model in models.items()}
-    return {"format": schema.FORMAT_VERSION, **asdict(settings), **hashes}
+    models = {"expression_model": settings.visual.expression_model, "voice_model": AcousticConfig().model}
+    hashes = {name: _hash(find_model(model)) for name, model in models.items()}
+    fields = {name: value for name, value in asdict(settings).items() if name != "face_model"}
+    return {"format": schema.FORMAT_VERSION, **fields, **hashes}
+
+
+def _hash(model: Path) -> str:
+    digest = hashlib.sha256(model.read_bytes())
+    if model.suffix.lower() != ".onnx":
+        digest.update(load_card(model).to_yaml().encode())
+    return digest.hexdigest()[:16]
 
 
 class Campaign:

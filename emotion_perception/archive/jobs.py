@@ -113,7 +113,7 @@ class Worker:
 
     @cached_property
     def _recognizer(self) -> Recognizer:
-        return Recognizer(step=ARC_STEP_S)
+        return Recognizer(self._task.settings.visual, step=ARC_STEP_S)
 
     def run(self, job: Job) -> JobResult:
         """Run a job; errors of a recording are part of the result, errors of the data set or a model are raised.

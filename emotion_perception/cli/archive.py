@@ -19,6 +19,7 @@ EPILOG = """examples:
   emotion-archive analyse '/mnt/cam*/2026-11-*/*.mkv' bag.mcap --out week   # globs, single files, rosbag2 recordings
   emotion-archive analyse shop/ --out shop_emotions             # again: resumes, and adds new recordings
   emotion-archive analyse shop/ --out shop_emotions --profile   # with a table of the time per stage
+  emotion-archive analyse shop/ --out other --face-model face.onnx          # another face network (docs/extending.md)
   emotion-archive analyse /nfs/all --out /nfs/emotions --ray auto           # on a Ray cluster (pip install ray)
   emotion-archive report shop_emotions                          # writes report.html: arcs, families, hours, search
 
@@ -60,6 +61,11 @@ def build_parser() -> argparse.ArgumentParser:
         const="",
         metavar="ADDRESS",
         help="run on a Ray cluster; without ADDRESS on one started on this machine",
+    )
+    analyse.add_argument(
+        "--face-model",
+        type=Path,
+        help="face network: ONNX or TFLite file with a model card (default: the published one)",
     )
     analyse.add_argument("--device", default="CPU", help="OpenVINO device of the face classifier (CPU)")
     analyse.add_argument("--retry", action="store_true", help="analyse recordings again that failed before")
@@ -131,6 +137,7 @@ def _analyse(args: argparse.Namespace) -> int:
         image_topic=args.image_topic,
         audio_topic=args.audio_topic,
         device=args.device,
+        face_model=str(args.face_model.resolve()) if args.face_model else "",
     )
     store = Store(args.out.resolve())
     task = Task(str(store.folder), settings, args.time_zone)
