@@ -145,9 +145,9 @@ def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[
             started = time.perf_counter()
             perception.process(image, round(item.time * 1e9))
             taken.append(time.perf_counter() - started)
-            picture = perception.picture()
-            if picture is not None:
-                faces.append(picture.crop)
+            newest = perception.newest_crop()
+            if newest is not None:
+                faces.append(newest.crop)
             if len(images) < PEER_FRAMES:
                 images.append(image)
             if len(taken) == frames + WARM_UP:
@@ -155,7 +155,7 @@ def measure_visual(frames: int) -> tuple[dict[str, Any], list[np.ndarray], list[
     classify = []
     for face in faces:
         started = time.perf_counter()
-        perception.classifier.classify(face[None])
+        perception.classifier.probabilities(face[None])
         classify.append(time.perf_counter() - started)
     measured = percentiles("visual_ms", taken[WARM_UP:]) | {
         "classify_ms_per_face": round(statistics.median(classify or [math.nan]) * 1000, 2),

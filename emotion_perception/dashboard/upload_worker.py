@@ -122,9 +122,9 @@ def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
             emotion = state.emotion
             point += [emotion.label, *(round(v, 3) for v in (emotion.confidence, emotion.valence, emotion.arousal))]
         moments.append(point)
-        picture = recognizer.visual.picture(state.face_id) if seen and state.face_id else None
-        if picture is not None and (clearest is None or picture.emotion.confidence > clearest.emotion.confidence):
-            clearest = picture
+        newest = recognizer.visual.newest_crop(state.face_id) if seen and state.face_id else None
+        if newest is not None and (clearest is None or newest.emotion.confidence > clearest.emotion.confidence):
+            clearest = newest
     summary = arc.summary("upload")
     satisfaction = summary.satisfaction
     answer: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What the pipelines ask of a face or a voice classifier, whoever made it."""
+"""Interfaces of the face and voice classifiers that the pipelines use."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FaceClassifier(Protocol):
 
 
 class LogitNormalizer(Protocol):
-    """Removes what is peculiar to a speaker or a place from a voice's logits."""
+    """Removes the offset of a speaker or a place from a voice's logits."""
 
     def normalise(self, logits: np.ndarray) -> np.ndarray:
         """Logits ``(8,)`` to logits ``(8,)``."""
@@ -50,7 +50,7 @@ class LogitNormalizer(Protocol):
 
 @dataclass(frozen=True)
 class VoiceEstimate:
-    """What a classifier estimates from one stretch of speech."""
+    """A voice classifier's estimate for one segment."""
 
     emotion: EmotionEstimate
     overlap: float  # 0..1, probability that several people speak at once; 0 where the network does not estimate it

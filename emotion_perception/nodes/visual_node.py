@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rclpy.lifecycle import LifecyclePublisher
 
     from emotion_perception.inference.protocols import FaceClassifier
-    from emotion_perception.visual.face_crop import FacePicture
+    from emotion_perception.visual.face_crop import ClassifiedCrop
     from emotion_perception.visual.perception import VisualPerception
 
 
@@ -105,13 +105,13 @@ class VisualNode(PerceptionNode):
         if not request.explain_top_label and request.label >= len(EMOTIONS):
             response.message = f"there is no label {request.label}; labels are 0 to {len(EMOTIONS) - 1}"
             return response
-        picture = perception.picture(request.face_id)
-        if picture is None:
+        face = perception.newest_crop(request.face_id)
+        if face is None:
             response.message = f"no face {request.face_id!r} in view" if request.face_id else "no face in view"
             return response
-        name = picture.emotion.name if request.explain_top_label else EMOTIONS[request.label]
-        header = conversions.make_header(picture.stamp_ns, self._frame_id)
-        job = self._explaining.submit(_explain, picture, perception.classifier, name)
+        name = face.emotion.name if request.explain_top_label else EMOTIONS[request.label]
+        header = conversions.make_header(face.stamp_ns, self._frame_id)
+        job = self._explaining.submit(_explain, face, perception.classifier, name)
         await self._done(job)
         try:
             response.image = conversions.image_to_message(job.result(), header)
@@ -120,7 +120,7 @@ class VisualNode(PerceptionNode):
             return response
         response.success = True
         response.label = EMOTIONS.index(name)
-        response.emotion = conversions.estimate_to_message(picture.emotion)
+        response.emotion = conversions.estimate_to_message(face.emotion)
         return response
 
     def _done(self, job: ThreadFuture[Any]) -> Future:
@@ -136,11 +136,11 @@ class VisualNode(PerceptionNode):
         return done
 
 
-def _explain(picture: FacePicture, classifier: FaceClassifier, name: str) -> np.ndarray:
+def _explain(face: ClassifiedCrop, classifier: FaceClassifier, name: str) -> np.ndarray:
     """The drawn explanation of a face, BGR."""
     from emotion_perception.visual.explain import draw_explanation, explain_face
 
-    return draw_explanation(picture.crop, explain_face(picture.crop, classifier, name))
+    return draw_explanation(face.crop, explain_face(face.crop, classifier, name))
 
 
 def main() -> int:

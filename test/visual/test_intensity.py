@@ -49,7 +49,7 @@ def test_strength_rises_from_onset_to_apex_of_an_acted_emotion(perception: Visua
     with av.open(str(DATA / "cremad_clips" / f"1001_DFA_{clip}_XX.flv")) as film:
         for frame in film.decode(video=0):
             for face in perception.process(frame.to_ndarray(format="bgr24"), round(frame.time * 1e9)):
-                crops.append(perception.picture(face.face_id).crop.astype(float))
+                crops.append(perception.newest_crop(face.face_id).crop.astype(float))
                 strength.append(face.emotion.intensities[emotion])
                 labels.append(face.emotion.label)
     apex = int(np.argmax([np.abs(crop - crops[0]).mean() for crop in crops]))

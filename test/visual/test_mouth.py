@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_mouth
-from emotion_perception.visual.mouth import see_mouth
+from emotion_perception.visual.mouth import measure_mouth
 from emotion_perception.visual.perception import VisualConfig
 
 SIDE = 160.0  # px of the drawn face
@@ -34,46 +34,48 @@ def drawn(opening: float, x: float = 200, y: float = 100) -> np.ndarray:
 
 
 def test_an_open_mouth_is_darker_inside_than_a_closed_one():
-    closed, open_ = (see_mouth(drawn(opening), landmarks(), 0, None).opening for opening in (0, 14))
+    closed, open_ = (measure_mouth(drawn(opening), landmarks(), 0, None).opening for opening in (0, 14))
     assert open_ > closed + 0.3
 
 
 def test_an_opening_mouth_moves_more_than_a_moving_head():
-    before = see_mouth(drawn(0), landmarks(), 0, None)
-    opened = see_mouth(drawn(10), landmarks(), STEP, before)
+    before = measure_mouth(drawn(0), landmarks(), 0, None)
+    opened = measure_mouth(drawn(10), landmarks(), STEP, before)
     # The head goes by 4.3 px, and the detector is off by another pixel.
-    moved = see_mouth(drawn(0, x=204.3, y=101), landmarks(203.3, 100.5), STEP, before)
+    moved = measure_mouth(drawn(0, x=204.3, y=101), landmarks(203.3, 100.5), STEP, before)
     assert opened.motion > 4 * moved.motion
     assert moved.motion < 0.1
 
 
 def test_motion_is_told_alike_at_half_the_frame_rate():
-    first = see_mouth(drawn(0), landmarks(), 0, None)
-    quick = see_mouth(drawn(6), landmarks(), STEP, first).motion
-    slow = see_mouth(drawn(6), landmarks(), 2 * STEP, first).motion
+    first = measure_mouth(drawn(0), landmarks(), 0, None)
+    quick = measure_mouth(drawn(6), landmarks(), STEP, first).motion
+    slow = measure_mouth(drawn(6), landmarks(), 2 * STEP, first).motion
     assert slow == pytest.approx(quick / math.sqrt(2))
 
 
 def test_motion_is_not_known_of_a_first_picture_or_after_a_gap():
-    first = see_mouth(drawn(0), landmarks(), 0, None)
+    first = measure_mouth(drawn(0), landmarks(), 0, None)
     assert math.isnan(first.motion)
-    assert math.isnan(see_mouth(drawn(9), landmarks(), 300_000_000, first).motion)
+    assert math.isnan(measure_mouth(drawn(9), landmarks(), 300_000_000, first).motion)
 
 
 def test_a_tiny_mouth_is_not_read():
-    assert see_mouth(drawn(0), landmarks(side=16), 0, None) is None
+    assert measure_mouth(drawn(0), landmarks(side=16), 0, None) is None
     assert crop_mouth(drawn(0), np.full((5, 2), np.nan, np.float32)) is None
 
 
 def test_a_mouth_beyond_the_picture_is_survived():
-    seen = see_mouth(drawn(0), landmarks(-400, -400), 0, None)
+    seen = measure_mouth(drawn(0), landmarks(-400, -400), 0, None)
     assert seen.opening == 0
     assert np.all(seen.patch == 0)
 
 
 def test_grey_and_colour_agree():
     grey = drawn(8)
-    one, other = (see_mouth(image, landmarks(), 0, None) for image in (grey, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)))
+    one, other = (
+        measure_mouth(image, landmarks(), 0, None) for image in (grey, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    )
     assert one.opening == pytest.approx(other.opening, abs=0.02)
 
 

@@ -214,20 +214,20 @@ def test_intensities_follow_slowly(perception, astronaut, monkeypatch):
 
 
 def test_the_newest_picture_of_a_face_is_kept_while_it_is_in_view(perception, astronaut):
-    assert perception.picture() is None
+    assert perception.newest_crop() is None
     [face] = perception.process(astronaut, FRAME)
-    kept = perception.picture(face.face_id)
-    assert kept is perception.picture() and kept.stamp_ns == FRAME
+    kept = perception.newest_crop(face.face_id)
+    assert kept is perception.newest_crop() and kept.stamp_ns == FRAME
     assert (kept.crop.shape, kept.crop.dtype) == ((48, 48), np.uint8)
     assert kept.emotion.name == "happy"
-    assert perception.picture("nobody") is None
+    assert perception.newest_crop("nobody") is None
     perception.process(astronaut, 2 * FRAME)
-    assert perception.picture(face.face_id).stamp_ns == 2 * FRAME
+    assert perception.newest_crop(face.face_id).stamp_ns == 2 * FRAME
     perception.process(np.full_like(astronaut, 90), 3 * FRAME)
-    assert perception.picture(face.face_id) is None and perception.picture() is None
+    assert perception.newest_crop(face.face_id) is None and perception.newest_crop() is None
     perception.process(astronaut, 4 * FRAME)
     perception.reset()
-    assert perception.picture() is None
+    assert perception.newest_crop() is None
 
 
 def test_a_tiny_picture_is_a_face_by_itself(perception, astronaut):
