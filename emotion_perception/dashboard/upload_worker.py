@@ -34,7 +34,7 @@ from emotion_perception.types import EmotionStatus
 from emotion_perception.visual.explain import draw_explanation, explain_face
 
 if TYPE_CHECKING:
-    from emotion_perception.visual.face_crop import FacePicture
+    from emotion_perception.visual.face_crop import ClassifiedCrop
 
 SHOWN = 960  # px, longer side of the image that is sent back
 EXPLAINED = 6  # largest number of faces with a heat map
@@ -108,7 +108,7 @@ def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
         seen, heard = media.has_video, media.has_audio
     arc = recognizer.recording_arc()
     moments: list[list[Any]] = []
-    clearest: FacePicture | None = None
+    clearest: ClassifiedCrop | None = None
     end, cut = 0.0, False
     for moment in recognizer.moments(path):
         if moment.time > MAX_SECONDS:
