@@ -24,10 +24,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict
 
 import py_trees
 from py_trees.common import Access, Status
+from typing_extensions import Unpack
 
 from emotion_perception.behaviours.decision import (
     SATISFIED,
@@ -242,6 +243,28 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
             self.feedback_message = ""
 
 
+class EvidenceArguments(TypedDict, total=False):
+    """Arguments that every condition takes, by keyword; for meaning and defaults see :class:`ScoreCondition`."""
+
+    dwell: float
+    max_age: float
+    on_stale: str
+    namespace: str
+
+
+class TimingArguments(EvidenceArguments, total=False):
+    """Those of a condition that has thresholds of its own."""
+
+    hold: float
+
+
+class ScoreArguments(TimingArguments, total=False):
+    """Those of a condition with the usual thresholds."""
+
+    enter: float
+    leave: float
+
+
 class ScoreCondition(EmotionCondition):
     """Base of the conditions that compare a score of the state with two thresholds; subclasses choose the score.
 
@@ -283,8 +306,16 @@ class IsEmotion(ScoreCondition):
         ValueError: an unknown emotion, or limits that make no sense.
     """
 
-    def __init__(self, name: str, emotions: str | Iterable[str], hold: float = 0.5, **limits: Any) -> None:
-        super().__init__(name, EmotionMass.of(emotions), hold=hold, **limits)
+    def __init__(
+        self,
+        name: str,
+        emotions: str | Iterable[str],
+        enter: float = 0.6,
+        leave: float = 0.4,
+        hold: float = 0.5,
+        **limits: Unpack[EvidenceArguments],
+    ) -> None:
+        super().__init__(name, EmotionMass.of(emotions), enter, leave, hold, **limits)
 
 
 class IsUpset(ScoreCondition):
@@ -300,7 +331,7 @@ class IsUpset(ScoreCondition):
         hold, dwell, max_age, on_stale, namespace: see the module.
     """
 
-    def __init__(self, name: str = "Upset?", **limits: Any) -> None:
+    def __init__(self, name: str = "Upset?", **limits: Unpack[ScoreArguments]) -> None:
         super().__init__(name, EmotionMass(UPSET), **limits)
 
 
@@ -317,7 +348,7 @@ class IsSatisfied(ScoreCondition):
         hold, dwell, max_age, on_stale, namespace: see the module.
     """
 
-    def __init__(self, name: str = "Satisfied?", **limits: Any) -> None:
+    def __init__(self, name: str = "Satisfied?", **limits: Unpack[ScoreArguments]) -> None:
         super().__init__(name, EmotionMass(SATISFIED), **limits)
 
 
@@ -335,7 +366,13 @@ class HasEvidence(ScoreCondition):
         hold, dwell, max_age, on_stale, namespace: see the module.
     """
 
-    def __init__(self, name: str = "Somebody there?", modality: str = "any", hold: float = 0.0, **limits: Any) -> None:
+    def __init__(
+        self,
+        name: str = "Somebody there?",
+        modality: str = "any",
+        hold: float = 0.0,
+        **limits: Unpack[EvidenceArguments],
+    ) -> None:
         super().__init__(name, EvidenceOf(modality), enter=0.5, leave=0.5, hold=hold, **limits)
 
 
@@ -361,7 +398,7 @@ class IsGrowingUnhappy(ScoreCondition):
         leave: float = 0.2,
         window: float = 30.0,
         below: float = -0.15,
-        **limits: Any,
+        **limits: Unpack[TimingArguments],
     ) -> None:
         super().__init__(name, ValenceDrop(window, below), enter, leave, **limits)
 

@@ -6,13 +6,14 @@ import inspect
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from states import START, ns, snapshot
 
 import emotion_perception.behaviours as behaviours
 from emotion_perception.behaviours import ACTIONS, EmotionCondition, Resting, create_root
+from emotion_perception.behaviours.conditions import ScoreCondition
 from emotion_perception.behaviours.decision import Judge, Newcomer, OnStale, Rest, Snapshot, Verdict
 from emotion_perception.emotions import emotion_index
 from emotion_perception.resources import config_path
@@ -78,12 +79,25 @@ def test_every_model_and_port_is_described() -> None:
             assert port.get("type") in {"double", "std::string"}
 
 
+def constructor_arguments(behaviour: type) -> dict[str, Any]:
+    """Name and default of each argument; those passed on by keyword have the defaults of ``ScoreCondition``."""
+    taken = inspect.signature(behaviour.__init__).parameters
+    if "limits" not in taken:
+        return {name: parameter.default for name, parameter in taken.items()}
+    (passed_on,) = get_args(get_type_hints(behaviour.__init__)["limits"])
+    inherited = inspect.signature(ScoreCondition.__init__).parameters
+    passed = get_type_hints(passed_on)
+    names = [name for name in inherited if name in passed]
+    own = {name: parameter.default for name, parameter in taken.items() if name != "limits"}
+    return own | {name: inherited[name].default for name in names}
+
+
 @pytest.mark.parametrize("name", [*CONDITIONS, "Resting"])
 def test_ports_and_defaults_are_those_of_the_py_trees_class(name: str) -> None:
     taken = {
-        parameter.name: parameter.default
-        for parameter in inspect.signature(getattr(behaviours, name).__init__).parameters.values()
-        if parameter.name not in ("self", "name", "namespace", "child")
+        name: default
+        for name, default in constructor_arguments(getattr(behaviours, name)).items()
+        if name not in ("self", "name", "namespace", "child")
     }
     declared = ports(models()[name])
     # The topic is the subscriber's in py_trees (ToBlackboard), each node's own in BehaviorTree.CPP.

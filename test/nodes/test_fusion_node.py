@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from node_world import World, a_face, a_voice
-from safetensors.numpy import save_file
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Float32, String
 
@@ -126,9 +125,10 @@ def test_words_are_evidence_beside_the_face(ros: World):
     assert told[0].emotion.valence > 0.2
 
 
-def test_a_model_without_reliability_is_taken_at_its_word(ros: World, tmp_path: Path):
-    bare = tmp_path / "bare.safetensors"
-    save_file({"x": np.zeros(1, np.float32)}, bare, metadata={"card": "{}"})
+def test_a_model_without_reliability_is_assumed_fully_reliable(ros: World, tmp_path: Path):
+    bare = tmp_path / "bare.onnx"
+    bare.write_bytes(b"")  # fusion reads the card only
+    bare.with_suffix(".yaml").write_text("model: bare\nlabels: [happy, sad]\n")
     node = ros.add(FusionNode, expression_model=str(bare), voice_model="")
     node.trigger_configure()
     assert node.state_label == "inactive"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from emotion_perception.emotions import CALM, NEUTRAL
 
@@ -29,8 +28,9 @@ def sense(rng: np.random.Generator, labels: np.ndarray, strength: float, calm: b
 
 @pytest.fixture
 def pooling(tmp_path: Path):
-    bare = tmp_path / "bare.safetensors"
-    save_file({"x": np.zeros(1, np.float32)}, bare, metadata={"card": "{}"})
+    bare = tmp_path / "bare.onnx"
+    bare.write_bytes(b"")  # only the card is read
+    bare.with_suffix(".yaml").write_text("model: bare\nlabels: [happy, sad]\n")
     return fusion_rules.Pooling(bare, bare)
 
 
