@@ -150,7 +150,7 @@ def reliability_of(model: str, fusion_file: str = FUSION_FILE) -> Reliability | 
     name = model_name(path)
     if name in known:
         return known[name]
-    own = None if path.suffix == ".safetensors" else load_card(path).reliability
+    own = load_card(path).reliability
     return None if own is None else Reliability.from_mapping(own, str(path))
 
 
