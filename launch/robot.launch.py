@@ -1,8 +1,8 @@
 """Start emotion perception on a robot: ``ros2 launch emotion_perception robot.launch.py``.
 
-``--show-args`` lists the arguments. The nodes come from ``emotion_perception.bringup.graph``, the table that
-``emotion-bringup`` starts without launch. Each node configures and activates itself, unless ``lifecycle`` says who
-does; a process that dies is started again, later with every death that follows soon.
+``--show-args`` lists the arguments. The nodes are those of ``emotion_perception.bringup.graph``, which
+``emotion-bringup`` starts without launch. Each node configures and activates itself unless ``lifecycle`` is set; a
+process that crashes is restarted with exponential back-off.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
 PACKAGE = "emotion_perception"
-# The nodes share few cores, and idle helper threads only steal from each other; as emotion-bringup has it.
+# One thread per library, as in emotion-bringup: the nodes share few cores.
 ONE_THREAD = {"OMP_NUM_THREADS": EnvironmentVariable("OMP_NUM_THREADS", default_value="1")}
 
 
 def lifecycle_node(node: GraphNode) -> LifecycleNode:
-    """The launch action of one row of the table."""
+    """The launch action of one node."""
     return LifecycleNode(
         package=PACKAGE,
         executable=node.executable,
@@ -60,7 +60,7 @@ def lifecycle_node(node: GraphNode) -> LifecycleNode:
 
 
 def container(nodes: Sequence[GraphNode]) -> Node:
-    """The launch action of the process that runs all rows."""
+    """The launch action of the process that runs all nodes."""
     return Node(
         package=PACKAGE,
         executable=CONTAINER,
@@ -71,7 +71,7 @@ def container(nodes: Sequence[GraphNode]) -> Node:
 
 
 def configured_and_activated(action: LifecycleNode) -> list[LaunchDescriptionEntity]:
-    """Life-cycle events for one node: configure when its process starts, activate when it is inactive by that."""
+    """Life-cycle events of one node: configure when its process starts, activate once it is configured."""
 
     def change(transition: int) -> EmitEvent:
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(action), transition_id=transition))
@@ -81,7 +81,7 @@ def configured_and_activated(action: LifecycleNode) -> list[LaunchDescriptionEnt
         RegisterEventHandler(
             OnStateTransition(
                 target_lifecycle_node=action,
-                start_state="configuring",  # not on the way down from active
+                start_state="configuring",  # not after deactivation
                 goal_state="inactive",
                 entities=[change(Transition.TRANSITION_ACTIVATE)],
             )
@@ -89,12 +89,12 @@ def configured_and_activated(action: LifecycleNode) -> list[LaunchDescriptionEnt
     ]
 
 
-class KeptAlive:
-    """A process that is started again when it dies; launch's own ``respawn`` knows no back-off.
+class RestartedProcess:
+    """A process that is restarted when it exits; the ``respawn`` of launch has no back-off.
 
     Args:
-        name: for the log.
-        nodes: what it runs; several make a container.
+        name: name in the log.
+        nodes: its nodes; several run in a container.
         by_events: whether launch configures and activates its node.
     """
 
@@ -102,10 +102,10 @@ class KeptAlive:
         self._name, self._nodes, self._by_events = name, nodes, by_events
         self._backoff = Backoff()
         self._started = 0.0
-        self._events: list[LaunchDescriptionEntity] = []  # the life-cycle events of the process that runs
+        self._events: list[LaunchDescriptionEntity] = []  # life-cycle event handlers of the running process
 
     def start(self) -> list[LaunchDescriptionEntity]:
-        """The process, and what watches over it. An action can be run once, so each start makes a new one."""
+        """The process and its exit handler. An action runs only once, so each start creates a new one."""
         action = container(self._nodes) if self._name == CONTAINER else lifecycle_node(self._nodes[0])
         self._started = time.monotonic()
         self._events = configured_and_activated(action) if self._by_events else []
@@ -114,8 +114,8 @@ class KeptAlive:
 
     def _start_again(self, context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if self._by_events:
-            # launch_ros would call the service of the dead node, which DDS still shows for a while: the new one starts
-            # itself.
+            # launch_ros would call the service of the dead node, which DDS still advertises for a while: the new node
+            # configures and activates itself.
             (node,) = self._nodes
             self._nodes = [replace(node, parameters={**node.parameters, "autostart": True})]
             self._by_events = False
@@ -125,7 +125,7 @@ class KeptAlive:
         if context.is_shutdown:
             return None
         wait = self._backoff.after(time.monotonic() - self._started)
-        # They listen by the node's name, and would drive the next process of that name, too.
+        # The handlers match by node name and would also act on the next process of that name.
         over = [UnregisterEventHandler(registered.event_handler) for registered in self._events]
         self._events = []
         return [
@@ -136,19 +136,19 @@ class KeptAlive:
 
 
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Evaluate the arguments and make the processes."""
+    """Evaluate the arguments and create the processes."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = graph_nodes(values)
     if values["composed"] == "true":
-        return KeptAlive(CONTAINER, nodes, by_events=False).start()
+        return RestartedProcess(CONTAINER, nodes, by_events=False).start()
     by_events = values["lifecycle"] == "launch"
-    return [entity for node in nodes for entity in KeptAlive(node.name, [node], by_events).start()]
+    return [entity for node in nodes for entity in RestartedProcess(node.name, [node], by_events).start()]
 
 
 def make_files_private() -> None:
-    """Let nobody but this user read logs and shared memory of the launch process and of the nodes it starts."""
+    """Make logs and shared memory of the launch process and its nodes readable by this user only."""
     make_new_files_private()
-    os.chmod(launch_config.log_dir, 0o700)  # made before this file was loaded
+    os.chmod(launch_config.log_dir, 0o700)  # created before this file was loaded
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -164,8 +164,8 @@ def generate_launch_description() -> LaunchDescription:
         )
         for name, argument in ARGUMENTS.items()
     ]
-    # A camera picture does not fit Fast DDS' default shared memory; other middleware ignores the variable.
-    # Fast DDS 2 (Jazzy) and 3 (Kilted and newer) read it by different names.
+    # A camera image does not fit into the default shared memory of Fast DDS; other middleware ignores the variable.
+    # Fast DDS 2 (Jazzy) and 3 (Kilted and newer) use different variable names.
     profile = [
         SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(config_path("fastdds.xml"))))
         for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")

@@ -1,22 +1,21 @@
-"""py_trees behaviours on the emotion state: one that fetches it, and conditions that read it.
+"""py_trees behaviours for the emotion state: a subscriber that writes it to the blackboard, and conditions.
 
-They follow the conventions of py_trees_ros: nothing touches ROS before ``setup(node=...)``, so trees can be drawn
-anywhere; :class:`ToBlackboard` fetches, conditions only read the blackboard and change nothing. They work with
-``py_trees`` and any rclpy node (``BehaviourTree.setup(node=node)``), and in a ``py_trees_ros`` tree, which hands its
-node over in the same way.
+They follow the conventions of py_trees_ros: nothing uses ROS before ``setup(node=...)``, so trees can be drawn without
+it; :class:`ToBlackboard` receives states, and conditions only read the blackboard. They work with ``py_trees`` and any
+rclpy node (``BehaviourTree.setup(node=node)``), and in a ``py_trees_ros`` tree, which passes its node in the same way.
 
-Every condition takes the same arguments for time and trust:
+All conditions have these arguments:
 
 =============  =====================================================================================================
-enter, leave   score from which the condition is met, and under which it is no longer (hysteresis)
-hold           s it must have been so, covered by messages
-dwell          s the answer stays SUCCESS once it was, as long as states are fresh and of the same person
+enter, leave   score from which the condition is met, and below which it is no longer met (hysteresis)
+hold           s for which consecutive messages must meet the condition
+dwell          s for which SUCCESS is kept, while states are fresh and of the same person
 max_age        s since capture (header stamp, node's clock); an older state is stale
-on_stale       answer while there is no fresh state: ``"FAILURE"`` (default), ``"SUCCESS"`` or ``"RUNNING"``
-namespace      where :class:`ToBlackboard` writes, for several persons or robots in one tree
+on_stale       status while there is no fresh state: ``"FAILURE"`` (default), ``"SUCCESS"`` or ``"RUNNING"``
+namespace      blackboard namespace of :class:`ToBlackboard`, for several persons or robots in one tree
 =============  =====================================================================================================
 
-A fresh state with status NO_EVIDENCE is FAILURE always: that nobody is there is known, not stale.
+A fresh state with status NO_EVIDENCE always gives FAILURE: absence of a person is information, not a stale state.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ NAMESPACE = "/emotion"
 
 
 def node_from(behaviour: py_trees.behaviour.Behaviour, kwargs: dict[str, Any]) -> Any:
-    """The node handed over by ``setup``, by the convention of py_trees_ros.
+    """The node passed to ``setup``, by the convention of py_trees_ros.
 
     Raises:
         KeyError: ``setup`` was called without ``node=``.
@@ -65,39 +64,40 @@ def node_from(behaviour: py_trees.behaviour.Behaviour, kwargs: dict[str, Any]) -
 
 
 def clock_of(node: Any) -> Callable[[], int]:
-    """The node's clock in ns: simulated time where the node uses it."""
+    """The node's clock, ns; simulated time if the node uses it."""
     return lambda: int(node.get_clock().now().nanoseconds)
 
 
 class ToBlackboard(py_trees.behaviour.Behaviour):
     """Subscribes to the emotion state and writes it to the blackboard at every tick.
 
-    RUNNING until the first message, then SUCCESS, whatever the message's age: judging is the conditions' part.
+    RUNNING until the first message, then SUCCESS whatever its age; the conditions check the age.
 
     Usage::
 
         both = py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False)
         root = py_trees.composites.Parallel("Root", policy=both)
-        root.add_children([ToBlackboard(), my_reactions])  # a selector that ends in something that never fails
+        root.add_children([ToBlackboard(), my_reactions])  # a selector whose last child never fails
         tree = py_trees.trees.BehaviourTree(root)
         tree.setup(node=node)
 
     Args:
         name: name of the behaviour.
         topic_name: topic of type ``emotion_msgs/EmotionState``; relative, so that namespaces and remappings apply.
-        qos_profile: reliable, transient_local, depth 1 unless given: as the fusion node publishes it.
-        max_age: age in s from which the state is called stale on the blackboard.
+        qos_profile: default: reliable, transient_local, depth 1, as published by the fusion node.
+        max_age: s; an older state is marked stale on the blackboard.
         future_tolerance: s a stamp may be ahead of the node's clock.
         namespace: blackboard namespace.
 
     Blackboard Variables:
-        * /emotion/snapshot: the last state and its arrival, ``decision.Snapshot``, None before the first message (w)
+        * /emotion/snapshot: the last state and its time of arrival, ``decision.Snapshot``, None before the first
+        message (w)
         * /emotion/message: the message itself, ``emotion_msgs/EmotionState``, or None (w)
-        * /emotion/age: s since capture, ``inf`` where there is none (w)
+        * /emotion/age: s since capture, ``inf`` without a state (w)
         * /emotion/freshness: ``fresh``, ``stale``, ``from the future`` or ``nothing received yet`` (w)
-        * /emotion/label: name of the emotion; empty without evidence or freshness (w)
+        * /emotion/label: name of the emotion; empty without evidence or if not fresh (w)
 
-    A message that is no valid state is dropped, counted in ``rejected`` and reported in the feedback message.
+    Invalid messages are dropped, counted in ``rejected`` and reported in the feedback message.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
         self.qos_profile = qos_profile
         self.rejected = 0
         self._watch = StateWatch(max_age, future_tolerance)
-        self._inbox: deque[Any] = deque(maxlen=1)  # the newest message and its arrival; any thread may bring it
+        self._inbox: deque[Any] = deque(maxlen=1)  # the newest message and its time of arrival; written from any thread
         self._message: Any = None
         self._received = False
         self._problem = ""
@@ -142,12 +142,12 @@ class ToBlackboard(py_trees.behaviour.Behaviour):
         )
 
     def update(self) -> Status:
-        """Write what came since the last tick, and how old it is now."""
+        """Write the newest state and its current age."""
         assert self._now is not None, "call setup(node=...) first"
         if self._inbox:
             self._take(*self._inbox.pop())
         freshness, age = self._watch.look(self._now())
-        if self._watch.snapshot is None:  # none yet, or void after a clock jump
+        if self._watch.snapshot is None:  # none yet, or dropped after a clock jump
             self._message = None
         self._write(freshness, age)
         self.feedback_message = self._problem or describe_freshness(freshness, age)
@@ -194,14 +194,14 @@ class _Judged(Protocol):
 
 
 class EmotionCondition(py_trees.behaviour.Behaviour):
-    """Base of the conditions: asks a judge about the snapshot on the blackboard.
+    """Base of the conditions: applies a decision rule to the snapshot on the blackboard.
 
-    For a condition of your own, hand over a :class:`decision.Judge` with your own scorer.
+    For your own condition, pass a :class:`decision.Judge` with your own scorer.
 
     Args:
         name: name of the behaviour.
-        judge: decides.
-        on_stale: answer while there is no fresh state.
+        judge: the decision rule.
+        on_stale: status while there is no fresh state.
         namespace: blackboard namespace of :class:`ToBlackboard`.
 
     Blackboard Variables:
@@ -220,7 +220,7 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
         self.blackboard.register_key(key="snapshot", access=Access.READ)
 
     def setup(self, **kwargs: Any) -> None:
-        """Take the node's clock.
+        """Use the node's clock.
 
         Raises:
             KeyError: ``setup`` was called without ``node=``.
@@ -228,7 +228,7 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
         self._now = clock_of(node_from(self, kwargs))
 
     def update(self) -> Status:
-        """SUCCESS, FAILURE, or what ``on_stale`` says."""
+        """SUCCESS, FAILURE, or ``on_stale`` without a fresh state."""
         assert self._now is not None, "call setup(node=...) first"
         snapshot = self.blackboard.snapshot if self.blackboard.exists("snapshot") else None
         verdict = self.judge.judge(snapshot, self._now())
@@ -303,7 +303,7 @@ class IsEmotion(ScoreCondition):
         hold, dwell, max_age, on_stale, namespace: see the module.
 
     Raises:
-        ValueError: an unknown emotion, or limits that make no sense.
+        ValueError: an unknown emotion or invalid limits.
     """
 
     def __init__(
@@ -353,7 +353,7 @@ class IsSatisfied(ScoreCondition):
 
 
 class HasEvidence(ScoreCondition):
-    """There is evidence of a face or a voice now.
+    """There is current evidence from a face or a voice.
 
     Usage::
 
@@ -377,7 +377,7 @@ class HasEvidence(ScoreCondition):
 
 
 class IsGrowingUnhappy(ScoreCondition):
-    """Valence has fallen by ``enter`` from the person's own highest of the last ``window`` s, and to under ``below``.
+    """Valence has fallen by ``enter`` from the person's maximum of the last ``window`` s, and is under ``below``.
 
     Usage::
 
@@ -386,7 +386,7 @@ class IsGrowingUnhappy(ScoreCondition):
     Args:
         name: name of the behaviour.
         enter, leave: fall of valence, 0..2.
-        window: s looked back.
+        window: s over which the maximum is taken.
         below: valence, -1..1.
         hold, dwell, max_age, on_stale, namespace: see the module.
     """
@@ -404,7 +404,7 @@ class IsGrowingUnhappy(ScoreCondition):
 
 
 class IsNewcomer(EmotionCondition):
-    """Somebody arrived after nobody was here for a while: SUCCESS for ``lasts`` s, once a person.
+    """A person arrived after a time without anybody: SUCCESS for ``lasts`` s, once per person.
 
     Usage::
 
@@ -412,9 +412,9 @@ class IsNewcomer(EmotionCondition):
 
     Args:
         name: name of the behaviour.
-        hold: s of evidence before it counts.
-        lasts: s it stays SUCCESS.
-        away: s of nobody before the next one counts as new.
+        hold: s of evidence before a person counts.
+        lasts: s for which SUCCESS is returned.
+        away: s without anybody before the next person counts as new.
         forget_after: s after which a known ``person_id`` is new again.
         max_age, on_stale, namespace: see the module.
     """
@@ -434,9 +434,9 @@ class IsNewcomer(EmotionCondition):
 
 
 class Resting(py_trees.decorators.Decorator):
-    """Decorates a condition: after it was SUCCESS and ended, FAILURE for ``seconds``; nobody is cheered at twice.
+    """Decorator of a condition: FAILURE for ``seconds`` after its SUCCESS has ended, so that reactions do not repeat.
 
-    Another ``person_id`` starts afresh.
+    Another ``person_id`` resets it.
 
     Usage::
 
@@ -462,7 +462,7 @@ class Resting(py_trees.decorators.Decorator):
         self.blackboard.register_key(key="snapshot", access=Access.READ)
 
     def setup(self, **kwargs: Any) -> None:
-        """Take the node's clock.
+        """Use the node's clock.
 
         Raises:
             KeyError: ``setup`` was called without ``node=``.
@@ -470,7 +470,7 @@ class Resting(py_trees.decorators.Decorator):
         self._now = clock_of(node_from(self, kwargs))
 
     def update(self) -> Status:
-        """The child's answer, except while resting."""
+        """Status of the child, except while resting."""
         assert self._now is not None, "call setup(node=...) first"
         self.feedback_message = ""
         if self.decorated.status is not Status.SUCCESS:

@@ -1,9 +1,9 @@
-"""When a robot may act on an emotion state: freshness, thresholds with hysteresis, hold time. No ROS, no py_trees.
+"""Decision rules on an emotion state: freshness, thresholds with hysteresis, hold time. No ROS, no py_trees.
 
-Time is an argument everywhere, in nanoseconds on the clock that stamped the states, so that tests and simulated time
-need no special treatment. Three rules prevent reactions to outdated states:
+Time is always an argument, in nanoseconds of the clock that stamped the states, so that tests and simulated time need
+no special treatment. Three rules prevent reactions to outdated states:
 
-- **Age is counted from the stamp**, that is from capture. A latched message that arrives now with an old stamp is old.
+- **Age is measured from the stamp**, the time of capture. A latched message that arrives late is as old as its stamp.
 - **A stamp ahead of the clock is not fresh**, nor is any state received before the clock jumped back.
 - **Hold time is covered by messages.** A single message without a successor does not satisfy a hold time.
 """
@@ -20,13 +20,13 @@ from typing import ClassVar, Protocol
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, SAD, emotion_index
 from emotion_perception.types import SECOND, EmotionState, EmotionStatus
 
-UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant: it is in neither group
+UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant or not: it is in neither group
 SATISFIED: tuple[int, ...] = (CALM, HAPPY)
-MAX_PERSONS = 256  # persons that Newcomer remembers
+MAX_PERSONS = 256  # maximum number of persons stored by Newcomer
 
 
 class Freshness(Enum):
-    """Whether the stamp of a state allows acting on it now."""
+    """Whether the age of a state allows acting on it."""
 
     FRESH = "fresh"
     NOTHING_YET = "nothing received yet"
@@ -35,7 +35,7 @@ class Freshness(Enum):
 
 
 class OnStale(str, Enum):
-    """Result of a condition without a fresh state (nothing yet, stale, from the future)."""
+    """Result of a condition while there is no fresh state (nothing yet, stale, from the future)."""
 
     FAILURE = "FAILURE"  # do not react
     SUCCESS = "SUCCESS"  # continue as if the condition were met, for guards
@@ -55,13 +55,13 @@ class Limits:
     """Thresholds and times of a condition.
 
     Raises:
-        ValueError: a limit is not finite or negative where it cannot be, or ``leave`` is above ``enter``.
+        ValueError: a limit is not finite or out of range, or ``leave`` is above ``enter``.
     """
 
     enter: float = 0.6  # score from which the condition is met
     leave: float = 0.4  # score below which it is no longer met; the gap to `enter` is the hysteresis
     hold: float = 0.0  # s for which consecutive messages must meet it
-    dwell: float = 0.0  # s for which the answer stays yes, while states are fresh and of the same person
+    dwell: float = 0.0  # s for which a positive answer is kept while states are fresh and of the same person
     max_age: float = 2.0  # s from the stamp; an older state is stale
     future_tolerance: float = 0.5  # s a stamp may be ahead of the clock: clocks of two machines differ slightly
 
@@ -90,7 +90,7 @@ class Verdict:
 def judge_freshness(
     snapshot: Snapshot | None, now_ns: int, max_age: float = 2.0, future_tolerance: float = 0.5
 ) -> tuple[Freshness, float]:
-    """Whether a state can be acted on now, and its age in s since its stamp (infinite without a state)."""
+    """Freshness of a state at ``now_ns``, and its age in s since its stamp (infinite without a state)."""
     if snapshot is None:
         return Freshness.NOTHING_YET, math.inf
     age = (now_ns - snapshot.state.stamp_ns) / SECOND
@@ -141,7 +141,7 @@ class StateWatch:
 
 
 class Scorer(Protocol):
-    """Turns states into a score; may remember earlier ones of the same person."""
+    """Computes a score from states; may use earlier states of the same person."""
 
     def score(self, snapshot: Snapshot) -> float:
         """Score of a new state with evidence."""
@@ -173,7 +173,7 @@ class EmotionMass:
         return float(sum(snapshot.state.emotion.probabilities[index] for index in self.indices))
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """No history is kept."""
 
 
 class EvidenceOf:
@@ -196,14 +196,14 @@ class EvidenceOf:
         return float(snapshot.state.status in self.accepted)
 
     def reset(self) -> None:
-        """Nothing is remembered."""
+        """No history is kept."""
 
 
 class ValenceDrop:
     """Fall of valence, smoothed over about a second, from its maximum in the last ``window`` s, 0..2.
 
-    0 while valence is not below ``below``: a change from delighted to content is no problem, and a face without
-    expression is rarely estimated at exactly 0.
+    0 unless valence is under ``below``: a fall from delighted to content is not a reason to react, and the valence of
+    an expressionless face is rarely estimated as exactly 0.
     """
 
     SMOOTHING = 1.0  # s, time constant; also the time before a maximum counts
@@ -218,7 +218,7 @@ class ValenceDrop:
         self._valence = math.nan
 
     def score(self, snapshot: Snapshot) -> float:
-        """Depth of the fall."""
+        """Fall of valence, 0..2."""
         now, valence = snapshot.received_ns, snapshot.state.emotion.valence
         if math.isnan(self._valence):
             self._first_ns, self._valence = now, valence
@@ -239,7 +239,7 @@ class ValenceDrop:
         return self._peaks[0][1] - self._valence
 
     def reset(self) -> None:
-        """Forget the person's history."""
+        """Drop the person's history."""
         self._peaks.clear()
         self._valence = math.nan
 
@@ -247,8 +247,8 @@ class ValenceDrop:
 class Judge:
     """One condition on the state: a score with hysteresis and hold time.
 
-    It is reset by another person, NO_EVIDENCE, a stale state, a clock that jumps back, and a gap of more than
-    ``max_age`` between the states it was given.
+    It is reset by another person, NO_EVIDENCE, a stale state, a backward clock jump, and a gap of more than ``max_age``
+    between consecutive states.
     """
 
     def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
@@ -266,7 +266,7 @@ class Judge:
         self.scorer.reset()
 
     def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
-        """The answer at ``now_ns``; the same snapshot may be given again and counts once."""
+        """The answer at ``now_ns``; a repeated snapshot counts once."""
         limits = self.limits
         freshness, age = judge_freshness(snapshot, now_ns, limits.max_age, limits.future_tolerance)
         if freshness is not Freshness.FRESH or snapshot is None:
@@ -274,7 +274,7 @@ class Judge:
             return Verdict(None, describe_freshness(freshness, age))
         if snapshot.state.status == EmotionStatus.NO_EVIDENCE:
             self.reset()
-            return Verdict(False, "nobody seen or heard")
+            return Verdict(False, "no evidence")
         if snapshot is not self._snapshot:
             self._take(snapshot)
         held = 0.0 if self._above_since is None else (snapshot.received_ns - self._above_since) / SECOND
@@ -314,11 +314,10 @@ class Judge:
 
 @dataclass
 class Newcomer:
-    """Somebody arrived: yes for ``lasts`` s, once per person.
+    """Arrival of a person: a positive answer for ``lasts`` s, once per person.
 
-    A person is a newcomer after at least ``away`` s without anybody, unless the same ``person_id`` was present less
-    than ``forget_after`` s ago. Time in which the condition is not ticked is no absence: a more urgent branch was
-    running.
+    A person is new after at least ``away`` s without anybody, unless the same ``person_id`` was present less than
+    ``forget_after`` s ago. Time in which the condition is not ticked, because a more urgent branch runs, is no absence.
     """
 
     hold: float = 0.5  # s of evidence before it counts
@@ -344,7 +343,7 @@ class Newcomer:
     def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
         """The answer at ``now_ns``."""
         step = 0.0 if self._asked_ns is None else (now_ns - self._asked_ns) / SECOND
-        if step < -self.future_tolerance:  # the clock jumped back: all times kept are void
+        if step < -self.future_tolerance:  # the clock jumped back: all stored times are invalid
             self._pending, self._here_since, self._greet_until = True, None, None
             self._known.clear()
         if step < -self.future_tolerance or step > self.max_age:
@@ -359,7 +358,7 @@ class Newcomer:
             self._pending = self._pending or now_ns - self._absent_since >= self.away * SECOND
             if freshness is not Freshness.FRESH:
                 return Verdict(None, describe_freshness(freshness, age))
-            return Verdict(False, "nobody seen or heard")
+            return Verdict(False, "no evidence")
         self._absent_since = None
         if self._here_since is None:
             self._here_since = snapshot.received_ns
@@ -388,17 +387,17 @@ class Newcomer:
 
 
 class Rest:
-    """Lets a reaction to a person run as long as its reason lasts, and then rest for ``seconds``."""
+    """Allows a reaction to a person while its reason lasts, then blocks it for ``seconds``."""
 
     def __init__(self, seconds: float, grace: float = 1.0) -> None:
         if not (seconds >= 0 and grace >= 0):
             raise ValueError(f"seconds and grace must be at least 0, got {seconds} and {grace}")
         self.seconds = seconds
-        self.grace = grace  # s; a pause this short is the same run: more than a tick, less than a change of mind
+        self.grace = grace  # s; a shorter interruption, such as a missed tick, does not end the run
         self._last: tuple[str, int] | None = None
 
     def allow(self, person_id: str, now_ns: int) -> bool:
-        """Whether the reaction may run now, at a moment when there is a reason for it."""
+        """Whether the reaction may run at ``now_ns``; call it while there is a reason for it."""
         if self._last is not None:
             last_person, last_ns = self._last
             same = not person_id or not last_person or person_id == last_person

@@ -1,7 +1,7 @@
-"""A sample tree of a service robot with tact, and the leaves that carry its choice to the robot.
+"""Example tree of an empathetic service robot, and the behaviours that publish its choice.
 
-Every tick it chooses one of :data:`ACTIONS`, most urgent first, and publishes the name on a topic when it changes.
-Speech, base and light drivers subscribe to that topic, or your own behaviours go into the tree (``own_actions``).
+At every tick it chooses one of :data:`ACTIONS`, most urgent first, and publishes its name on a topic when it changes.
+Speech, base and light drivers subscribe to that topic, or your own behaviours are added to the tree (``own_actions``).
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from emotion_perception.behaviours.conditions import (
     node_from,
 )
 
-# Names on the topic, most urgent first, and what the robot should do.
+# Action names, most urgent first, and what the robot should do.
 ACTIONS: dict[str, str] = {
-    "soften_and_step_back": "Angry or fearful: lower voice and speed, give room, no jokes.",
-    "apologise_and_offer_staff": "The customer grows or stays unhappy: say sorry, offer a human.",
-    "greet": "Somebody arrived: look at them and say hello.",
-    "celebrate": "Happy: share it, with voice, light or a little dance.",
-    "attend": "Somebody is there and nothing special is: listen.",
+    "soften_and_step_back": "Angry or fearful: lower voice and speed, keep distance, no jokes.",
+    "apologise_and_offer_staff": "The customer becomes or stays unhappy: apologise, offer a human.",
+    "greet": "A person arrived: look at them and say hello.",
+    "celebrate": "Happy: share the joy with voice, light or motion.",
+    "attend": "A person is present, no other reaction applies: listen.",
     "idle": "Nobody is present, or there is no evidence: do not react.",
 }
 
 
 class ChooseAction(py_trees.behaviour.Behaviour):
-    """Writes an action's name to the blackboard; SUCCESS always.
+    """Writes the name of an action to the blackboard; always SUCCESS.
 
     Usage::
 
         py_trees.composites.Sequence("Celebrate", memory=False, children=[happy, ChooseAction("celebrate")])
 
     Args:
-        action: name, not empty.
+        action: its name, not empty.
         namespace: blackboard namespace.
 
     Blackboard Variables:
@@ -52,26 +52,26 @@ class ChooseAction(py_trees.behaviour.Behaviour):
 
     def __init__(self, action: str, namespace: str = NAMESPACE) -> None:
         if not action:
-            raise ValueError("an action needs a name")
+            raise ValueError("an action must have a name")
         super().__init__(name=action)
         self.action = action
         self.blackboard = self.attach_blackboard_client(name=action, namespace=namespace)
         self.blackboard.register_key(key="action", access=Access.WRITE)
 
     def update(self) -> Status:
-        """Write."""
+        """Write the action."""
         self.blackboard.action = self.action
         return Status.SUCCESS
 
 
 class PublishAction(py_trees.behaviour.Behaviour):
-    """Publishes the chosen action as ``std_msgs/String`` when it changes; latched, so a late subscriber knows it too.
+    """Publishes the chosen action as ``std_msgs/String`` when it changes; latched for late subscribers.
 
-    SUCCESS always. Says ``idle`` when the tree is shut down: nobody chooses any more.
+    Always SUCCESS. Publishes ``idle`` when the tree is shut down.
 
     Usage::
 
-        root.add_children([ToBlackboard(), reactions, PublishAction()])  # last: it sends what this tick chose
+        root.add_children([ToBlackboard(), reactions, PublishAction()])  # last: publishes the choice of this tick
 
     Args:
         name: name of the behaviour.
@@ -87,14 +87,14 @@ class PublishAction(py_trees.behaviour.Behaviour):
     ) -> None:
         super().__init__(name=name)
         self.topic_name = topic_name
-        self.published = ""  # the last action sent
+        self.published = ""  # the last published action
         self._node: Any = None
         self._publisher: Any = None
         self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
         self.blackboard.register_key(key="action", access=Access.READ)
 
     def setup(self, **kwargs: Any) -> None:
-        """Make the publisher.
+        """Create the publisher.
 
         Raises:
             KeyError: ``setup`` was called without ``node=``.
@@ -107,7 +107,7 @@ class PublishAction(py_trees.behaviour.Behaviour):
         self._publisher = self._node.create_publisher(String, self.topic_name, qos.profile("state"))
 
     def update(self) -> Status:
-        """Send the action if it is another than before."""
+        """Publish the action if it changed."""
         action = self.blackboard.action if self.blackboard.exists("action") else "idle"
         if action != self.published:
             self._publish(action)
@@ -115,7 +115,7 @@ class PublishAction(py_trees.behaviour.Behaviour):
         return Status.SUCCESS
 
     def shutdown(self) -> None:
-        """Leave nothing behind that looks like a choice."""
+        """Publish ``idle``, so that no outdated action stays latched."""
         if self._publisher is None:
             return
         from rclpy.duration import Duration
@@ -140,24 +140,24 @@ def create_root(
     action_topic: str = "emotion/action",
     namespace: str = NAMESPACE,
 ) -> py_trees.behaviour.Behaviour:
-    """The empathetic tree; needs no ROS before its ``setup(node=...)``.
+    """The example tree; independent of ROS until ``setup(node=...)``.
 
     Args:
-        max_age: s since capture; an older state is not reacted to. 2 s suits a camera. A robot with a microphone alone
-            may take 5 s, which is how long the fusion node lets a voice speak for its utterance.
-        own_actions: by name of :data:`ACTIONS`, a behaviour that is ticked after the action was chosen. It is stopped
-            when something more urgent comes; if it fails, the next less urgent reaction gets its turn.
-        topic_name: topic of ``emotion_msgs/EmotionState``.
-        action_topic: topic of ``std_msgs/String`` with the chosen action.
-        namespace: blackboard namespace, for a tree per person or robot.
+        max_age: s since capture; older states cause no reaction. 2 s suits a robot with a camera. A robot with only a
+            microphone may use 5 s, the time for which the fusion node uses an utterance as evidence.
+        own_actions: behaviours by action name (:data:`ACTIONS`), ticked after the action was chosen. A behaviour is
+            stopped when a more urgent action is chosen; if it fails, the next less urgent action is tried.
+        topic_name: topic with ``emotion_msgs/EmotionState``.
+        action_topic: topic for the chosen action, ``std_msgs/String``.
+        namespace: blackboard namespace; one per person or robot.
 
     Raises:
-        ValueError: an action that is none.
+        ValueError: an unknown action in ``own_actions``.
     """
     own = dict(own_actions or {})
     unknown = set(own) - set(ACTIONS)
     if unknown:
-        raise ValueError(f"unknown action {', '.join(sorted(unknown))}; there are {', '.join(ACTIONS)}")
+        raise ValueError(f"unknown action {', '.join(sorted(unknown))}; actions are {', '.join(ACTIONS)}")
     trust: dict[str, Any] = {"max_age": max_age, "namespace": namespace}
 
     def reaction(action: str, *conditions: py_trees.behaviour.Behaviour) -> py_trees.behaviour.Behaviour:
@@ -173,7 +173,7 @@ def create_root(
         children=[IsUpset("Upset for 3 s?", hold=3.0, **trust), IsGrowingUnhappy(dwell=3.0, **trust)],
     )
     happy = IsEmotion("Happy?", "happy", enter=0.6, leave=0.4, hold=0.7, dwell=2.0, **trust)
-    # Stepping back late is worse than stepping back for nothing: a lower threshold, a short hold, no rest.
+    # Stepping back too late is worse than stepping back needlessly: lower threshold, short hold, no rest.
     threatened = IsEmotion(
         "Angry or fearful?", ("angry", "fearful"), enter=0.5, leave=0.35, hold=0.3, dwell=2.0, **trust
     )

@@ -1,1 +1,1 @@
-"""Starting the graph: the table of nodes, processes, one process for all, the demo."""
+"""Bring-up: the table of nodes, process supervision, a container process, the demo."""

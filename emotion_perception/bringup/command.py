@@ -1,4 +1,4 @@
-"""``emotion-bringup``: the graph of ``launch/robot.launch.py`` without launch."""
+"""``emotion-bringup``: starts the graph of ``launch/robot.launch.py`` without launch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
 EXIT_BAD_ARGUMENT = 2
-EXIT_NO_INPUT = 66  # media_source_node's, too
+EXIT_NO_INPUT = 66  # same as media_source_node
 SOURCE = "media_source_node"
 WATCH_PERIOD = 0.1  # s
 
@@ -28,7 +28,7 @@ EXAMPLES = """examples:
   emotion-bringup                                     the robot's drivers publish /image_raw and /audio
   emotion-bringup --image-topic /camera/image_raw --audio-topic /mic/audio
   emotion-bringup --source webcam                     camera and microphone of this computer
-  emotion-bringup --source talk.mp4 --loop            a file, again and again
+  emotion-bringup --source talk.mp4 --loop            a file, repeated
   emotion-bringup --namespace robot1 --config my_robot.yaml
   emotion-bringup --composed true                     all nodes in one process
 """
@@ -37,21 +37,21 @@ EXAMPLES = """examples:
 def start_graph(
     arguments: Mapping[str, str], source_parameters: Mapping[str, Any] | None = None, log: TextIO = sys.stderr
 ) -> Supervisor:
-    """Start every node of the graph as a process.
+    """Start the processes of the graph.
 
     Args:
-        arguments: those of :data:`emotion_perception.bringup.graph.ARGUMENTS`.
-        source_parameters: more parameters for ``media_source_node``.
-        log: where the nodes' log lines go.
+        arguments: values of :data:`emotion_perception.bringup.graph.ARGUMENTS`.
+        source_parameters: additional parameters of ``media_source_node``.
+        log: receives the log lines of all nodes.
 
     Raises:
         MediaError: the source cannot be read; nothing has been started.
-        ValueError: an argument has a value that it cannot have.
-        FileNotFoundError: no parameter file.
+        ValueError: an argument has an invalid value.
+        FileNotFoundError: the parameter file does not exist.
     """
     nodes = graph_nodes(arguments, source_parameters)
     if arguments.get("lifecycle") == "launch":
-        raise ValueError("lifecycle:=launch is robot.launch.py's; take self or manager here")
+        raise ValueError("lifecycle:=launch works only with robot.launch.py; use self or manager here")
     if arguments.get("source"):
         check_source(arguments["source"])
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
@@ -64,7 +64,7 @@ def start_graph(
         commands = {node.name: node.command() for node in nodes}
         source = SOURCE
     for name, command in commands.items():
-        # The source's own end, and a source that cannot be read, are no deaths.
+        # The end of the source and an unreadable source are final exits, not failures to restart from.
         final = (0, EXIT_NO_INPUT) if name == source else ()
         supervisor.add(name, command, restart=partial(_is_failure, final))
     return supervisor
@@ -75,7 +75,7 @@ def _is_failure(final: tuple[int, ...], code: int) -> bool:
 
 
 def source_ended(supervisor: Supervisor) -> int | None:
-    """The exit code of the process that played the source; None while it plays, or where there is no source."""
+    """Exit code of the process that plays the source; None while it runs, or without a source."""
     process = supervisor.processes.get(SOURCE) or supervisor.processes.get(CONTAINER)
     return None if process is None else process.exit_code
 
@@ -87,10 +87,10 @@ def wait_for_signal(stop: threading.Event) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Console script ``emotion-bringup``: 0 when it was told to end, 66 for a source that can't be read."""
+    """Console script ``emotion-bringup``: returns 0 after a signal to stop, 66 for a source that cannot be read."""
     parser = argparse.ArgumentParser(
         "emotion-bringup",
-        description="Start emotion perception; a process that dies is started again; Ctrl-C ends all.",
+        description="Start the emotion perception nodes; processes that crash are restarted; Ctrl-C stops all.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -101,11 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             choices=argument.choices or None,
             help=f"{argument.description} [{argument.default or 'empty'}]",
         )
-    parser.add_argument("--loop", action="store_true", help="Play a file again and again.")
+    parser.add_argument("--loop", action="store_true", help="Repeat a file until stopped.")
     options = vars(parser.parse_args(argv))
     make_new_files_private()
     loop = options.pop("loop")
-    # A source that plays alone ends the graph with it: at the file's end, or where it cannot be read.
+    # The graph stops when the source ends or cannot be read.
     source_parameters = {"loop": loop, "at_end": "exit"}
     stop = threading.Event()
     wait_for_signal(stop)
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ended = source_ended(supervisor)
             if ended is not None:
                 code = ended
-                stop.wait(1.0)  # what was last seen and heard is still on its way
+                stop.wait(1.0)  # states of the last images and sound are still being processed
                 break
     finally:
         supervisor.stop()

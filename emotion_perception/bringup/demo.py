@@ -1,4 +1,4 @@
-"""``emotion-demo``: the whole graph on one source; one JSON line per ``/emotion_state`` on stdout, logs on stderr."""
+"""``emotion-demo``: runs the graph on one source; one JSON line per ``/emotion_state`` on stdout, logs on stderr."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from emotion_perception.bringup.command import (
 from emotion_perception.media.items import MediaError
 from emotion_perception.ros.private_files import make_new_files_private
 
-STILL_SECONDS = 10.0  # how long an image is shown where --duration does not say
-LAST_STATES = 0.5  # s after the source's end in which states still come
+STILL_SECONDS = 10.0  # s for which an image is shown without --duration
+LAST_STATES = 0.5  # s after the end of the source in which states still arrive
 WINDOW = "emotion_perception"
 EXIT_NO_WINDOW = 3
 EXIT_BROKEN = 1
 
 EPILOG = """each line of JSON:
-  stamp (s, the source's), status (NO_EVIDENCE, VISUAL_ONLY, ACOUSTIC_ONLY or AUDIO_VISUAL), label (empty with
+  stamp (s, time of the source), status (NO_EVIDENCE, VISUAL_ONLY, ACOUSTIC_ONLY or AUDIO_VISUAL), label (empty with
   NO_EVIDENCE), confidence (0..1), probabilities (neutral, calm, happy, sad, angry, fearful, disgusted, surprised),
   valence, arousal (-1..1), latency_ms (from capture to publication), face_id
 
 examples:
   scripts/demo.sh                                        the built-in clip, with a window
-  scripts/demo.sh talk.mp4 --headless --duration 20      a file, played again while it is shorter
+  scripts/demo.sh talk.mp4 --headless --duration 20      a file, repeated for up to 20 s
   scripts/demo.sh webcam                                 this computer's camera and microphone, until Ctrl-C
   scripts/demo.sh photo.jpg --headless | jq .label
 """
@@ -47,7 +47,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Command line to options."""
     parser = argparse.ArgumentParser(
         "demo.sh",
-        description="See emotion perception work, with nothing but this machine.",
+        description="Run emotion perception on this computer, without a robot.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -62,10 +62,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def open_window() -> Any:
-    """A window to show pictures in.
+    """Open a window that shows images.
 
     Raises:
-        RuntimeError: there is no display, or nothing to open a window with.
+        RuntimeError: there is no display or no library to open a window.
     """
     from emotion_perception.visualization.window import Window
 
@@ -73,7 +73,7 @@ def open_window() -> Any:
 
 
 def play(options: argparse.Namespace, source: str, window: Any, stop: threading.Event) -> int:
-    """Run the graph on ``source`` until it ends, the window is closed or ``stop`` is set; the exit code."""
+    """Run the graph on ``source`` until it ends, the window is closed or ``stop`` is set; returns the exit code."""
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 101)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     arguments = {
@@ -89,23 +89,23 @@ def play(options: argparse.Namespace, source: str, window: Any, stop: threading.
             while not stop.is_set() and (end is None or time.monotonic() < end):
                 states.spin(0.05)
                 supervisor.watch()
-                if window is not None and not window.show(states.take_picture()):
+                if window is not None and not window.show(states.take_image()):
                     return 0
                 code = source_ended(supervisor)
                 if code is not None and end is None:
                     if code != 0:
                         return code
                     end = time.monotonic() + LAST_STATES
-            # Told to stop early is as asked; a source that ended without one state is not.
+            # An early stop on request is a success; a source that ends without any state is a failure.
             return 0 if states.printed or stop.is_set() else EXIT_BROKEN
     finally:
         supervisor.stop()
 
 
 class States:
-    """Prints every state that is published; keeps the newest annotated picture."""
+    """Prints every published state and keeps the newest annotated image."""
 
-    def __init__(self, pictures: bool) -> None:
+    def __init__(self, with_images: bool) -> None:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
@@ -119,8 +119,8 @@ class States:
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self._node)
         self._node.create_subscription(EmotionState, "emotion_state", self._print, qos.profile("state"))
-        self._picture: Any = None
-        if pictures:
+        self._image: Any = None
+        if with_images:
             self._node.create_subscription(Image, "emotion/image_annotated", self._keep, qos.profile("annotated_image"))
         self.printed = 0
 
@@ -135,15 +135,15 @@ class States:
         rclpy.try_shutdown()
 
     def spin(self, seconds: float) -> None:
-        """Handle what comes within this time."""
+        """Process messages for this time."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
-    def take_picture(self) -> Any:
-        """The newest picture, uint8 ``(H, W, 3)`` bgr, once; None where there is no new one."""
-        picture, self._picture = self._picture, None
-        return picture
+    def take_image(self) -> Any:
+        """The newest annotated image, uint8 ``(H, W, 3)`` BGR; None if there is none since the last call."""
+        image, self._image = self._image, None
+        return image
 
     def _print(self, message: Any) -> None:
         from emotion_perception.ros.conversions import ConversionError, state_to_record
@@ -159,11 +159,11 @@ class States:
     def _keep(self, message: Any) -> None:
         from emotion_perception.ros.conversions import image_from_message
 
-        self._picture = image_from_message(message)
+        self._image = image_from_message(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Console script ``emotion-demo``: 0 when it ended as asked, 66 with one line where the source can't be read."""
+    """Console script ``emotion-demo``: returns 0 on success, 66 for a source that cannot be read."""
     options = parse(argv)
     make_new_files_private()
     stop = threading.Event()
@@ -175,7 +175,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             source = str(demo_clip_path())
         else:
-            # Absolute, for the graph's processes.
+            # Absolute path for the processes of the graph.
             source = str(Path(options.source).absolute()) if Path(options.source).exists() else options.source
         if Path(source).is_file() and options.duration == 0 and is_still(source):
             options.duration = STILL_SECONDS
@@ -191,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as error:
         print(f"demo: {error}; --headless needs none", file=sys.stderr)
         return EXIT_NO_WINDOW
-    except BrokenPipeError:  # `demo.sh | head`: whoever read has read enough
+    except BrokenPipeError:  # `demo.sh | head`: the reader closed the pipe
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

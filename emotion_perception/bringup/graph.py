@@ -1,6 +1,6 @@
-"""The graph: which nodes run, with which names, topics and parameters.
+"""The graph: nodes with their names, remappings and parameters.
 
-``launch/robot.launch.py`` and ``emotion-bringup`` both start exactly this.
+``launch/robot.launch.py`` and ``emotion-bringup`` both start the nodes listed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of the graph, the same for launch and for ``emotion-bringup``."""
+    """An argument of both launch and ``emotion-bringup``."""
 
     default: str
     description: str
@@ -26,40 +26,40 @@ CONTAINER = "node_container"  # the executable that runs several nodes
 ARGUMENTS: dict[str, Argument] = {
     "source": Argument(
         "",
-        "What media_source_node plays: a video, audio or image file, a rosbag2 recording (with use_sim_time in its own "
-        "time, /clock included), webcam, webcam:N, microphone. "
-        "Empty: the robot's own drivers publish image and audio, and media_source_node is not started.",
+        "Source for media_source_node: a video, audio or image file, a rosbag2 recording (with use_sim_time: in "
+        "recorded time, with /clock), webcam, webcam:N or microphone. "
+        "Empty: the robot's own drivers publish images and audio, and media_source_node is not started.",
     ),
     "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
     "audio_topic": Argument(
-        "audio", "Microphone topic: emotion_msgs/AudioChunk, audio_common_msgs of either kind, foxglove_msgs/RawAudio."
+        "audio", "Audio topic: emotion_msgs/AudioChunk, either audio_common_msgs package, or foxglove_msgs/RawAudio."
     ),
     "namespace": Argument("", "Namespace of all nodes and topics, for several robots or people on one network."),
     "config": Argument("", "Parameter file. Empty: config/robot.yaml of the package."),
-    "overlay": Argument("true", "Start overlay_node; it only draws while somebody subscribes.", TRUE_FALSE),
+    "overlay": Argument("true", "Start overlay_node; it draws only while its topics have subscribers.", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, arcs and reports.", TRUE_FALSE),
-    "dashboard": Argument("false", "Start dashboard_node: a web page at http://127.0.0.1:8080.", TRUE_FALSE),
+    "dashboard": Argument("false", "Start dashboard_node: web page at http://127.0.0.1:8080.", TRUE_FALSE),
     "ros4hri": Argument(
         "false",
-        "Start ros4hri_node: expressions of faces that a ROS4HRI detector tracks. Needs hri_msgs.",
+        "Start ros4hri_node: expressions of faces tracked by a ROS4HRI detector. Requires hri_msgs.",
         TRUE_FALSE,
     ),
     "composed": Argument(
         "false",
-        "Run all nodes in one process: half the memory, but a crash stops all of them.",
+        "Run all nodes in one process: uses half the memory, but a crash stops all nodes.",
         TRUE_FALSE,
     ),
     "lifecycle": Argument(
         "self",
-        "Who configures and activates the nodes. self: each node itself. launch: robot.launch.py, by life-cycle "
-        "events. manager: your life-cycle manager.",
+        "What configures and activates the nodes. self: each node itself. launch: robot.launch.py, with life-cycle "
+        "events. manager: an external life-cycle manager.",
         ("self", "launch", "manager"),
     ),
     "enclave": Argument(
         "",
-        "SROS2 enclave; each process has its own below it (<enclave>/visual_node ...). See docs/security.md.",
+        "SROS2 enclave; each process uses its own sub-enclave (<enclave>/visual_node ...). See docs/security.md.",
     ),
-    "use_sim_time": Argument("false", "Use the time of /clock, for simulators and recordings.", TRUE_FALSE),
+    "use_sim_time": Argument("false", "Use simulated time from /clock, for simulators and recordings.", TRUE_FALSE),
     "log_level": Argument("info", "Minimum severity of log messages.", ("debug", "info", "warn", "error", "fatal")),
 }
 
@@ -74,15 +74,15 @@ class GraphNode:
     parameter_file: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     log_level: str = "info"
-    enclave: str = ""  # SROS2's, of all nodes; each has its own below
+    enclave: str = ""  # SROS2 enclave of the graph; the node uses a sub-enclave
 
     @property
     def name(self) -> str:
-        """The node's name: its executable's."""
+        """Name of the node: that of its executable."""
         return self.executable
 
     def command(self) -> list[str]:
-        """What starts it as a process of its own, without launch."""
+        """Command line that runs it in its own process, without launch."""
         return [
             sys.executable,
             "-m",
@@ -92,7 +92,7 @@ class GraphNode:
         ]
 
     def ros_arguments(self) -> list[str]:
-        """``--ros-args`` with namespace, remappings and parameters: what concerns this node alone."""
+        """``--ros-args`` with the node's namespace, remappings and parameters."""
         words = ["--ros-args"]
         if self.namespace:
             words += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
@@ -105,45 +105,45 @@ class GraphNode:
         return words
 
     def process_arguments(self) -> list[str]:
-        """What concerns the whole process, to follow ``--ros-args``: level of the log, enclave."""
+        """Arguments of the whole process, after ``--ros-args``: log level and enclave."""
         level = ["--log-level", f"{self.logger}:={self.log_level}"]
         return [*level, "--enclave", f"{self.enclave}/{self.executable}"] if self.enclave else level
 
     @property
     def logger(self) -> str:
-        """The node's logger; a level given for it alone spares the middleware's own debug output."""
+        """Name of the node's logger; setting only its level suppresses debug output of the middleware."""
         return ".".join([*self.namespace.strip("/").split("/"), self.name]).lstrip(".")
 
 
 def container_arguments(nodes: Iterable[GraphNode]) -> list[str]:
-    """What tells ``node_container`` to run these nodes: one word of JSON each, and their log levels."""
+    """Arguments of ``node_container``: one JSON argument per node, and the log levels."""
     nodes = tuple(nodes)
     words = [json.dumps({"node": node.executable, "arguments": node.ros_arguments()}) for node in nodes]
     return [*words, "--ros-args", *(word for node in nodes for word in node.process_arguments())]
 
 
 def container_command(nodes: Iterable[GraphNode]) -> list[str]:
-    """What starts these nodes in one process, without launch."""
+    """Command line that runs these nodes in one process, without launch."""
     return [sys.executable, "-m", f"emotion_perception.bringup.{CONTAINER}", *container_arguments(nodes)]
 
 
 def graph_nodes(
     arguments: Mapping[str, str] | None = None, source_parameters: Mapping[str, Any] | None = None
 ) -> tuple[GraphNode, ...]:
-    """The nodes to start for these arguments (those of :data:`ARGUMENTS`; what is left out has its default).
+    """The nodes to start for these values of :data:`ARGUMENTS`; missing ones have their default.
 
     Args:
-        arguments: values as text, as launch has them.
-        source_parameters: more parameters for ``media_source_node``.
+        arguments: values as text, as in launch.
+        source_parameters: additional parameters of ``media_source_node``.
 
     Raises:
-        ValueError: an argument that does not exist, a value that it cannot have, or two that do not go together.
-        FileNotFoundError: no parameter file.
+        ValueError: an unknown argument, an invalid value, or two values that exclude each other.
+        FileNotFoundError: the parameter file does not exist.
     """
     values = {name: argument.default for name, argument in ARGUMENTS.items()} | dict(arguments or {})
     for name, value in values.items():
         if name not in ARGUMENTS:
-            raise ValueError(f"unknown argument {name!r}; there are {', '.join(ARGUMENTS)}")
+            raise ValueError(f"unknown argument {name!r}; arguments are {', '.join(ARGUMENTS)}")
         if ARGUMENTS[name].choices and value not in ARGUMENTS[name].choices:
             raise ValueError(f"{name} must be one of {', '.join(ARGUMENTS[name].choices)}, got {value!r}")
     if values["composed"] == "true" and values["enclave"]:
@@ -191,7 +191,7 @@ def graph_nodes(
 
 
 def _is_recording(source: str) -> bool:
-    from emotion_perception.media.opening import is_recording  # here: it comes with OpenCV and PyAV
+    from emotion_perception.media.opening import is_recording  # imported here: it loads OpenCV and PyAV
 
     return is_recording(source)
 

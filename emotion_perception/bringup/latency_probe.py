@@ -1,4 +1,4 @@
-"""Listen to ``/emotion_state`` from a process of its own and time it: from image stamp to reception."""
+"""Measures the latency of ``/emotion_state`` in a separate process, from image stamp to reception."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from emotion_perception.ros.qos import profile
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the probe heard."""
+class Measured:
+    """Measurements of the probe."""
 
-    latencies: tuple[float, ...]  # s, one per state that rests on new evidence
-    first: float  # s from the start of listening to the first state with evidence, NaN where there was none
+    latencies: tuple[float, ...]  # s, one per state based on new evidence
+    first: float  # s from the start to the first state with evidence, NaN if there was none
     frames: int  # face messages, one per processed image
-    seconds: float  # listened to after the first state
+    seconds: float  # length of the measurement
 
 
-def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Heard:
-    """Wait up to ``patience`` s for a state with evidence, let ``settle`` s pass, then listen for ``duration`` s."""
+def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Measured:
+    """Wait up to ``patience`` s for a state with evidence and another ``settle`` s, then measure for ``duration`` s."""
     make_new_files_private()
     rclpy.init(args=[])
     node = rclpy.create_node("emotion_latency_probe")
@@ -39,7 +39,7 @@ def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Hear
         nonlocal newest
         stamp = Time.from_msg(message.header.stamp).nanoseconds
         if message.status == EmotionState.NO_EVIDENCE or stamp <= newest:
-            return  # the steady repetition of a state says nothing about latency
+            return  # a repeated state has no information about latency
         newest = stamp
         if counting:
             latencies.append((node.get_clock().now().nanoseconds - stamp) / 1e9)
@@ -65,7 +65,7 @@ def listen(duration: float, patience: float = 60.0, settle: float = 2.0) -> Hear
     finally:
         node.destroy_node()
         end_ros()
-    return Heard(tuple(latencies), first, frames, duration)
+    return Measured(tuple(latencies), first, frames, duration)
 
 
 def _spin(node: rclpy.node.Node, seconds: float) -> None:

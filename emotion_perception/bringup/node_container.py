@@ -1,4 +1,4 @@
-"""Runs several nodes of the graph in one process; ``composed:=true`` of launch and ``emotion-bringup`` starts it."""
+"""Runs several nodes of the graph in one process; started by ``composed:=true`` of launch and ``emotion-bringup``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rclpy.utilities import remove_ros_args
 from emotion_perception.ros.lifecycle import PerceptionNode, run_together
 
 
-def maker(word: str) -> Callable[[], PerceptionNode]:
-    """What makes the node that a word of :func:`~emotion_perception.bringup.graph.container_arguments` describes.
+def node_factory(word: str) -> Callable[[], PerceptionNode]:
+    """Factory of the node described by an argument of :func:`~emotion_perception.bringup.graph.container_arguments`.
 
     Raises:
-        ValueError: the word is no such description, or there is no such node; names it.
+        ValueError: the argument is no node description, or the node does not exist; names it.
     """
     try:
         described: dict[str, Any] = json.loads(word)
@@ -34,17 +34,17 @@ def maker(word: str) -> Callable[[], PerceptionNode]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Executable ``node_container``: one word of JSON for each node, see ``graph.container_arguments``."""
+    """Executable ``node_container``: one JSON argument per node, see ``graph.container_arguments``."""
     args = list(sys.argv if argv is None else ["node_container", *argv])
     words = remove_ros_args(args)[1:]
     try:
         if not words:
-            raise ValueError("no node given; it is started by composed:=true")
-        makers = [maker(word) for word in words]
+            raise ValueError("no node given; composed:=true starts this executable with its arguments")
+        factories = [node_factory(word) for word in words]
     except ValueError as error:
         print(f"node_container: {error}", file=sys.stderr)
         return 2
-    return run_together(makers, args)
+    return run_together(factories, args)
 
 
 if __name__ == "__main__":

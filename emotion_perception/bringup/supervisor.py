@@ -1,4 +1,4 @@
-"""Run processes, prefix their logs, restart those that die, and end them all on request."""
+"""Process supervision: prefixed logs, restart with back-off, orderly shutdown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import TextIO
 
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
-FIRST_BACKOFF = 0.5  # s before the first restart; doubled at each further death
+FIRST_BACKOFF = 0.5  # s before the first restart; doubled at each further exit
 LONGEST_BACKOFF = 30.0
-HEALTHY_AFTER = 60.0  # s of uptime after which the back-off starts over
-POLITE = 2.0  # s between SIGTERM and SIGKILL
+HEALTHY_AFTER = 60.0  # s of uptime after which the back-off is reset
+TERMINATE_TIMEOUT = 2.0  # s between SIGTERM and SIGKILL
 _PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before any fork
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded before the first fork
 
 
 class Backoff:
@@ -30,7 +30,7 @@ class Backoff:
         self._next = FIRST_BACKOFF
 
     def after(self, lived: float) -> float:
-        """The wait, s, after a death ``lived`` seconds after the start."""
+        """Delay before the restart, s, of a process that ran for ``lived`` s."""
         if lived > HEALTHY_AFTER:
             self._next = FIRST_BACKOFF
         wait = self._next
@@ -44,7 +44,8 @@ class Supervised:
     Args:
         name: prefix of its log lines.
         command: argv.
-        restart: whether an exit with this code is followed by a restart.
+        restart: whether to restart after an exit with this code.
+        log: receives its log lines.
     """
 
     def __init__(self, name: str, command: Sequence[str], restart: Callable[[int], bool], log: TextIO) -> None:
@@ -52,12 +53,12 @@ class Supervised:
         self._process: subprocess.Popen[str] | None = None
         self._started = self._due = 0.0
         self._backoff = Backoff()
-        self.exit_code: int | None = None  # set when it has ended and is not restarted
+        self.exit_code: int | None = None  # set after an exit without restart
         self.restarts = 0
 
     @property
     def pid(self) -> int | None:
-        """Process id; None while it is not running."""
+        """Process id; None if it is not running."""
         return self._process.pid if self._process is not None and self._process.poll() is None else None
 
     def start(self, environment: Mapping[str, str]) -> None:
@@ -71,13 +72,13 @@ class Supervised:
             text=True,
             errors="replace",
             env=dict(environment),
-            start_new_session=True,  # Ctrl-C in the terminal reaches only this process, which forwards it
+            start_new_session=True,  # Ctrl-C in the terminal reaches only the supervisor, which forwards it
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         threading.Thread(target=self._copy_log, args=(self._process,), daemon=True).start()
 
     def watch(self, environment: Mapping[str, str]) -> None:
-        """Detect an exit, and restart after the back-off."""
+        """Detect an exit and restart after the back-off."""
         if self.exit_code is not None:
             return
         now = time.monotonic()
@@ -104,7 +105,7 @@ class Supervised:
                 os.killpg(self.pid, number)
 
     def wait(self, until: float) -> bool:
-        """Whether it has ended by then (monotonic s)."""
+        """Wait until this time (monotonic, s); whether the process has ended."""
         if self._process is None:
             return True
         try:
@@ -123,17 +124,17 @@ class Supervised:
 
 
 class Supervisor:
-    """A group of supervised processes, to be used from a single thread that outlives them.
+    """A group of supervised processes. Use it from one thread, which must outlive them.
 
     Args:
-        log: where log lines go.
+        log: receives all log lines.
     """
 
     def __init__(self, log: TextIO = sys.stderr) -> None:
         self._log = log
         self.processes: dict[str, Supervised] = {}
         self._stopped = False
-        # One thread per library: the processes share few cores, and idle helper threads only compete.
+        # One thread per library: the processes share few cores, and extra threads compete for them.
         self._environment = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **os.environ}
 
     def add(self, name: str, command: Sequence[str], restart: Callable[[int], bool] = lambda code: True) -> None:
@@ -150,14 +151,14 @@ class Supervisor:
             process.watch(self._environment)
 
     def stop(self) -> None:
-        """End all processes: SIGTERM, and SIGKILL after 2 s."""
+        """Stop all processes: SIGTERM, and SIGKILL after 2 s."""
         self._stopped = True
         for process in self.processes.values():
             process.send(signal.SIGTERM)
-        until = time.monotonic() + POLITE
+        until = time.monotonic() + TERMINATE_TIMEOUT
         for process in self.processes.values():
             if not process.wait(until):
-                process.say("does not end; killed")
+                process.say("did not stop in time; killed")
                 process.send(signal.SIGKILL)
         for process in self.processes.values():
             process.wait(time.monotonic() + 1.0)
@@ -175,6 +176,6 @@ def describe_exit(code: int) -> str:
 
 
 def _die_with_parent() -> None:
-    """Make Linux end this child when its parent thread dies, so that no orphan keeps the camera open."""
+    """Let Linux terminate this child when its parent thread dies, so that no orphan keeps the camera open."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

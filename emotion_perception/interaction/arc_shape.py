@@ -1,6 +1,6 @@
 """Turning points and shape of an emotional arc.
 
-- **Turning points**: extremes of the smoothed valence with a change on both sides that noise does not explain.
+- **Turning points**: extremes of the smoothed valence with a change on both sides that exceeds noise.
 - **Shape**: one of the six arcs of stories (Reagan, Mitchell, Kiley, Danforth & Dodds 2016, "The emotional arcs of
   stories are dominated by six basic shapes"), by weighted correlation with cosine templates. These are orthogonal, so
   the squared correlations sum to at most about 1, and at most one shape can explain more than half of the variance.
@@ -15,17 +15,17 @@ from enum import IntEnum
 import numpy as np
 
 SURE = 1.64  # standard deviations: a difference beyond them is noise in 1 of 20 cases (one-sided)
-MIN_CHANGE = 0.2  # valence: a smaller change makes no turning point and no shape
+MIN_CHANGE = 0.2  # of valence, for a turning point or a shape
 MIN_SHAPE_S = 20.0  # evidence needed for a shape, s
 MIN_SHAPE_BINS = 8  # bins with evidence needed for a shape
-MAX_SHAPE_GAP = 1 / 3  # share of the arc's length in one gap that leaves its shape unknown
+MAX_SHAPE_GAP = 1 / 3  # longest gap for a shape, as a share of the arc's length
 MIN_CORRELATION = math.sqrt(0.5)  # a shape explains at least half of the variance of the smoothed valence
 
 
 class ArcShape(IntEnum):
-    """Shape of an arc; the numbers of ``emotion_msgs/EmotionArc``."""
+    """Shape of an arc; values as in ``emotion_msgs/EmotionArc``."""
 
-    NONE = 0  # valence changes, but follows none of the six well enough
+    NONE = 0  # valence changes, but matches none of the six well enough
     TOO_LITTLE = 1  # too short, or too many gaps
     FLAT = 2  # no change beyond noise
     RAGS_TO_RICHES = 3  # rise
@@ -38,7 +38,7 @@ class ArcShape(IntEnum):
 
 SHAPE_TEXT: dict[ArcShape, str] = {
     ArcShape.NONE: "no classic shape",
-    ArcShape.TOO_LITTLE: "too little to tell",
+    ArcShape.TOO_LITTLE: "too little evidence",
     ArcShape.FLAT: "flat",
     ArcShape.RAGS_TO_RICHES: "rags to riches (rise)",
     ArcShape.RICHES_TO_RAGS: "riches to rags (fall)",
@@ -71,13 +71,13 @@ class TurningPoint:
     time: float  # s from the start of the arc, middle of the bin
     peak: bool  # True: from rise to fall; False: from fall to rise
     valence: float  # smoothed, -1..1
-    before: float  # change of valence since the extreme before (or the start)
-    after: float  # change of valence until the extreme after (or the end)
+    before: float  # change of valence since the previous extreme (or the start)
+    after: float  # change of valence until the next extreme (or the end)
 
 
 @dataclass(frozen=True)
 class ShapeMatch:
-    """The classic shape that an arc follows, and how well."""
+    """The shape that best matches an arc, and how well."""
 
     shape: ArcShape
     correlation: float  # with the best of the six templates, -1..1; NaN for TOO_LITTLE and FLAT
@@ -91,7 +91,7 @@ class ShapeMatch:
 
 
 def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) -> tuple[TurningPoint, ...]:
-    """Extremes of ``valence (N,)`` with a change before and after beyond MIN_CHANGE and beyond noise; ends are none."""
+    """Extremes of ``valence (N,)`` whose changes on both sides exceed MIN_CHANGE and noise; the ends do not count."""
     known = np.flatnonzero(~np.isnan(valence))
     if len(known) < 3:
         return ()
@@ -99,7 +99,7 @@ def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) 
     def differs(a: int, b: int) -> bool:
         return abs(valence[a] - valence[b]) >= max(MIN_CHANGE, SURE * math.hypot(sd[a], sd[b]))
 
-    extremes: list[int] = []  # confirmed, alternating peaks and valleys; the first is where movement began
+    extremes: list[int] = []  # confirmed, alternating peaks and valleys; the first is where the first change began
     high = low = int(known[0])
     rising: bool | None = None
     for i in map(int, known):
@@ -117,7 +117,7 @@ def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) 
         return ()
     last = high if rising else low  # the extreme reached since the last confirmed one
     first = int(known[0])
-    # The first extreme is a turning point only where something led to it.
+    # The first extreme is a turning point only if valence changed before it.
     inner = extremes if differs(first, extremes[0]) else extremes[1:]
     chain = [first, *inner, last] if inner is extremes else [*extremes, last]
     return tuple(
@@ -136,12 +136,12 @@ def find_turning_points(times: np.ndarray, valence: np.ndarray, sd: np.ndarray) 
 def match_shape(
     times: np.ndarray, valence: np.ndarray, sd: np.ndarray, trust: np.ndarray, evidence: float
 ) -> ShapeMatch:
-    """Which of the six shapes ``valence (N,)`` follows between its first and last bin with evidence.
+    """Match ``valence (N,)`` between its first and last bin with evidence to the six shapes.
 
     Args:
         times: middle of each bin, s.
         valence: smoothed; NaN without evidence.
-        sd: standard deviation of it.
+        sd: its standard deviation.
         trust: weight of each bin, 0 without evidence.
         evidence: time with evidence, s.
     """
@@ -153,13 +153,13 @@ def match_shape(
     length = t[-1] - t[0]
     longest = float(np.diff(t).max())
     if longest > MAX_SHAPE_GAP * length:
-        reason = f"nothing is known of {longest:.0f} s in a row of {length:.0f} s"
+        reason = f"a gap of {longest:.0f} s without evidence in {length:.0f} s"
         return ShapeMatch(ArcShape.TOO_LITTLE, math.nan, {}, reason)
     high, low = known[v.argmax()], known[v.argmin()]
     change = float(valence[high] - valence[low])
     needed = max(MIN_CHANGE, SURE * math.hypot(sd[high], sd[low]))
     if change < needed:
-        reason = f"valence changes by {change:.2f}, which noise may explain (up to {needed:.2f})"
+        reason = f"valence changes by {change:.2f}, which is within noise (up to {needed:.2f})"
         return ShapeMatch(ArcShape.FLAT, math.nan, {}, reason)
     x = (t - t[0]) / length
     shapes = [shape for shape in ArcShape if shape >= ArcShape.RAGS_TO_RICHES]
@@ -168,12 +168,14 @@ def match_shape(
     r = correlations[best]
     share = f"a correlation of {r:.2f} explains {100 * r * r:.0f} % of the variance"
     if r < MIN_CORRELATION:
-        return ShapeMatch(ArcShape.NONE, r, correlations, f"{SHAPE_TEXT[best]} comes nearest, {share}; half is needed")
+        return ShapeMatch(
+            ArcShape.NONE, r, correlations, f"{SHAPE_TEXT[best]} matches best, but {share}; half is needed"
+        )
     return ShapeMatch(best, r, correlations, share)
 
 
 def correlation(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
-    """Weighted Pearson correlation of two ``(N,)`` series, -1..1; 0 where one of them does not vary."""
+    """Weighted Pearson correlation of two ``(N,)`` series, -1..1; 0 if one of them is constant."""
     a = a - np.average(a, weights=weights)
     b = b - np.average(b, weights=weights)
     scale = math.sqrt(float(weights @ a**2) * float(weights @ b**2))

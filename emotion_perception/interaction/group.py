@@ -1,16 +1,16 @@
-"""The mood of a group from the states of its members. No ROS.
+"""Group emotion: mean, agreement and outliers of the states of all people in view. Independent of ROS.
 
-Only faces in the newest image count, so a face that returned under a new id does not count twice. A face's weight is
-that of its evidence, at most 1: a person who also speaks does not count more than others.
+Only faces in the newest image count, so that a face that returns under a new id is not counted twice. The weight of a
+face is that of its evidence, at most 1: a person who also speaks does not count more than others.
 
-- **Mean**: the linear mean of the distributions, not the product of :mod:`fusion.pooling`: the faces are not several
-  observations of one emotion, they are several emotions. An audience half happy and half angry is reported as such.
+- **Mean**: the linear mean of the distributions, not the product of :mod:`fusion.pooling`, because the faces are not
+  several observations of one emotion. An audience half happy and half angry is reported as such.
 - **Agreement** = 1 - the mean Jensen-Shannon divergence (Lin 1991, in bits: 0..1) between two of the faces, each pair
   weighted by the product of its weights. A mean over pairs can be compared between 2 faces and 30, unlike the
-  divergence of all at once, whose maximum grows with their number.
-- **Who differs**: with three faces or more, one whose divergence from the mean of the others is at least
-  ``DIFFERS_FROM`` and ``DIFFERS_RATIO`` times the group's median, whose label is not that of the others, and which is
-  at least ``DIFFERS_CONFIDENCE`` sure of it. In a group divided into two camps nobody differs; the agreement is low.
+  divergence of all faces, whose maximum grows with their number.
+- **Outliers**: with three faces or more, a face whose divergence from the mean of the others is at least
+  ``DIFFERS_FROM`` and ``DIFFERS_RATIO`` times the group's median, whose label differs from theirs, and whose confidence
+  is at least ``DIFFERS_CONFIDENCE``. A group divided into two halves has no outliers, but a low agreement.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from emotion_perception.types import EmotionEstimate, EmotionState
 
 DIFFERS_FROM = 0.2  # bits of Jensen-Shannon divergence
 DIFFERS_RATIO = 2.0
-DIFFERS_CONFIDENCE = 0.35  # an unsure estimate differs from a sure group without the person differing
+DIFFERS_CONFIDENCE = 0.35  # an uncertain estimate may differ although the person does not
 
 
 @dataclass(frozen=True)
 class GroupEmotion:
-    """The mood of everybody in view."""
+    """The emotion of all people in view."""
 
-    stamp_ns: int  # of the newest evidence used; of the query where there is no face
-    faces_counted: int  # with 0 the other fields are meaningless
+    stamp_ns: int  # of the newest evidence used; without faces, of the query
+    faces_counted: int  # if 0, the other fields are not valid
     emotion: EmotionEstimate  # weighted mean; `EmotionEstimate.unknown()` without faces
     valence_spread: float  # weighted standard deviation, 0..1; NaN with fewer than two faces
     agreement: float  # 0..1; NaN with fewer than two faces
-    differing: tuple[str, ...]  # face ids, the most unlike first
+    differing: tuple[str, ...]  # face ids of the outliers, largest divergence first
 
 
 def group_emotion(states: Sequence[EmotionState], in_view: Collection[str], now_ns: int) -> GroupEmotion:
-    """The group's mood.
+    """Compute the group emotion.
 
     Args:
-        states: everybody's, in any order; those without evidence or without a face are left out.
+        states: of all people, in any order; states without evidence or without a face are ignored.
         in_view: face ids in the newest image.
         now_ns: time of the query, ns.
     """
-    # In a fixed order: the result must not depend on rounding.
+    # Sorted, so that rounding does not depend on the order of the states.
     found = {state.face_id: state for state in states if state.face_id in in_view and state.evidence}
     counted = [found[face_id] for face_id in sorted(found)]
     w = np.array([min(1.0, sum(evidence.weight for evidence in state.evidence)) for state in counted])
@@ -72,18 +72,18 @@ def group_emotion(states: Sequence[EmotionState], in_view: Collection[str], now_
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Jensen-Shannon divergence in bits, 0..1, of distributions ``(..., 8)``, which broadcast."""
+    """Jensen-Shannon divergence, bits, 0..1, of distributions ``(..., 8)`` with broadcasting."""
     return np.clip(_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2, 0.0, 1.0)
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
-    """In bits, ``(...)`` of ``(..., 8)``."""
+    """Entropy in bits: ``(..., 8)`` to ``(...)``."""
     return -(p * np.log2(np.where(p > 0, p, 1.0))).sum(axis=-1)
 
 
 def _mean(emotions: Sequence[EmotionEstimate], p: np.ndarray, w: np.ndarray, valence: float) -> EmotionEstimate:
     mean = w @ p
-    # As in pooling: the label's share, as far as the faces' own confidences stand to their largest probabilities.
+    # As in pooling: the label's probability, scaled by the mean ratio of confidence to largest probability.
     trust = w @ (np.array([emotion.confidence for emotion in emotions]) / p.max(axis=1))
     return EmotionEstimate(
         mean.astype(np.float32),

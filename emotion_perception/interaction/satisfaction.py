@@ -50,7 +50,7 @@ class Factor:
     """One part of a score."""
 
     name: str
-    points: float  # by which it moved the score from 50
+    points: float  # its contribution to the score, relative to 50
     text: str  # in plain English
 
 

@@ -1,8 +1,8 @@
-"""Audio messages of every ROS package to samples: pure functions, message in, :class:`Sound` out.
+"""Conversion of the audio messages of several ROS packages: pure functions from a message to :class:`Sound`.
 
-Messages are read by their fields; no foreign package is imported for that. :func:`message_class` also uses the fields
-to distinguish the two incompatible packages named ``audio_common_msgs`` (ros-drivers', mgonzs13's). Whatever a message
-contains, the readers raise only :class:`~emotion_perception.messages.sensors.ConversionError`.
+Messages are read by their fields without importing their packages. :func:`message_class` also uses the fields to
+distinguish the two incompatible packages named ``audio_common_msgs`` (of ros-drivers and of mgonzs13). Whatever a
+message contains, the readers raise only :class:`~emotion_perception.messages.sensors.ConversionError`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from emotion_perception.messages.sensors import ConversionError, audio_from_mess
 from emotion_perception.types import SECOND
 
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz; other rates mean a broken header
-MAX_LATENESS = SECOND // 2  # a chunk without a stamp that is this late follows a pause
+MAX_LATENESS = SECOND // 2  # ns; a chunk without a stamp that is later than this follows a pause
 
 
 class DialectError(ValueError):
-    """Messages that cannot be received here; the text names what is missing."""
+    """Messages of a type that cannot be received here; the text names what is missing."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Sound:
 
 @dataclass(frozen=True)
 class SoundForm:
-    """How to read plain bytes; 0 or empty: unknown."""
+    """Format of raw bytes; 0 or empty: unknown."""
 
     sample_rate: int = 0  # Hz
     channels: int = 0
-    sample_format: str = ""  # GStreamer's name, see SAMPLE_FORMATS
+    sample_format: str = ""  # name used by GStreamer, see SAMPLE_FORMATS
     coding: str = ""  # wave or mp3
 
     def or_else(self, other: SoundForm) -> SoundForm:
@@ -51,7 +51,7 @@ class SoundForm:
         return SoundForm(*(getattr(self, field.name) or getattr(other, field.name) for field in fields(self)))
 
 
-# --- plain bytes ------------------------------------------------------------------------------------------------
+# --- raw bytes --------------------------------------------------------------------------------------------------
 
 _PLAIN_CODINGS = ("", "wave", "wav", "pcm", "raw")
 _USE_WAVE = "sound is MP3, which is not decoded here; start the capture node with format:=wave"
@@ -60,8 +60,8 @@ _USE_WAVE = "sound is MP3, which is not decoded here; start the capture node wit
 def looks_like_mp3(data: Any) -> bool:
     """Whether bytes are MP3: an ID3 tag, or an MPEG layer III frame up to the end or to the next frame.
 
-    Stricter than sniffers of whole files, which look at two bytes only: those would take one chunk of plain samples in
-    10,000 for MP3, this check one in some hundred million.
+    Stricter than file type detection by two bytes, which would mistake one chunk of raw samples in 10,000 for MP3; this
+    check mistakes about one in a hundred million.
     """
     head = bytes(memoryview(data)[:5])
     if head[:3] == b"ID3" and head[3:] in (b"\x02\x00", b"\x03\x00", b"\x04\x00"):
@@ -74,7 +74,7 @@ def looks_like_mp3(data: Any) -> bool:
 
 
 def _mp3_frame_length(head: bytes) -> int:
-    """Length in bytes of the MPEG layer III frame with this header (ISO 11172-3, 2.4.2.3); 0 if it is none."""
+    """Length in bytes of the MPEG layer III frame with this header (ISO 11172-3, 2.4.2.3); 0 if it is not one."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return 0
     version, bitrate, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3  # version: 3 is MPEG 1, 2 is 2, 0 is 2.5
@@ -93,14 +93,14 @@ def _check_rate(rate: int) -> None:
 
 
 def _stamp(stamp: Any) -> int | None:
-    return stamp_to_ns(stamp) or None  # a driver that sets no stamp leaves 0
+    return stamp_to_ns(stamp) or None  # 0: the driver sets no stamp
 
 
 # --- readers, one per message -------------------------------------------------------------------------------------
 
 
 def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound:
-    """``emotion_msgs/AudioChunk``; ``form`` is not used: the message states its own.
+    """``emotion_msgs/AudioChunk``; ``form`` is not used: the message contains its format.
 
     Raises:
         ConversionError: see :func:`~emotion_perception.messages.sensors.audio_from_message`.
@@ -110,19 +110,19 @@ def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound
 
 
 def form_from_audio_info(message: Any) -> SoundForm:
-    """ros-drivers' ``audio_common_msgs/AudioInfo``, unchecked: the reader of the audio reports what is wrong."""
+    """ros-drivers' ``audio_common_msgs/AudioInfo``, unchecked; errors are reported when audio is read."""
     return SoundForm(
         int(message.sample_rate), int(message.channels), message.sample_format, message.coding_format.strip().lower()
     )
 
 
 def sound_from_audio_data(message: Any, form: SoundForm) -> Sound:
-    """ros-drivers' ``audio_common_msgs/AudioData``: plain bytes as described by ``form``, without a stamp.
+    """ros-drivers' ``audio_common_msgs/AudioData``: raw bytes in the format of ``form``, without a stamp.
 
     Raises:
-        ConversionError: MP3 or another coding, an incomplete or impossible form, a wrong byte count.
+        ConversionError: MP3 or another coding, an incomplete or invalid form, a wrong byte count.
     """
-    # Checked first: the capture node's defaults make this the usual mistake.
+    # Checked first: MP3 is the capture node's default, so this is the most common error.
     if form.coding in ("mp3", "mpeg") or (not form.coding and looks_like_mp3(message.data)):
         raise ConversionError(_USE_WAVE)
     if form.coding not in _PLAIN_CODINGS:
@@ -148,7 +148,7 @@ def sound_from_audio_data_stamped(message: Any, form: SoundForm) -> Sound:
     return Sound(sound.samples, sound.sample_rate, _stamp(message.header.stamp), message.header.frame_id)
 
 
-# PortAudio's flags for sample formats: the message's array, and its type
+# PortAudio's sample format flags: field of the message, and its type
 _PORTAUDIO: dict[int, tuple[str, type[np.generic]]] = {
     1: ("float32_data", np.float32),
     2: ("int32_data", np.int32),
@@ -159,11 +159,11 @@ _PORTAUDIO: dict[int, tuple[str, type[np.generic]]] = {
 
 
 def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sound:
-    """mgonzs13's ``audio_common_msgs/AudioStamped``; ``form`` is not used: the message states its own.
+    """mgonzs13's ``audio_common_msgs/AudioStamped``; ``form`` is not used: the message contains its format.
 
     Raises:
-        ConversionError: unknown sample format, no rate, no channels, no samples of that format, or samples that do not
-            fill the channels evenly.
+        ConversionError: unknown sample format, invalid rate or channels, no samples of that format, or a number of
+            samples that is not a multiple of the channels.
     """
     info, data = message.audio.info, message.audio.audio_data
     if info.format not in _PORTAUDIO:
@@ -184,10 +184,10 @@ def sound_from_audio_stamped(message: Any, form: SoundForm | None = None) -> Sou
 
 
 def sound_from_raw_audio(message: Any, form: SoundForm | None = None) -> Sound:
-    """``foxglove_msgs/RawAudio``; ``form`` is not used: the message states its own.
+    """``foxglove_msgs/RawAudio``; ``form`` is not used: the message contains its format.
 
     Raises:
-        ConversionError: another format than pcm-s16, no rate, no channels, or a wrong byte count.
+        ConversionError: another format than pcm-s16, invalid rate or channels, or a wrong byte count.
     """
     if message.format != "pcm-s16":
         raise ConversionError(f"unknown sample format {message.format!r}; known: pcm-s16")
@@ -196,7 +196,7 @@ def sound_from_raw_audio(message: Any, form: SoundForm | None = None) -> Sound:
     return Sound(samples, int(message.sample_rate), _stamp(message.timestamp), "")
 
 
-# --- which message it is ------------------------------------------------------------------------------------------
+# --- message types -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,8 @@ class Dialect:
 
     name: str  # package/Message
     read: Callable[[Any, SoundForm], Sound]
-    needs: Mapping[str, frozenset[str]]  # by message of the package: the fields it must have
-    info: str = ""  # message with the form, on <topic>_info; empty: the audio message states its own
+    needs: Mapping[str, frozenset[str]]  # required fields, by message of the package
+    info: str = ""  # message with the format, on <topic>_info; empty: the audio message contains it
 
     @property
     def type_name(self) -> str:
@@ -219,7 +219,7 @@ _BYTES = {
     "AudioData": frozenset({"data"}),
     "AudioInfo": frozenset({"channels", "sample_rate", "sample_format", "coding_format"}),
 }
-# Best first: messages with stamp and form, then those with a stamp.
+# Best first: messages with stamp and format, then those with a stamp.
 DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
@@ -263,10 +263,10 @@ def dialects_of(types: Iterable[str]) -> list[Dialect]:
 def message_class(
     dialect: Dialect, message: str = "", load: Callable[[str], ModuleType] = importlib.import_module
 ) -> type:
-    """The class of a dialect's message, or of another ``message`` of its package, if it is the right package.
+    """Import the class of a dialect's message, or of another ``message`` of its package, and check its fields.
 
     Raises:
-        DialectError: the package is not installed, its workspace is not sourced, or it is another of the same name.
+        DialectError: the package is not installed or not sourced, or is a different package of the same name.
     """
     package, own = dialect.name.split("/")
     try:
@@ -289,27 +289,27 @@ def message_class(
     return getattr(module, message or own)
 
 
-# --- stamps for those without -------------------------------------------------------------------------------------
+# --- stamps of chunks without one ---------------------------------------------------------------------------------
 
 
 class ArrivalStamps:
-    """Stamps for chunks without one: the first by its arrival, the following end to end.
+    """Stamps for chunks without one: the first from its time of arrival, the following without gaps.
 
-    So a chunk delayed by the network or a busy executor makes no gap; one that is more than half a second late is
-    stamped by its arrival again.
+    A chunk delayed by the network or a busy executor therefore causes no gap; after a delay of more than half a second
+    the time of arrival is used again.
     """
 
     def __init__(self) -> None:
         self._next: int | None = None  # expected start of the next chunk, ns
 
     def stamp(self, arrival_ns: int, samples: int, sample_rate: int) -> int:
-        """Capture time of the first of ``samples`` (per channel), ns, if the last was captured on arrival."""
+        """Capture time of the first of ``samples`` (per channel), ns, if the last one was captured at arrival."""
         duration = samples * SECOND // sample_rate
         began = arrival_ns - duration
         if self._next is None or abs(began - self._next) > MAX_LATENESS:
             self._next = began
         else:
-            self._next += (began - self._next) // 100  # two clocks drift apart
+            self._next += (began - self._next) // 100  # follow the drift between the two clocks
         stamp = self._next
         self._next += duration
         return stamp

@@ -102,7 +102,7 @@ def _score(satisfaction: dict[str, Any]) -> list[Block]:
         rows.append(("all else", signed(rest, 1)))
     return [
         Paragraph(f"The score rests on {reason}."),
-        Table("What moved the score, from 50", ("what", "points"), tuple(rows), 1),
+        Table("Contributions to the score, relative to 50", ("what", "points"), tuple(rows), 1),
     ]
 
 

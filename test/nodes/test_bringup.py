@@ -187,7 +187,7 @@ def test_a_process_that_dies_under_launch_is_started_again_later_and_later(robot
     from launch.actions import TimerAction
     from launch.events.process import ProcessExited
 
-    kept = robot_launch.KeptAlive("fusion_node", [graph_nodes()[2]], by_events=False)
+    kept = robot_launch.RestartedProcess("fusion_node", [graph_nodes()[2]], by_events=False)
     context = LaunchContext()
     waits = []
     for _ in range(3):
@@ -204,7 +204,7 @@ def test_life_cycle_events_of_a_dead_process_do_not_drive_the_next_one(robot_lau
     from launch.actions import RegisterEventHandler, UnregisterEventHandler
     from launch.events.process import ProcessExited
 
-    kept = robot_launch.KeptAlive("fusion_node", [graph_nodes({"lifecycle": "launch"})[2]], by_events=True)
+    kept = robot_launch.RestartedProcess("fusion_node", [graph_nodes({"lifecycle": "launch"})[2]], by_events=True)
     _, *registered, action = kept.start()
     assert len(registered) == 2 and all(isinstance(entity, RegisterEventHandler) for entity in registered)
     died = ProcessExited(action=action, name="x", cmd=[], cwd=None, env=None, pid=1, returncode=-9)
@@ -373,7 +373,7 @@ def test_an_expected_exit_is_final_and_a_deaf_process_is_killed():
     supervisor.stop()
     assert elapsed(began) < 3.0
     assert supervisor.processes["deaf"].pid is None
-    assert "[done] bye" in log.getvalue() and "[deaf] does not end; killed" in log.getvalue()
+    assert "[done] bye" in log.getvalue() and "[deaf] did not stop in time; killed" in log.getvalue()
 
 
 def test_exits_are_told_in_words():

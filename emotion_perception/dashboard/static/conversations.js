@@ -64,7 +64,7 @@ export function conversations() {
       chart,
       el("div", { class: "split" },
         el("div", {}, el("h3", {}, "Time by emotion"), el("table", {}, el("tbody", {}, ...times.map(([emotion, s]) => el("tr", {}, el("td", {}, swatch(settings.emotions.indexOf(emotion)), emotion), el("td", { class: "n" }, clock(s)), el("td", { class: "n" }, percent(s / Math.max(1, times.reduce((sum, [, x]) => sum + x, 0))))))))),
-        el("div", {}, el("h3", {}, "What moved the score"), factors.length ? el("table", {}, el("tbody", {}, ...factors.map((item) => el("tr", {}, el("td", {}, item.text), el("td", { class: "n" }, `${item.points > 0 ? "+" : "−"}${Math.abs(item.points).toFixed(1)}`))))) : el("p", { class: "soft" }, "nothing by half a point"))),
+        el("div", {}, el("h3", {}, "Contributions to the score"), factors.length ? el("table", {}, el("tbody", {}, ...factors.map((item) => el("tr", {}, el("td", {}, item.text), el("td", { class: "n" }, `${item.points > 0 ? "+" : "−"}${Math.abs(item.points).toFixed(1)}`))))) : el("p", { class: "soft" }, "nothing by half a point"))),
       el("p", { class: "soft" }, `Shape: ${course.shape.text}; ${course.shape.reason}. Evidence for ${percent(all.coverage.any)} of the time.`),
       el("div", { class: "row end" }, exportsOf("conversation", id, "this conversation")));
     arc(chart, { points, from: 0, to: all.duration, step: course.step, tick: ticks, label: `Emotional arc over ${clock(all.duration)}: ${course.shape.text}. The report has a table of all values.` });

@@ -1,7 +1,7 @@
-"""The speech corpora, split by speaker.
+"""Speech corpora with speaker-disjoint splits.
 
 RAVDESS (Livingstone & Russo 2018), EmoDB (Burkhardt et al. 2005), nEMO (Christop 2024).
-File names carry the labels; :mod:`emotion_perception.emotions` maps them onto the vocabulary. No speaker is in two
+Labels are part of the file names; :mod:`emotion_perception.emotions` maps them to the vocabulary. No speaker is in two
 splits.
 """
 
@@ -18,16 +18,16 @@ from emotion_perception.emotions import EMODB_CODES, EMOTIONS, NEUTRAL, RAVDESS_
 SPLITS = ("train", "validation", "test", "all")
 CORPORA = ("ravdess_speech", "emodb", "nemo")
 
-# Speakers held out, by corpus and split; everybody else trains. One woman and one man each where the corpus has the
-# voices to spare; nEMO has three of each and gives one woman and one man in all.
+# Held-out speakers by corpus and split; all others are training data. One woman and one man per split where the corpus
+# is large enough; of nEMO's three women and three men, one woman (validation) and one man (test) are held out.
 HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
     "ravdess_speech": {"validation": ("19", "20"), "test": ("21", "22", "23", "24")},
     "emodb": {"validation": ("09", "12"), "test": ("15", "16")},
     "nemo": {"validation": ("IC0",), "test": ("SM0",)},
 }
-# By the corpora's own documentation; RAVDESS gives women even numbers.
+# From the documentation of the corpora; in RAVDESS, women have even numbers.
 WOMEN = {"emodb": ("08", "09", "13", "14", "16"), "nemo": ("EB0", "IC0", "KD0")}
-# RAVDESS asks its actors for two strengths; where they lie on 0..1 is a convention of this project.
+# RAVDESS has two intensities; their values in 0..1 are a convention of this project.
 NORMAL_INTENSITY, STRONG_INTENSITY = 0.4, 0.9
 
 
@@ -39,19 +39,19 @@ class SpeechSplit:
     paths: tuple[Path, ...]
     labels: np.ndarray  # (N,) int64, index into EMOTIONS
     speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
-    intensity: np.ndarray  # (N,) float32, 0..1, NaN where the corpus does not say (and for neutral, which has none)
-    female: np.ndarray  # (N,) float32, 1 a woman speaks, 0 a man; for the study of docs/acoustic_model.md alone
+    intensity: np.ndarray  # (N,) float32, 0..1; NaN where the corpus has none, and for neutral
+    female: np.ndarray  # (N,) float32, 1: woman, 0: man; only for the study in docs/acoustic_model.md
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def present(self) -> np.ndarray:
-        """``(8,)`` bool: the labels this corpus can give."""
+        """``(8,)`` bool: the labels that this corpus has."""
         return corpus_labels(self.corpus)
 
     def where(self, chosen: np.ndarray) -> SpeechSplit:
-        """The clips that ``chosen``, ``(N,)`` bool, marks."""
+        """The clips selected by ``chosen``, ``(N,)`` bool."""
         rows = np.flatnonzero(chosen)
         return SpeechSplit(
             self.corpus,
@@ -63,13 +63,13 @@ class SpeechSplit:
         )
 
     def held_for(self, split: str) -> np.ndarray:
-        """``(N,)`` bool: which clips belong to ``split``: ``train``, ``validation``, ``test`` or ``all``."""
+        """``(N,)`` bool: the clips of ``split``: ``train``, ``validation``, ``test`` or ``all``."""
         held = {speaker: name for name, speakers in HELD_OUT[self.corpus].items() for speaker in speakers}
         return np.array([split in ("all", held.get(str(s).split("/")[1], "train")) for s in self.speakers], bool)
 
 
 def corpus_labels(corpus: str) -> np.ndarray:
-    """``(8,)`` bool mask of the vocabulary's labels that the corpus has; the others are unknown there, not absent."""
+    """``(8,)`` bool mask of the labels that the corpus has; the other emotions are unlabelled there, not absent."""
     present = {
         "ravdess_speech": RAVDESS_CODES.values(),
         "emodb": EMODB_CODES.values(),
@@ -84,12 +84,12 @@ def load_speech(folder: Path, split: str) -> SpeechSplit:
     """Clips of ``folder`` (named ``ravdess_speech``, ``emodb`` or ``nemo``) that belong to ``split``.
 
     Args:
-        folder: the corpus as it lies in the data directory.
+        folder: the corpus in the data directory.
         split: ``train``, ``validation``, ``test`` or ``all``.
 
     Raises:
         ValueError: unknown corpus or split, or a file whose name does not follow the corpus.
-        FileNotFoundError: the folder is missing or holds no clip.
+        FileNotFoundError: the folder is missing or contains no clip.
     """
     folder = Path(folder)
     corpus = folder.name
@@ -121,7 +121,7 @@ def _parse(parse: Callable[[str], tuple[str, int, float]], path: Path) -> tuple[
     try:
         return parse(path.stem)
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} is not named like a clip of its corpus: {error}") from error
+        raise ValueError(f"{path} does not follow the file names of its corpus: {error}") from error
 
 
 def _ravdess(stem: str) -> tuple[str, int, float]:
