@@ -39,7 +39,7 @@ from emotion_perception.visual.perception import VisualConfig, VisualPerception
 SECOND = 1_000_000_000
 NEARER = 1.15  # times as large, of the face that does not speak
 CLIP_FPS, PAIR_FPS = 30, 15
-SHIFTS = (0.3, 0.5, 0.7)  # s, of somebody who speaks at another time
+SHIFTS = (0.3, 0.5, 0.7)  # s, delay of the other speaker
 KINDS = ("still", "silent", "speaks otherwise")
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -60,7 +60,7 @@ class Clip:
 
 
 def perceive(path: Path, visual: VisualPerception, acoustic: AcousticPerception, fps: float, damage: Damage) -> Clip:
-    """A clip as the robot perceives it, with ``fps`` pictures a second at most, each damaged first."""
+    """A clip as the robot perceives it, with at most ``fps`` frames per second, each damaged first."""
     visual.reset()
     acoustic.reset()
     rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def perceive(path: Path, visual: VisualPerception, acoustic: AcousticPerception,
 
 
 def others(clip: Clip, clips: list[Clip], still: Clip) -> Iterator[tuple[str, np.ndarray]]:
-    """Mouths that do not speak while this clip's voice is heard: kind, and ``(N, 3)`` on the clip's time."""
+    """Mouths that do not speak during this clip's speech: kind, and ``(N, 3)`` on the clip's time."""
     first, last = clip.spoken
     for start in (0.5, 4.0, 8.0):
         yield "still", still.mouth - [start - first, 0, 0]
@@ -140,26 +140,26 @@ def fit(x: np.ndarray, kinds: np.ndarray) -> LogisticRegression:
     return LogisticRegression(C=1.0).fit(x, kinds == "speaks", sample_weight=weights(kinds))
 
 
-def told(x: np.ndarray) -> np.ndarray:
+def present_score(x: np.ndarray) -> np.ndarray:
     """What the fusion makes of the measures."""
     ratio = mouth_motion.MOTION_SLOPE * x[:, 0] + mouth_motion.CORRELATION_SLOPE * x[:, 1] + mouth_motion.OFFSET
     return np.clip(ratio, -mouth_motion.MAX_RATIO, mouth_motion.MAX_RATIO)
 
 
 def report(title: str, x: np.ndarray, kinds: np.ndarray, names: np.ndarray, own: np.ndarray) -> None:
-    """A row: how often the speaker's mouth says more than another's, by what the other does; and what is fitted."""
+    """A row: how often the speaker's mouth scores higher than another's, by what the other does; and the fit."""
     cells = []
     for how in ("held out", "as set"):
-        said = told(x)
+        scores = present_score(x)
         if how == "held out":
             for name in np.unique(names):
                 held = names == name
-                said[held] = fit(x[~held], kinds[~held]).decision_function(x[held])
+                scores[held] = fit(x[~held], kinds[~held]).decision_function(x[held])
         for kind in KINDS:
             mine = kinds == kind
-            cells.append(f"{(said[own[mine]] > said[mine]).mean():.3f}")
+            cells.append(f"{(scores[own[mine]] > scores[mine]).mean():.3f}")
         right = kinds == "speaks"
-        cells.append(f"{np.average(np.log1p(np.exp(-np.where(right, 1, -1) * said)), weights=weights(kinds)):.3f}")
+        cells.append(f"{np.average(np.log1p(np.exp(-np.where(right, 1, -1) * scores)), weights=weights(kinds)):.3f}")
     found = fit(x, kinds)
     (motion, together), (base,) = found.coef_[0], found.intercept_
     motions = np.exp(x[:, 0]) - mouth_motion.STILL_MOTION
@@ -168,7 +168,7 @@ def report(title: str, x: np.ndarray, kinds: np.ndarray, names: np.ndarray, own:
 
 
 def motion_in_time(clips: list[Clip]) -> None:
-    """Speech from silence by the motion alone, picture by picture and over 0.3 s."""
+    """Speech from silence by the motion alone, per frame and over 0.3 s."""
     motion, smooth, spoken = [], [], []
     for clip in clips:
         begins, ends = clip.spoken
@@ -180,7 +180,7 @@ def motion_in_time(clips: list[Clip]) -> None:
     y = np.concatenate(spoken)
     print(
         f"\nMotion alone, speech from silence, area under the curve: {roc_auc_score(y, np.concatenate(motion)):.2f} a "
-        f"picture, {roc_auc_score(y, np.concatenate(smooth)):.2f} over 0.3 s ({len(y)} pictures)"
+        f"frame, {roc_auc_score(y, np.concatenate(smooth)):.2f} over 0.3 s ({len(y)} frames)"
     )
 
 
@@ -216,7 +216,7 @@ def side_by_side(paths: list[Path], visual: VisualPerception, acoustic: Acoustic
 
 
 def nearer(image: np.ndarray) -> np.ndarray:
-    """The middle of a picture, enlarged to its size."""
+    """The centre of an image, enlarged to its size."""
     height, width = image.shape[:2]
     down, right = round(height * (1 - 1 / NEARER) / 2), round(width * (1 - 1 / NEARER) / 2)
     return cv2.resize(image[down : height - down, right : width - right], (width, height))
@@ -286,8 +286,8 @@ def main() -> None:
     visual, acoustic = VisualPerception(VisualConfig(id_seed=0)), AcousticPerception(AcousticConfig())
     conditions: dict[str, tuple[float, Damage]] = {
         "as recorded": (30.0, lambda image, _: image),
-        "15 pictures a second": (15.0, lambda image, _: image),
-        "10 pictures a second": (10.0, lambda image, _: image),
+        "15 frames per second": (15.0, lambda image, _: image),
+        "10 frames per second": (10.0, lambda image, _: image),
         "half the size (face 60 px)": (30.0, _shrunk(0.5)),
         "a quarter (30 px)": (30.0, _shrunk(0.25)),
         "noise of 8 grey levels": (30.0, _noisy),

@@ -132,19 +132,20 @@ def best_power(p: np.ndarray, labels: np.ndarray) -> float:
 
 def header() -> None:
     print(
-        "|  | n | accuracy | log loss | best power | confidence | ECE | factor | quality | confidence told | ECE told |"
+        "|  | n | accuracy | log loss | best power | confidence | ECE | factor | quality "
+        "| confidence, softened | ECE, softened |"
     )
     print("|" + "---|" * 11)
 
 
 def row(name: str, seen: Pictures, p: np.ndarray) -> None:
-    """One line of a table; "told" is after the quality's softening."""
-    told = tempered(p, np.array([quality_exponent(q / 0.9) for q in seen.quality]))
-    error, error_told = (calibration_bins(x, seen.labels).expected_error for x in (p, told))
+    """One line of a table; "softened": after :func:`quality_exponent`."""
+    softened = tempered(p, np.array([quality_exponent(q / 0.9) for q in seen.quality]))
+    error, error_softened = (calibration_bins(x, seen.labels).expected_error for x in (p, softened))
     print(
         f"| {name} | {len(p)} | {(p.argmax(1) == seen.labels).mean():.1%} | {log_loss(p, seen.labels):.3f} "
         f"| {best_power(p, seen.labels):.2f} | {p.max(1).mean():.3f} | {error:.3f} | {np.median(seen.factor):.2f} "
-        f"| {np.median(seen.quality):.2f} | {told.max(1).mean():.3f} | {error_told:.3f} |",
+        f"| {np.median(seen.quality):.2f} | {softened.max(1).mean():.3f} | {error_softened:.3f} |",
         flush=True,
     )
 
@@ -304,7 +305,7 @@ def measure_pose(
 
 def measure_trust(kept: list[tuple[Pictures, np.ndarray]]) -> None:
     """All damaged pictures together: what power of the distribution suits what quality."""
-    told = np.concatenate([seen.quality for seen, _ in kept])
+    quality = np.concatenate([seen.quality for seen, _ in kept])
     p = np.concatenate([p for _, p in kept])
     labels = np.concatenate([seen.labels for seen, _ in kept])
     print("\n### Quality against the best power, all damages together\n")
@@ -313,12 +314,12 @@ def measure_trust(kept: list[tuple[Pictures, np.ndarray]]) -> None:
     )
     print("|" + "---|" * 9)
     for low, high in pairwise(QUALITY_BINS):
-        rows = (told >= low) & (told < high)
+        rows = (quality >= low) & (quality < high)
         if not rows.any():
             continue
         q, y = p[rows], labels[rows]
         power = best_power(q, y)
-        soft = tempered(q, np.array([quality_exponent(x / 0.9) for x in told[rows]]))
+        soft = tempered(q, np.array([quality_exponent(x / 0.9) for x in quality[rows]]))
         print(
             f"| {low:.2f} to {high:.2f} | {len(y)} | {(q.argmax(1) == y).mean():.1%} | {q.max(1).mean():.3f} "
             f"| {power:.2f} | {log_loss(q, y):.3f} | {log_loss(tempered(q, power), y):.3f} | {log_loss(soft, y):.3f} "

@@ -41,7 +41,8 @@ class Tally:
 def made_by(settings: Settings) -> dict[str, Any]:
     """What the rows depend on, for ``archive.json``: settings, format and hashes of the models.
 
-    The face model is known by its hash, so that its file may be moved; the hash covers a card that the file lacks.
+    The face model is known by its hash, so that its file may have another path; the hash covers a card that the file
+    lacks.
 
     Raises:
         ModelError: a model or its card is missing.

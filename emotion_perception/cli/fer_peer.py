@@ -1,6 +1,6 @@
-"""Run by ``emotion-bench --peer ENV`` with that environment's Python: times the ``fer`` package on given pictures.
+"""Run by ``emotion-bench --peer ENV`` with that environment's Python: times the ``fer`` package on given images.
 
-A file by itself: it imports nothing of this package, which ENV does not have. Usage: ``fer_peer.py PICTURES.npz``, with
+Standalone: it imports nothing of this package, which ENV does not have. Usage: ``fer_peer.py IMAGES.npz``, with
 arrays ``frames (F, 480, 640, 3)`` bgr and ``faces (N, 48, 48)`` grey, both uint8; the last line on stdout is JSON.
 """
 
@@ -59,8 +59,8 @@ def main() -> int:
     import cv2
 
     cv2.setNumThreads(1)
-    with np.load(sys.argv[1]) as pictures:
-        frames, faces = pictures["frames"], pictures["faces"]
+    with np.load(sys.argv[1]) as images:
+        frames, faces = images["frames"], images["faces"]
     # Its default is a file inside OpenCV, which OpenCV 5 has no more; its own copy is the same.
     cascade = Path(sys.modules["fer"].__path__[0]) / "data" / "haarcascade_frontalface_default.xml"
     fer = FER(cascade_file=str(cascade))

@@ -49,7 +49,7 @@ Data = bytes | mmap.mmap
 
 
 class UploadError(ValueError):
-    """A file is refused; the text tells the visitor why, ``status`` is the HTTP status."""
+    """A file is refused; the text states the reason, ``status`` is the HTTP status."""
 
     def __init__(self, reason: str, status: int = 415) -> None:
         super().__init__(reason)

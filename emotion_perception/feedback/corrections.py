@@ -125,7 +125,7 @@ class Corrections:
         """
         if not 0 <= to_ns - from_ns <= STRETCH_S * SECOND:
             seconds = (to_ns - from_ns) / SECOND
-            raise CorrectionError(f"a stretch lasts 0 to {STRETCH_S:.0f} s, got {seconds:.1f} s")
+            raise CorrectionError(f"a time range must last 0 to {STRETCH_S:.0f} s, got {seconds:.1f} s")
         if not 0 <= label < len(EMOTIONS):
             raise CorrectionError(f"no emotion has the label {label}; there are 0 to {len(EMOTIONS) - 1}")
         found = [("voice", voice) for voice in self.recent.voices_between(from_ns, to_ns)]
@@ -193,7 +193,7 @@ class Corrections:
             path = self._find(correction_id, (PENDING,))
             data = _data_file(path)
             if data is None:
-                raise CorrectionError(f"correction {correction_id!r} has lost its picture or sound")
+                raise CorrectionError(f"correction {correction_id!r} has lost its image or sound")
             target = self.config.folder / ACCEPTED
             make_private_folder(target)
             os.replace(data, target / data.name)  # the JSON last: a listed correction is complete
@@ -217,7 +217,7 @@ class Corrections:
         """
         path = _data_file(self._find(correction_id, (PENDING, ACCEPTED)))
         if path is None:
-            raise CorrectionError(f"correction {correction_id!r} has lost its picture or sound")
+            raise CorrectionError(f"correction {correction_id!r} has lost its image or sound")
         return path.read_bytes(), dict(_KINDS.values())[path.suffix[1:]]
 
     def sweep(self) -> int:

@@ -101,7 +101,7 @@ class VoiceTrack:
         Args:
             shares: probability of each utterance to be of that speaker, 0..1; the newest's is 1.
         """
-        key = tuple(round(share, 2) for share in shares)  # a face that moved by a pixel needs no new computation
+        key = tuple(round(share, 2) for share in shares)  # ignore changes caused by a shift of one pixel
         if self._belief is None or self._belief[0] != key:
             self._belief = key, self._filter(key)
         return self._belief[1]

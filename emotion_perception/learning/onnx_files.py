@@ -33,7 +33,7 @@ def export_network(
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
     prefix: str = "",
 ) -> None:
-    """Write ``module`` as an ONNX file with fp16 weights, the card in its metadata and as a YAML file beside it.
+    """Write ``module`` as an ONNX file with fp16 weights, the card in its metadata and as a YAML file next to it.
 
     The initialisers have the names of the state dict, and batch norms stay apart from their convolutions, so that
     :func:`read_initializers` gives back what was trained; OpenVINO merges them when it compiles the network.
@@ -71,7 +71,7 @@ def export_network(
         helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_mapping(), sort_keys=True)})
         onnx.checker.check_model(model)
         onnx.save(model, str(partial))
-        card_path(path).unlink(missing_ok=True)  # no card of one network ever stands beside another
+        card_path(path).unlink(missing_ok=True)  # the card of one network must never be next to another
     _write_card(path, card)
 
 
@@ -117,7 +117,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def replace_card(path: Path, card: ModelCard) -> None:
-    """Give an ONNX file another card, inside and beside; the network stays as it is.
+    """Replace the card of an ONNX file, in its metadata and as YAML; the network is unchanged.
 
     Raises:
         ModelError: the file is missing or not ONNX; names it.

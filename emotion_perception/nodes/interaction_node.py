@@ -51,12 +51,12 @@ class InteractionNode(PerceptionNode):
         self.every(min(1.0, self.parameters["arc_period"]), self._on_tick)
 
     def deactivate(self) -> None:
-        """End what is going on, as no more is heard of it."""
+        """End the running conversation, because no more states will arrive."""
         if self._conversations is not NOT_CONFIGURED:
             self._conversations.close(self.now_ns, "the node was stopped")
 
     def cleanup(self) -> None:
-        """Free everything; what could not be stored is told and gone."""
+        """Free everything; records that could not be stored are reported and lost."""
         while self._services:
             self.destroy_service(self._services.pop())
         if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:

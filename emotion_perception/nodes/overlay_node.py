@@ -1,7 +1,7 @@
-"""What people see: ``image_raw``, ``faces/emotions`` and ``emotion_state`` as pictures, labels and text.
+"""Visualization of ``faces/emotions`` and ``emotion_state``: annotated images, labels and text.
 
 =================================== ============================================================================
-``emotion/image_annotated``         the picture with boxes, labels and bars; ``/compressed`` the same as JPEG
+``emotion/image_annotated``         the image with boxes, labels and bars; ``/compressed`` the same as JPEG
 ``emotion/markers``                 text labels above heads, for rviz
 ``emotion/overlay_text``            the state as a line of text, where ``rviz_2d_overlay_msgs`` is installed
 ``emotion/image_annotations``       boxes and labels for Foxglove's image panel, where ``foxglove_msgs`` is installed
@@ -37,14 +37,14 @@ from emotion_perception.visualization.markers import (
 )
 from emotion_perception.visualization.overlay import draw
 
-FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer picture
+FACES_HOLD = SECOND // 2  # ns; older faces are not drawn on a newer image
 STATE_HOLD = 2 * SECOND
 
 
 class OverlayNode(PerceptionNode):
-    """Makes only what somebody watches; without watchers it does not even receive pictures.
+    """Publishes only topics that have subscribers; without subscribers it does not receive images either.
 
-    A picture waits for its own faces, at most until the next picture comes: boxes then sit where the face is, and a
+    An image waits for its own faces, at most until the next image arrives: boxes then sit where the face is, and a
     slow or missing visual node stops nothing.
     """
 
@@ -76,7 +76,7 @@ class OverlayNode(PerceptionNode):
             self._annotations = self.publish_to(kind, "emotion/image_annotations", "markers")
 
     def activate(self) -> None:
-        """Listen to results; to pictures once there is a watcher."""
+        """Subscribe to results; to images once an output has subscribers."""
         self._drawer = self.process(self._draw)
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
@@ -95,7 +95,7 @@ class OverlayNode(PerceptionNode):
 
     def extra_diagnostics(self) -> dict[str, str]:
         """What is watched."""
-        watched = [name for name in ("pictures", "labels", "text", "boxes") if self._watched(name)]
+        watched = [name for name in ("images", "labels", "text", "boxes") if self._watched(name)]
         return {"watched": ", ".join(watched) or "nothing"}
 
     def _forget(self) -> None:
@@ -105,25 +105,25 @@ class OverlayNode(PerceptionNode):
         self._size: tuple[int, int] | None = None
 
     def _watched(self, name: str) -> bool:
-        made = {"pictures": (self._annotated, self._compressed), "labels": (self._markers,), "text": (self._text,)}
+        made = {"images": (self._annotated, self._compressed), "labels": (self._markers,), "text": (self._text,)}
         made["boxes"] = (self._annotations,)
         return any(publisher is not None and publisher.get_subscription_count() > 0 for publisher in made[name])
 
     def _follow_watchers(self) -> None:
-        pictures, labels = self._watched("pictures"), self._watched("labels")
+        images, labels = self._watched("images"), self._watched("labels")
         by_camera = labels and self.parameters["label_frame"] == "camera"
-        # A camera that is not calibrated tells at least its size by its pictures.
-        self._listen("image_raw", pictures or (by_camera and self._calibration is None), Image, self._on_image)
+        # Without calibration the image size is taken from the images.
+        self._listen("image_raw", images or (by_camera and self._calibration is None), Image, self._on_image)
         self._listen(self._info_topic(), by_camera, CameraInfo, self._on_info)
-        if not pictures:
+        if not images:
             self._join.clear()
         if not labels:
             self._labels.clear()
-        if not (pictures or labels or self._watched("boxes")):
+        if not (images or labels or self._watched("boxes")):
             self.meter.restart()  # nobody to draw for is not staleness
 
     def _info_topic(self) -> str:
-        """camera_info stands beside the image, wherever that was remapped to."""
+        """Topic of camera_info: in the namespace of the image topic, after remapping."""
         return self.resolve_topic_name("image_raw").rpartition("/")[0] + "/camera_info"
 
     def _listen(self, topic: str, wanted: bool, message_type: type | None = None, callback: Any = None) -> None:
@@ -139,7 +139,7 @@ class OverlayNode(PerceptionNode):
 
     def _on_image(self, message: Image) -> None:
         self._size = (message.width, message.height) if message.width and message.height else None
-        if not self._watched("pictures"):
+        if not self._watched("images"):
             return
         stamp_ns = conversions.stamp_to_ns(message.header.stamp)
         self._submit(self._join.add_image(stamp_ns, message, len(message.data)))
@@ -164,7 +164,7 @@ class OverlayNode(PerceptionNode):
             if camera is None and self._size is not None:
                 camera = camera_from_size(*self._size, self.parameters["horizontal_fov"])
             if camera is None:
-                return  # no picture came yet
+                return  # no image arrived yet
         try:
             stamp_ns, faces = conversions.faces_from_message(message)
         except ConversionError as error:
@@ -175,7 +175,7 @@ class OverlayNode(PerceptionNode):
                 faces, message.header, camera, self.parameters["label_size"], self.parameters["show_scores"]
             )
         )
-        if not self._watched("pictures"):  # with them the meter is theirs
+        if not self._watched("images"):  # otherwise the images update the meter
             self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
     def _annotate(self, message: FaceEmotionArray) -> None:
@@ -186,7 +186,7 @@ class OverlayNode(PerceptionNode):
             return
         scores = self.parameters["show_scores"]
         self._annotations.publish(faces_to_annotations(faces, message.header, self._foxglove, scores))
-        if not (self._watched("pictures") or self._watched("labels")):  # with them the meter is theirs
+        if not (self._watched("images") or self._watched("labels")):  # otherwise the images update the meter
             self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
     def _submit(self, found: list[Joined[Image, FaceEmotionArray]]) -> None:
@@ -206,12 +206,12 @@ class OverlayNode(PerceptionNode):
         if state_message is not None:
             state = conversions.state_from_message(state_message)
             state = state if abs(stamp_ns - state.stamp_ns) <= STATE_HOLD else None
-        picture = draw(image, faces, state, self.parameters["show_scores"], self.parameters["show_bars"])
+        annotated = draw(image, faces, state, self.parameters["show_scores"], self.parameters["show_bars"])
         if self._annotated.get_subscription_count() > 0:
-            self._annotated.publish(conversions.image_to_message(picture, message.header))
+            self._annotated.publish(conversions.image_to_message(annotated, message.header))
         if self._compressed.get_subscription_count() > 0:
             quality = self.parameters["jpeg_quality"]
-            self._compressed.publish(conversions.image_to_compressed(picture, message.header, quality))
+            self._compressed.publish(conversions.image_to_compressed(annotated, message.header, quality))
         self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
 

@@ -107,8 +107,8 @@ class Ros4HriNode(PerceptionNode):
         subscription = self.create_subscription(
             Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
         )
-        hold, slip = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
-        expression = ExpressionFilter(hold, slip)
+        hold, outlier = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
+        expression = ExpressionFilter(hold, outlier)
         self._faces[face_id] = _Face(subscription, publisher, expression)
 
     def _drop(self, face_id: str) -> None:

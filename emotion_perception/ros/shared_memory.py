@@ -2,7 +2,7 @@
 
 Each process with a DDS participant has a segment ``/dev/shm/fastrtps_<16 hex digits>`` (``fastdds_...`` from Fast DDS 3
 on) with the messages that it publishes, and removes it when the participant is destroyed. A process that is killed
-leaves its segment, 17.5 MB with our profile, there until the next boot. Beside each segment lies a lock file
+leaves its segment, 17.5 MB with our profile, there until the next boot. Each segment has a lock file
 ``<segment>_el``, on which the owner holds a ``flock`` as long as it lives; ``fastdds shm clean`` looks at it, too.
 """
 

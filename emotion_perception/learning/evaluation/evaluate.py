@@ -33,7 +33,7 @@ class Cases:
     confidence: np.ndarray  # (N,) as the model states it
     counts: dict[str, int]  # how the cases were read
     ceiling: dict[str, float] = field(default_factory=dict)  # by score, what the labels allow at all, where it is known
-    pictures: Sequence[np.ndarray] | None = None  # N of them, uint8, where they are at hand
+    pictures: Sequence[np.ndarray] | None = None  # N face crops, uint8, if available
 
 
 def visual(
@@ -44,11 +44,11 @@ def visual(
     corruption: str | None = None,
     convention: str | None = None,
 ) -> Cases:
-    """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of pictures per emotion.
+    """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of images per emotion.
 
     FER2013's original labels are asked of the head that learnt them (``convention``); all else of the robot's answer.
-    In a folder, each picture is searched for its largest face; where none is found, or the picture is 64 pixels or
-    smaller, the whole picture is the face. ``corruption`` names damage done to the faces of the
+    In a folder, the largest face of each image is used; if none is detected, or the image is 64 pixels or smaller, the
+    whole image is the face. ``corruption`` names damage done to the faces of the
     archive first.
 
     Raises:
@@ -83,7 +83,7 @@ def visual(
         return replace(cases, pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
     kept: list[int] = []
-    for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="picture"):
+    for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="image"):
         try:
             image = read_image(path)
         except MediaError as error:

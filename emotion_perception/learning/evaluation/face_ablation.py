@@ -60,17 +60,19 @@ def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Pat
 
 def _score(data: Path, weights: Path) -> dict[str, float]:
     net, split = load_network(weights), load_ferplus(data, "PublicTest")
-    crowd, original = split.majority >= 0, split.fer2013 >= 0
+    labelled, original = split.majority >= 0, split.fer2013 >= 0
 
     def accuracy(faces: np.ndarray, flip: bool | None = None) -> float:
-        return float((predict(net, faces, flip=flip)[0].argmax(1) == split.majority)[crowd].mean())
+        return float((predict(net, faces, flip=flip)[0].argmax(1) == split.majority)[labelled].mean())
 
     ferplus, fer2013, _ = predict(net, split.faces)
     hit = ferplus.argmax(1) == split.majority
     return {
-        "ferplus": float(hit[crowd].mean()),
+        "ferplus": float(hit[labelled].mean()),
         "ferplus_not_mirrored": accuracy(split.faces, flip=False),
-        "ferplus_recall": float(np.mean([hit[split.majority == c].mean() for c in np.unique(split.majority[crowd])])),
+        "ferplus_recall": float(
+            np.mean([hit[split.majority == c].mean() for c in np.unique(split.majority[labelled])])
+        ),
         "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
         **{kind: accuracy(corrupt(split.faces, kind)) for kind in CORRUPTIONS},
     }

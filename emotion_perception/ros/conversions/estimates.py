@@ -69,7 +69,7 @@ def estimate_to_expression(estimate: EmotionEstimate, header: Header, expression
 
 
 def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: int, height: int) -> FaceEmotionArray:
-    """The faces of one picture of ``width`` x ``height`` pixels, under the picture's own header."""
+    """The faces of one image of ``width`` x ``height`` pixels, with the header of the image."""
     return FaceEmotionArray(
         header=header,
         faces=[

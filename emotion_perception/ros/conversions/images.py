@@ -12,7 +12,7 @@ from emotion_perception.types import Box
 
 
 def image_to_message(image: np.ndarray, header: Header) -> Image:
-    """A uint8 picture ``(H, W, 3)`` bgr or ``(H, W)`` grey as a raw image, copied once."""
+    """A uint8 image ``(H, W, 3)`` bgr or ``(H, W)`` grey as a raw image, copied once."""
     height, width = image.shape[:2]
     data = array.array("B")
     # array.array is what the message stores: handing it over skips the per-element check of the setter.
@@ -22,7 +22,7 @@ def image_to_message(image: np.ndarray, header: Header) -> Image:
 
 
 def image_to_compressed(image: np.ndarray, header: Header, quality: int = 80) -> CompressedImage:
-    """A uint8 picture ``(H, W, 3)`` bgr or ``(H, W)`` grey as JPEG of a quality 1..100."""
+    """A uint8 image ``(H, W, 3)`` bgr or ``(H, W)`` grey as JPEG of a quality 1..100."""
     import cv2
 
     encoded = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
@@ -33,7 +33,7 @@ def image_to_compressed(image: np.ndarray, header: Header, quality: int = 80) ->
 
 
 def box_to_roi(box: Box, width: int, height: int) -> RegionOfInterest:
-    """A box clipped to the picture, in whole pixels."""
+    """A box clipped to the image, in whole pixels."""
     left, top = (min(max(round(v), 0), limit) for v, limit in ((box.x, width), (box.y, height)))
     right = min(max(round(box.x + box.width), left), width)
     bottom = min(max(round(box.y + box.height), top), height)

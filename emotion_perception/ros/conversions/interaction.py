@@ -87,7 +87,7 @@ def outcome_to_message(outcome: Outcome) -> InteractionSummary:
 
 
 def running_from_message(message: EmotionArc) -> RunningConversation:
-    """What the dashboard tells of a conversation that goes on."""
+    """The fields of a running conversation that the dashboard shows."""
     from emotion_perception.interaction.arc_shape import SHAPE_TEXT, ArcShape
 
     known = np.asarray(message.valence, np.float32)
