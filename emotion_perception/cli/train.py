@@ -1,4 +1,4 @@
-"""``emotion-train``: train the face or the voice model and publish its weights; learn how to pool the two."""
+"""``emotion-train``: train the face model, the voice model or the fusion of both; learn from corrections."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ EPILOG = """examples:
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.onnx   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.onnx
-  emotion-train visual --data ferplus.npz --teacher big.onnx   # what it learnt, in a network for the robot
-  emotion-train visual --feedback ~/corrections --data ferplus.npz    # from what people corrected on the dashboard
+  emotion-train visual --data ferplus.npz --teacher big.onnx   # distil it into a network for the robot
+  emotion-train visual --feedback ~/corrections --data ferplus.npz    # learn from corrections made on the dashboard
   emotion-train acoustic --feedback ~/corrections --data ../shared/data   # the same for voices
-  emotion-train visual --feedback ~/corrections --roll-back           # the model before
+  emotion-train visual --feedback ~/corrections --roll-back           # return to the previous model
   emotion-train export --initial old.safetensors --out new.onnx --data ferplus.npz   # an old face model
 
 A run writes a checkpoint after every epoch; rerun the command to resume an interrupted run, or use --restart to begin
-anew. DATA is ferplus.npz (visual), or a folder that holds ravdess_speech, emodb and nemo (acoustic; what is there is
-used), or one that holds ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the
+anew. DATA is ferplus.npz (visual), or a folder with ravdess_speech and any of emodb and nemo (acoustic), or a folder
+with ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the
 reliability of the two published models on validation data and writes it to models/fusion.yaml, or to --out."""
 
 
-VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # folders in that of the corrections, one a model
+VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # subfolder of the corrections with each model's versions
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,22 +40,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="training data (see below)")
     parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
     parser.add_argument(
-        "--out", type=Path, help="file to write (default: models/fusion.yaml, or runs/<model>/<model>.safetensors)"
+        "--out", type=Path, help="file to write (default: models/fusion.yaml, or runs/<model>/<model>.onnx)"
     )
     parser.add_argument(
         "--checkpoint",
         type=Path,
-        help="resumable state (default: next to the weights); for fusion: folder for the models' outputs",
+        help="resumable state (default: next to --out); for fusion: folder for the models' outputs",
     )
     parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
     parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
     parser.add_argument(
         "--initial",
         type=Path,
-        help="published weights to begin from; acoustic: or those of an encoder (scripts/speech_encoder.py)",
+        help="published weights to start from; acoustic: or those of an encoder (scripts/speech_encoder.py)",
     )
     parser.add_argument(
-        "--teacher", type=Path, action="append", default=[], help="published weights to imitate (visual; repeatable)"
+        "--teacher",
+        type=Path,
+        action="append",
+        default=[],
+        help="published network whose predictions are mixed into the labels (visual; repeatable)",
     )
     parser.add_argument(
         "--backbone",
@@ -67,25 +71,25 @@ def build_parser() -> argparse.ArgumentParser:
         "--backbone-weights",
         type=Path,
         metavar="FILE",
-        help="its trained weights, a state dict in torchvision's names (.pth or .safetensors); default: random",
+        help="its pretrained weights, a state dict in torchvision's names (.pth or .safetensors); default: random",
     )
     parser.add_argument(
         "--ablation",
         type=Path,
         metavar="DIR",
-        help="train the model again and again without one ingredient each, with a table in DIR",
+        help="ablation: train without one part of the recipe at a time; writes a table to DIR",
     )
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each variant of --ablation (acoustic)")
     parser.add_argument(
         "--sex",
         choices=("off", "task", "condition"),
-        help="the speaker's sex as a second task, or given (acoustic; for study only)",
+        help="use the speaker's sex as a second task or as an input (acoustic; for studies only)",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="DIR",
-        help="what emotion-eval acoustic --protocol leave-speakers-out wrote with the same --config: how sure to be is "
+        help="output of emotion-eval acoustic --protocol leave-speakers-out with the same --config; the calibration is "
         "fitted on its speakers (acoustic; default: on the validation speakers)",
     )
     parser.add_argument(
@@ -93,13 +97,13 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="learn from the dashboard's accepted corrections of faces (visual) or voices (acoustic) in DIR, with "
-        "rehearsal of --data; the result is put into place only if it is no worse, as DIR/models/current.onnx "
+        "--data; the result is used unless it is worse, as DIR/models/current.onnx "
         "(faces) or DIR/voice_models/current.onnx",
     )
     parser.add_argument(
         "--versions", action="store_true", help="list the models in DIR/models or DIR/voice_models (with --feedback)"
     )
-    parser.add_argument("--roll-back", action="store_true", help="put the model before back (with --feedback)")
+    parser.add_argument("--roll-back", action="store_true", help="return to the previous model (with --feedback)")
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
     parser.add_argument("--restart", action="store_true", help="discard an earlier checkpoint")
@@ -111,17 +115,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     if any((args.teacher, args.backbone, args.backbone_weights)) and args.model != "visual":
-        parser.error("--teacher and --backbone go with emotion-train visual")
+        parser.error("--teacher and --backbone need emotion-train visual")
     if any((args.sex, args.calibration)) and args.model != "acoustic":
-        parser.error("--sex and --calibration go with emotion-train acoustic")
+        parser.error("--sex and --calibration need emotion-train acoustic")
     if args.initial and args.backbone_weights:
-        parser.error("--initial and --backbone-weights both say where to begin; give one")
+        parser.error("--initial and --backbone-weights are alternatives; give one")
     if args.ablation and (args.backbone or args.backbone_weights):
-        parser.error("--ablation is of the robot's own network; leave out --backbone")
+        parser.error("--ablation trains the robot's own network; leave out --backbone")
     if args.feedback and (args.model == "fusion" or args.ablation or args.backbone or args.teacher or args.sex):
-        parser.error("--feedback goes with emotion-train visual or acoustic, and with --initial and --threads")
+        parser.error("--feedback needs emotion-train visual or acoustic, and takes --initial and --threads only")
     if (args.versions or args.roll_back) and not args.feedback:
-        parser.error("--versions and --roll-back go with --feedback DIR")
+        parser.error("--versions and --roll-back need --feedback DIR")
     if args.feedback and (args.versions or args.roll_back):
         return _versions(args)
     if args.model == "export":
@@ -208,9 +212,10 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _feedback(args: argparse.Namespace) -> int:
-    """Learn from corrections: 0 where the result was put into place, 3 where it got worse and was not."""
+    """Learn from corrections: 0 if the new model is used, 3 if it is worse and the old one stays in use."""
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning.feedback.learn import Learner, ModelVersions, train_from_feedback
+    from emotion_perception.learning.feedback.learn import Learner, train_from_feedback
+    from emotion_perception.learning.feedback.versions import ModelVersions
     from emotion_perception.resources import find_model
 
     learner: Learner
@@ -231,14 +236,14 @@ def _feedback(args: argparse.Namespace) -> int:
         return 2
     print(json.dumps(report))
     if not report["replaced"]:
-        print(f"emotion-train: not put into place: {report['reason']}", file=sys.stderr)
+        print(f"emotion-train: not replaced: {report['reason']}", file=sys.stderr)
         return 3
     return 0
 
 
 def _versions(args: argparse.Namespace) -> int:
-    """List the models made from feedback, or put the one before back."""
-    from emotion_perception.learning.feedback.learn import ModelVersions
+    """List the versions of a model, or return to the previous one."""
+    from emotion_perception.learning.feedback.versions import ModelVersions
 
     versions = ModelVersions(args.feedback / VERSIONS[args.model])
     try:

@@ -1,23 +1,22 @@
-"""What both trainings share: schedule, moving average, resumable checkpoints, published weights."""
+"""Shared parts of the trainings: schedule, moving average, resumable checkpoints, published weights."""
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel
 
 from emotion_perception.errors import ModelError
 from emotion_perception.files import replacing
 from emotion_perception.learning.onnx_files import read_network
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def seed_everything(seed: int) -> None:
@@ -35,40 +34,41 @@ def one_cycle(step: int, total: int, warm_up: float = 0.15, floor: float = 1e-3)
     return max(floor, 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1.0, total - rise))))
 
 
-class MovingAverage(Generic[Network]):
-    """Exponential moving average of a module's weights and buffers (Polyak & Juditsky 1992), warmed up."""
+def one_cycle_schedule(optimizer: torch.optim.Optimizer, total: int) -> LambdaLR:
+    """:func:`one_cycle` for each group of the optimizer, whose ``lr`` is the peak; step it after each batch."""
+    return LambdaLR(optimizer, lambda step: one_cycle(step, total))
 
-    def __init__(self, module: Network, decay: float) -> None:
-        self.module: Network = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
 
-    @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averaged, current = self.module.state_dict(), module.state_dict()
-        for name, value in averaged.items():
-            if value.dtype.is_floating_point:
-                value.lerp_(current[name], 1 - decay)
-            else:
-                value.copy_(current[name])
+def moving_average(module: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of a module's weights and buffers (Polyak & Juditsky 1992).
+
+    It forgets faster at first: update n has decay ``(1 + n) / (10 + n)``, at most ``decay``. Integers are copied.
+    """
+
+    def update(averaged: torch.Tensor, current: torch.Tensor, updates: torch.Tensor | int) -> torch.Tensor:
+        n = int(updates)
+        return averaged.lerp(current, 1 - min(decay, (1 + n) / (10 + n))) if averaged.is_floating_point() else current
+
+    average = AveragedModel(module, avg_fn=update, use_buffers=True)
+    average.n_averaged.fill_(1)  # the initial weights count: they are not overwritten
+    average.eval().requires_grad_(False)
+    return average
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a training state atomically: a run that is killed while it writes resumes from the one before."""
+    """Write a training state atomically: a run killed while writing resumes from the previous state."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         torch.save(state, partial)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:
-    """The training state at ``path``, or None where there is none yet. It is this program's own file, so unpickled."""
+    """The training state at ``path``, None if there is none yet. Unpickled: for this program's own files only."""
     return torch.load(path, weights_only=False) if path.exists() else None
 
 
 def load_published(module: nn.Module, path: Path) -> None:
-    """Put published weights into a network of the same architecture.
+    """Load published weights into a network of the same architecture.
 
     Raises:
         ModelError: the file is missing, corrupt, or of another architecture; names it.
@@ -78,10 +78,10 @@ def load_published(module: nn.Module, path: Path) -> None:
 
 
 def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Put tensors that were read from ``path`` into a network, all of them and no others.
+    """Load tensors that were read from ``path`` into a network; names must match exactly.
 
     Raises:
-        ModelError: they are another architecture's; names the file.
+        ModelError: they are of another architecture; names the file.
     """
     try:
         module.load_state_dict(tensors)
@@ -90,14 +90,14 @@ def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Pa
 
 
 def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, new: Sequence[str] = ()) -> None:
-    """Begin a network from published weights of one at most as deep and as wide: it first computes the very same.
+    """Initialise a network from a published one that is at most as deep and as wide; at first both compute the same.
 
-    The old weights fill the first channels of every layer. The new channels keep their random weights, but nothing old
-    listens to them yet: those connections are zero, and are learnt (Chen et al. 2016, Net2Net).
+    The old weights fill the first channels of every layer. New channels keep their random weights; the connections from
+    them to old channels start at zero and are learnt (Chen et al. 2016, Net2Net).
 
     Args:
-        place: name in ``module`` of what has the given name in the file.
-        new: what the names of layers that the file lacks begin with; they pass on what they get.
+        place: maps a tensor's name in the file to its name in ``module``.
+        new: prefixes of the names of layers that the file lacks; these layers start as the identity.
 
     Raises:
         ModelError: the file is missing or corrupt, or its network is not a smaller one of this kind; names it.
@@ -115,7 +115,7 @@ def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, 
         if any(a > b for a, b in zip(tensors[name].shape, state[name].shape, strict=False))
     ]
     if strange or larger:
-        raise ModelError(f"{path} is no smaller network of this kind: see {sorted(strange or larger)[0]}")
+        raise ModelError(f"{path} is not a smaller network of this kind: see {sorted(strange or larger)[0]}")
     with torch.no_grad():
         for name, value in state.items():
             old = torch.from_numpy(tensors[name]).to(value.dtype)

@@ -1,9 +1,9 @@
 """Train the face-expression network on FER+ votes and FER2013 labels together; read it from top to bottom.
 
-FER+ votes teach the distribution (soft cross-entropy), the original FER2013 label a second head, and the vote shares an
-intensity head. The network is the robot's own, or a torchvision backbone that has learnt from other pictures. Teachers,
-networks trained before, may have their say in the labels, which are noisy (label refinery, Bagherinezhad et al. 2018).
-The published weights are the moving average; each head is calibrated to its labels on PublicTest.
+The first head learns the distribution of the FER+ votes (soft cross-entropy), the second the original FER2013 label,
+the third the vote shares as intensities. The network is the robot's own, or a torchvision backbone pretrained on other
+images. The noisy labels can be mixed with the predictions of teachers, networks trained before (label refinery,
+Bagherinezhad et al. 2018). The published weights are the moving average; each head is calibrated on PublicTest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,13 +23,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from emotion_perception.errors import ModelError
-from emotion_perception.learning import metrics
+from emotion_perception.learning import metrics, precision
 from emotion_perception.learning.common import (
-    MovingAverage,
     grow_from,
     load_checkpoint,
     load_published,
-    one_cycle,
+    moving_average,
+    one_cycle_schedule,
     save_checkpoint,
     seed_everything,
 )
@@ -49,27 +50,27 @@ class VisualTraining:
 
     epochs: int = 34
     batch: int = 128
-    optimizer: str = "sgd"  # or adamw, which learns faster at first: for short trainings
-    learning_rate: float = 0.05  # SGD peak; a residual net with batch norm takes 0.1 per 256 faces (Goyal et al. 2017)
+    optimizer: str = "sgd"  # or adamw, which learns faster at first, for short trainings
+    learning_rate: float = 0.05  # peak, SGD; 0.1 per 256 faces is usual for residual networks (Goyal et al. 2017)
     momentum: float = 0.9
-    weight_decay: float = 5e-4  # 28,558 faces are few for two million weights
-    average_decay: float = 0.998  # the average forgets in about 500 steps, two epochs
-    rare_power: float = 0.25  # a class is drawn in proportion to frequency ** (1 - rare_power)
-    fer2013_weight: float = 0.7  # the original labels agree with the crowd on two faces of three
+    weight_decay: float = 5e-4  # high, because 28,558 faces are few for two million weights
+    average_decay: float = 0.998  # time constant of about 500 steps, two epochs
+    rare_power: float = 0.25  # a class is sampled in proportion to frequency ** (1 - rare_power)
+    fer2013_weight: float = 0.7  # the original labels agree with the majority vote on two faces of three
     intensity_weight: float = 0.3
-    smoothing: float = 0.0  # of the hard FER2013 labels; the votes are soft by themselves
+    smoothing: float = 0.0  # of the hard FER2013 labels; the votes are soft already
     mixup_share: float = 0.1
     mixup_alpha: float = 0.3
-    augment: bool = True  # off, faces are only mirrored: for comparison
-    warp: float = 0.6  # 0..1, how many of the faces are turned, scaled and shifted
-    damage: float = 0.1  # 0..1, how many of the faces are darkened, blurred, noisy or covered
-    soft_votes: bool = True  # off, the crowd's majority is the label: for comparison
-    teacher_weight: float = 0.3  # share of what the teachers see in a face in its labels, where there are teachers
+    augment: bool = True  # False: mirroring only, for comparison
+    warp: float = 0.6  # 0..1, share of the faces that are rotated, scaled and shifted
+    damage: float = 0.1  # 0..1, share of the faces that are darkened, blurred, noisy or occluded
+    soft_votes: bool = True  # False: the majority vote is the label, for comparison
+    teacher_weight: float = 0.3  # share of the teachers' predictions in the labels, if there are teachers
     seed: int = 24
     net: ExpressionNetConfig = field(
         default_factory=lambda: ExpressionNetConfig(16, (16, 32, 64, 128, 256), (1, 2, 3, 2, 1), (1, 2, 2, 2, 2), 0.2)
     )
-    backbone: BackboneConfig = field(default_factory=BackboneConfig)  # with a name, it takes the place of ``net``
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)  # used instead of ``net`` if it has a name
 
 
 def train(
@@ -81,58 +82,60 @@ def train(
     teachers: Sequence[Path] = (),
     pretrained: Path | None = None,
 ) -> dict:
-    """Train, resuming from ``checkpoint`` where it exists, and publish ``out`` (ONNX with its card). Returns the card.
+    """Train, resuming from ``checkpoint`` if it exists, and publish ``out`` (ONNX with its card). Returns the card.
 
     Args:
         data: ``ferplus.npz``.
-        initial: published weights to begin from, of the same architecture or one that is narrower, has fewer blocks in
+        initial: published weights to start from, of the same architecture or one that is narrower, has fewer blocks in
             its stages, or lacks the first stages.
-        teachers: published weights, of any width and any backbone, whose mean answer is mixed into the labels.
+        teachers: published networks, of any width and any backbone, whose mean prediction is mixed into the labels.
         pretrained: torchvision's weights of the backbone (:meth:`BackboneNet.load_pretrained`).
 
     Raises:
-        ModelError: one of these files is missing or corrupt, or is of another architecture, or the backbone is unknown.
-        ValueError: there are fewer faces than a batch has.
+        ModelError: one of these files is missing, corrupt or of another architecture, or the backbone is unknown.
+        ValueError: there are fewer faces than a batch needs.
     """
     seed_everything(config.seed)
     net = _build(config.net, config.backbone)
     if initial is not None:
-        _begin(net, initial)
+        _load_initial(net, initial)
     if pretrained is not None:
         if not isinstance(net, BackboneNet):
-            raise ModelError(f"{pretrained} is for a backbone, and none is named; {pretrained.name} would not be used")
+            raise ModelError(f"{pretrained} holds weights of a backbone, but no backbone is named")
         net.load_pretrained(pretrained)
-    masters = [load_network(path) for path in teachers]
+    teacher_nets = [load_network(path) for path in teachers]
     training, validation = load_ferplus(data, "Training"), load_ferplus(data, "PublicTest")
     if len(training.faces) < config.batch:
         raise ValueError(f"{data}: {len(training.faces)} training faces do not fill a batch of {config.batch}")
-    average = MovingAverage(net, config.average_decay)
-    groups, rates = _parameter_groups(net, config, begun=initial is not None or pretrained is not None)
-    optimizer = _optimizer(groups, config)
+    average = moving_average(net, config.average_decay)
+    averaged = cast(FaceNet, average.module)
+    optimizer = _optimizer(_parameter_groups(net, config, initial is not None or pretrained is not None), config)
     generator = torch.Generator().manual_seed(config.seed)
     steps = len(training.faces) // config.batch
-    total = steps * config.epochs
-    first, history = 0, []
+    schedule = one_cycle_schedule(optimizer, steps * config.epochs)
+    first, history, number_format = 0, [], None
     if state := load_checkpoint(checkpoint):
         try:
             net.load_state_dict(state["net"])
+            average.load_state_dict(state["average"])
         except RuntimeError as error:
-            raise ModelError(f"{checkpoint} is of another network; begin anew (--restart) or elsewhere") from error
-        average.module.load_state_dict(state["average"])
-        average.updates = state["updates"]
+            raise ModelError(f"{checkpoint} is of another network: use --restart or another --checkpoint") from error
         optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
         generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_random"])  # dropout and the mixup weights
-        first, history = state["epoch"], state["history"]
+        first, history, number_format = state["epoch"], state["history"], state["precision"]
     elif config.backbone.name and initial is None and pretrained is None:
-        tqdm.write(f"{config.backbone.name} begins with random weights: no file of trained ones is given", sys.stderr)
+        tqdm.write(f"{config.backbone.name} starts with random weights: no pretrained weights are given", sys.stderr)
 
     faces = torch.from_numpy(training.faces)
-    votes, intensity, hard, known = label_tensors(training, config)
-    if masters:
-        crowd, label = taught(masters, training.faces)
-        votes = torch.lerp(votes, crowd, config.teacher_weight)
-        hard = torch.lerp(hard, label, config.teacher_weight)
+    votes, intensity, hard, known = targets = label_tensors(training, config)
+    if number_format is None:
+        number_format = _choose_precision(net, faces, targets, config)
+    if teacher_nets:
+        vote_targets, label_targets = teacher_targets(teacher_nets, training.faces, number_format)
+        votes = torch.lerp(votes, vote_targets, config.teacher_weight)
+        hard = torch.lerp(hard, label_targets, config.teacher_weight)
     draw = draw_weights(training, config.rare_power)
 
     for epoch in range(first, config.epochs):
@@ -140,9 +143,6 @@ def train(
         started, losses = time.monotonic(), []
         order = torch.multinomial(draw, steps * config.batch, replacement=True, generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
-            factor = one_cycle(epoch * steps + step, total)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = config.learning_rate * factor * rate
             rows = order[step * config.batch : (step + 1) * config.batch]
             x = faces[rows].unsqueeze(1).float()
             if config.augment:
@@ -157,15 +157,16 @@ def train(
                 generator,
             )
             x = x.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast(x.device, number_format):
                 a, b, c = (head.float() for head in net(x))
             loss = training_loss(a, b, c, soft, strength, label, weight, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            average.update(net)
+            schedule.step()
+            average.update_parameters(net)
             losses.append(loss.item())
-        scores = evaluate(average.module, validation)
+        scores = evaluate(averaged, validation)
         scores |= {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
         history.append(scores)
         tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
@@ -173,9 +174,10 @@ def train(
             checkpoint,
             {
                 "net": net.state_dict(),
-                "average": average.module.state_dict(),
-                "updates": average.updates,
+                "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "precision": number_format,  # a resumed run gives the same weights
                 "generator": generator.get_state(),
                 "torch_random": torch.get_rng_state(),
                 "epoch": epoch + 1,
@@ -185,21 +187,21 @@ def train(
     card = {
         "model": "face-expression",
         "training": asdict(config),
-        "backbone": config.backbone.name or None,  # the robot runs a network without one only
+        "backbone": config.backbone.name or None,  # the robot does not run networks with a backbone
         "pretrained": pretrained.name if pretrained else None,
         "initial": initial.name if initial else None,
         "teachers": [path.name for path in teachers],
-        "calibration": calibrate(average.module, validation),
+        "calibration": calibrate(averaged, validation),
         "prior": class_prior(validation),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
         "validation_without_average": evaluate(net, validation),
     }
-    publish_faces(out, average.module, card)
+    publish_faces(out, averaged, card)
     return card
 
 
 def load_network(path: Path) -> FaceNet:
-    """A published network as it was trained, fixed and ready to predict.
+    """A published network with frozen weights, in evaluation mode.
 
     Raises:
         ModelError: the file is missing, corrupt, or not a face-expression model of this kind.
@@ -215,28 +217,28 @@ def load_network(path: Path) -> FaceNet:
     return net.eval().requires_grad_(False)
 
 
-def _begin(net: FaceNet, initial: Path) -> None:
-    """Put ``initial`` into ``net``; blocks that it lacks begin as the identity, which a residual block can be."""
+def _load_initial(net: FaceNet, initial: Path) -> None:
+    """Load ``initial`` into ``net``; residual blocks that it lacks start as the identity."""
     if isinstance(net, BackboneNet):
         return grow_from(net, initial)
     depth = net.config.blocks
     old = load_network(initial).config
     before = old.blocks if isinstance(old, ExpressionNetConfig) else ()
-    late = len(depth) - len(before)  # the old stages are the last ones
-    moved: dict[int, int] = {}
-    index = sum(depth[:late])
-    for was, now in zip(before, depth[late:], strict=False):
-        moved |= {len(moved) + i: index + i for i in range(was)}
+    added = len(depth) - len(before)  # stages before the old ones
+    new_index: dict[int, int] = {}  # of each old block
+    index = sum(depth[:added])
+    for was, now in zip(before, depth[added:], strict=False):
+        new_index |= {len(new_index) + i: index + i for i in range(was)}
         index += now
-    if late < 0 or any(was > now for was, now in zip(before, depth[late:], strict=True)):
+    if added < 0 or any(was > now for was, now in zip(before, depth[added:], strict=True)):
         raise ModelError(f"{initial} has blocks {before}, more than {depth}")
 
     def place(name: str) -> str:
         layer, _, rest = name.partition(".")
         number, _, rest = rest.partition(".") if layer == "stages" else ("", "", rest)
-        return f"stages.{moved[int(number)]}.{rest}" if number else name
+        return f"stages.{new_index[int(number)]}.{rest}" if number else name
 
-    grow_from(net, initial, place, [f"stages.{i}." for i in range(sum(depth)) if i not in moved.values()])
+    grow_from(net, initial, place, [f"stages.{i}." for i in range(sum(depth)) if i not in new_index.values()])
 
 
 def _build(config: ExpressionNetConfig, backbone: BackboneConfig) -> FaceNet:
@@ -244,23 +246,38 @@ def _build(config: ExpressionNetConfig, backbone: BackboneConfig) -> FaceNet:
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _parameter_groups(net: FaceNet, config: VisualTraining, begun: bool) -> tuple[list[dict], list[float]]:
-    """The optimizer's groups, and each one's share of the learning rate.
+def _choose_precision(
+    net: FaceNet, faces: Tensor, targets: tuple[Tensor, Tensor, Tensor, Tensor], config: VisualTraining
+) -> torch.dtype:
+    rows = max(2, config.batch // 4)
+    x = faces[:rows].unsqueeze(1).float().contiguous(memory_format=torch.channels_last)
+    soft, strength, label, weight = (target[:rows] for target in targets)
+    net.train()
 
-    Weight decay is for kernels and matrices alone. Of a backbone that has ``begun`` with trained weights, the first
-    layers, which see edges in any picture, move least; the rate grows from layer to layer up to the heads'.
+    def loss(net: FaceNet, number_format: torch.dtype) -> Tensor:
+        with precision.autocast(x.device, number_format):
+            ferplus, fer2013, intensity = (head.float() for head in net(x))
+        return training_loss(ferplus, fer2013, intensity, soft, strength, label, weight, config)
+
+    return precision.training_precision(net, loss)
+
+
+def _parameter_groups(net: FaceNet, config: VisualTraining, trained: bool) -> list[dict]:
+    """The optimizer's groups with their peak learning rates.
+
+    Weight decay applies to kernels and matrices only. If ``net`` starts from ``trained`` weights, the learning rate of
+    a backbone rises from the first layer, whose edge filters suit any image, to the heads.
     """
     layers = net.layers() if isinstance(net, BackboneNet) else [net]
-    groups, rates = [], []
+    groups = []
     for depth, layer in enumerate(layers):
-        rate = config.backbone.first_rate ** (1 - depth / (len(layers) - 1)) if begun and len(layers) > 1 else 1.0
+        rate = config.backbone.first_rate ** (1 - depth / (len(layers) - 1)) if trained and len(layers) > 1 else 1.0
         kernels = [p for p in layer.parameters() if p.dim() > 1]
         others = [p for p in layer.parameters() if p.dim() <= 1]
         for parameters, decay in ((kernels, config.weight_decay), (others, 0.0)):
             if parameters:
-                groups.append({"params": parameters, "weight_decay": decay})
-                rates.append(rate)
-    return groups, rates
+                groups.append({"params": parameters, "weight_decay": decay, "lr": config.learning_rate * rate})
+    return groups
 
 
 def _optimizer(groups: list[dict], config: VisualTraining) -> torch.optim.Optimizer:
@@ -271,23 +288,29 @@ def _optimizer(groups: list[dict], config: VisualTraining) -> torch.optim.Optimi
     raise ValueError(f"optimizer must be sgd or adamw, got {config.optimizer!r}")
 
 
-def taught(masters: Sequence[FaceNet], faces: np.ndarray) -> tuple[Tensor, Tensor]:
-    """What the ``masters`` see in uint8 faces ``(N, 48, 48)`` and their mirror images.
+def teacher_targets(
+    teachers: Sequence[FaceNet], faces: np.ndarray, number_format: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Mean distributions that the teachers predict: FER+ head ``(N, 8)`` and FER2013 head ``(N, 7)``.
 
-    Mean distributions of the FER+ head ``(N, 8)`` and the FER2013 head ``(N, 7)``. They are asked once about the face
-    as it is, not about each augmented one: that costs a training nothing, and darkened a face shows the same.
+    Predictions are computed once, from the faces without augmentation and their mirror images, and not in every step:
+    this costs little, and the expression of an augmented face is the same.
+
+    Args:
+        faces: uint8 ``(N, 48, 48)``.
+        number_format: to compute in.
     """
-    with torch.autocast("cpu", torch.bfloat16):
-        said = [predict(master, faces, flip=True)[:2] for master in masters]
-    heads = zip(*said, strict=True)
-    crowd, label = (torch.stack([torch.from_numpy(x).softmax(1) for x in head]).mean(0) for head in heads)
-    return crowd, label
+    with precision.autocast(torch.device("cpu"), number_format):
+        predictions = [predict(teacher, faces, flip=True)[:2] for teacher in teachers]
+    heads = zip(*predictions, strict=True)
+    votes, labels = (torch.stack([torch.from_numpy(x).softmax(1) for x in head]).mean(0) for head in heads)
+    return votes, labels
 
 
 def label_tensors(split: FerPlusSplit, config: VisualTraining) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What the heads learn of each face, as :func:`training_loss` takes it.
+    """The targets of each face for :func:`training_loss`.
 
-    FER+ distribution ``(N, 8)``, strengths ``(N, 7)``, FER2013 label ``(N, 7)``, and ``(N,)`` 1 where it is known.
+    FER+ distribution ``(N, 8)``, intensities ``(N, 7)``, FER2013 label ``(N, 7)``, and ``(N,)`` 1 where it is known.
     """
     votes = torch.from_numpy(split.distribution)
     if not config.soft_votes:
@@ -300,7 +323,7 @@ def label_tensors(split: FerPlusSplit, config: VisualTraining) -> tuple[Tensor, 
 
 
 def draw_weights(split: FerPlusSplit, power: float) -> Tensor:
-    """How often each face is drawn: rare majorities more often; faces the crowd could not name, never."""
+    """Sampling weight of each face: higher for rare majorities, zero without a majority for an emotion."""
     count = np.bincount(split.majority[split.majority >= 0], minlength=8)
     weight = np.where(split.majority >= 0, np.maximum(count, 1)[np.maximum(split.majority, 0)] ** -power, 0.0)
     return torch.from_numpy(weight * (split.votes.sum(1) >= 5))
@@ -316,10 +339,18 @@ def training_loss(
     weight: Tensor,
     config: VisualTraining,
 ) -> Tensor:
-    crowd = F.cross_entropy(ferplus, soft)
+    """Weighted sum of the three heads' losses.
+
+    Args:
+        ferplus, fer2013, intensity: logits ``(N, 8)``, ``(N, 7)``, ``(N, 7)``.
+        soft, strength, label: targets of the same shapes.
+        weight: ``(N,)`` of the FER2013 labels.
+        config: weights of the losses.
+    """
+    votes = F.cross_entropy(ferplus, soft)
     original = (F.cross_entropy(fer2013, label, reduction="none") * weight).mean()
     strengths = F.binary_cross_entropy_with_logits(intensity, strength)
-    return crowd + config.fer2013_weight * original + config.intensity_weight * strengths
+    return votes + config.fer2013_weight * original + config.intensity_weight * strengths
 
 
 @torch.inference_mode()
@@ -327,7 +358,7 @@ def predict(net: FaceNet, faces: np.ndarray, batch: int = 512, flip: bool | None
     """Logits of the three heads for uint8 faces ``(N, 48, 48)``: ``(N, 8)``, ``(N, 7)``, ``(N, 7)``.
 
     Args:
-        flip: mean of face and mirror image; None as the robot does it with this network.
+        flip: average face and mirror image; None: as the network's configuration states.
     """
     net.eval()
     flip = net.config.mirror if flip is None else flip
@@ -345,26 +376,26 @@ def predict(net: FaceNet, faces: np.ndarray, batch: int = 512, flip: bool | None
 def evaluate(net: FaceNet, split: FerPlusSplit) -> dict[str, float]:
     """Accuracy of each head on its own labels, and of the intensity head (mean absolute error)."""
     ferplus, fer2013, intensity = predict(net, split.faces)
-    crowd, original = split.majority >= 0, split.fer2013 >= 0
+    voted, original = split.majority >= 0, split.fer2013 >= 0
     predicted = 0.5 + 0.5 * np.tanh(intensity / 2)
     return {
-        "ferplus8": float((ferplus.argmax(1) == split.majority)[crowd].mean()),
+        "ferplus8": float((ferplus.argmax(1) == split.majority)[voted].mean()),
         "fer2013": float((fer2013.argmax(1) == split.fer2013)[original].mean()),
         "intensity_mae": float(np.abs(predicted - split.votes[:, :N_VISUAL] / 10).mean()),
     }
 
 
 def calibrate(net: FaceNet, split: FerPlusSplit) -> dict[str, float]:
-    """Temperature of each head on its own labels of ``split`` (Guo et al. 2017), for the logits the robot will have.
+    """Inverse temperature of each head on its own labels of ``split`` (Guo et al. 2017).
 
-    ``softmax(ferplus_scale * ferplus[:7])`` is then the probability that most onlookers agree, and
-    ``softmax(fer2013_scale * fer2013)`` that the original label does. The heads are not blended: on either label set
-    the least log loss on PublicTest leaves the other head a weight of zero.
+    ``softmax(ferplus_scale * ferplus[:7])`` estimates the majority vote, ``softmax(fer2013_scale * fer2013)`` the
+    original label. The heads are not combined: for either label set, the combination with the lowest log loss on
+    PublicTest gives the other head zero weight.
     """
     ferplus, fer2013, _ = predict(net, split.faces)
-    crowd = (split.majority >= 0) & (split.majority < N_VISUAL)
+    voted = (split.majority >= 0) & (split.majority < N_VISUAL)
     original = split.fer2013 >= 0
     return {
-        "ferplus_scale": metrics.fit_temperature(ferplus[crowd, :N_VISUAL], split.majority[crowd])[0],
+        "ferplus_scale": metrics.fit_temperature(ferplus[voted, :N_VISUAL], split.majority[voted])[0],
         "fer2013_scale": metrics.fit_temperature(fer2013[original], split.fer2013[original])[0],
     }

@@ -1,4 +1,4 @@
-"""Corrected faces for the face model: what of learning from feedback is theirs alone."""
+"""Fine-tuning of the face model on corrected faces; what faces and voices share is in :mod:`.learn`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.feedback.recent import MARGIN
 from emotion_perception.inference.cards import load_card
+from emotion_perception.learning import precision
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.augmentation import augment_faces
 from emotion_perception.learning.faces.export import publish_faces
@@ -24,19 +25,19 @@ from emotion_perception.media.files import read_image
 from emotion_perception.visual.face_crop import whole_crop
 from emotion_perception.visual.perception import VisualPerception
 
-TEST_SPLIT = "PrivateTest"  # fixed: no training and no calibration ever sees it
+TEST_SPLIT = "PrivateTest"  # never used for training or calibration
 
 
 @dataclass(frozen=True)
 class FaceFeedbackTraining(FeedbackTraining):
-    """Hyper-parameters; the tolerance is within chance on 3,518 faces."""
+    """Hyper-parameters. The tolerance is within the sampling error of 3,518 faces."""
 
-    learning_rate: float = 0.004  # SGD peak; a thirtieth of the training from scratch
+    learning_rate: float = 0.004  # peak, SGD; small, to preserve what was learnt before
     momentum: float = 0.9
 
 
 class FaceLearner(Learner):
-    """The face model learns from corrected faces.
+    """Fine-tunes the face model on corrected faces.
 
     Args:
         data: the base data, ``ferplus.npz``.
@@ -52,32 +53,32 @@ class FaceLearner(Learner):
         self._perception: VisualPerception | None = None
 
     def read(self, path: Path) -> np.ndarray:
-        """``(48, 48)`` uint8: the face in the middle of the stored picture, aligned as on the robot; where none is
-        found, the box it was in."""
+        """``(48, 48)`` uint8: the face nearest to the centre of the stored image, aligned as at run time; the original
+        box if no face is detected."""
         self._perception = self._perception or VisualPerception()
         image = read_image(path.with_suffix(".jpg"))
         height, width = image.shape[:2]
         found = [(face.box, face.crop) for face in self._perception.detect_still(image) if face.crop is not None]
         if found:
-            off = [
+            distance = [
                 abs(box.x + box.width / 2 - width / 2) + abs(box.y + box.height / 2 - height / 2) for box, _ in found
             ]
-            return found[int(np.argmin(off))][1]
+            return found[int(np.argmin(distance))][1]
         inset = MARGIN / (1 + 2 * MARGIN)
         x, y = round(inset * width), round(inset * height)
         return whole_crop(np.ascontiguousarray(image[y : height - y, x : width - x]))
 
     def prepare(self) -> None:
-        """Read the archive's three splits."""
+        """Read the three splits of FER+."""
         self.training = load_ferplus(self.data, "Training")
         self.validation, self.tested = load_ferplus(self.data, "PublicTest"), load_ferplus(self.data, TEST_SPLIT)
 
     def load(self, weights: Path) -> Any:
-        """The network."""
+        """The network of a published file."""
         return train_visual.load_network(weights)
 
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
-        """Write the fine-tuned network; the rest of the card is ``source``'s."""
+        """Write the fine-tuned network; the other fields of the card are those of ``source``."""
         publish_faces(path, net, load_card(source).to_mapping() | changes)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
@@ -87,40 +88,43 @@ class FaceLearner(Learner):
         )
 
     def begin(self, net: Any, feedback: Feedback) -> None:
-        """Tensors of all that is drawn."""
-        net.eval()  # the batch norms' statistics are those of the base data, and stay
-        whole, training = train_visual.VisualTraining(), self.training
+        """Make tensors of the base data and the corrections."""
+        net.eval()  # keeps the batch-norm statistics of the base data
+        base, training = train_visual.VisualTraining(), self.training
         self._generator = torch.Generator().manual_seed(self.config.seed)
-        self._draw = train_visual.draw_weights(training, whole.rare_power)
+        self._draw = train_visual.draw_weights(training, base.rare_power)
         self._faces = torch.from_numpy(training.faces)
-        self._targets = train_visual.label_tensors(training, whole)
-        self._ours = torch.from_numpy(np.stack([feedback.evidence[row] for row in feedback.learn]))
+        self._targets = train_visual.label_tensors(training, base)
+        self._corrected = torch.from_numpy(np.stack([feedback.evidence[row] for row in feedback.learn]))
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
 
-    def batch_loss(self, net: Any, base_rows: int, mine: torch.Tensor) -> torch.Tensor:
-        """The training's loss on the base faces; of both heads on the corrected ones."""
-        config, whole = self.config, train_visual.VisualTraining()
+    def batch_loss(self, net: Any, base_rows: int, corrections: torch.Tensor) -> torch.Tensor:
+        """The training's loss on base faces; on corrected faces the cross-entropy of both classification heads."""
+        config, base = self.config, train_visual.VisualTraining()
         rows = torch.multinomial(self._draw, base_rows, replacement=True, generator=self._generator)
-        x = augment_faces(torch.cat([self._faces[rows], self._ours[mine]]).unsqueeze(1).float(), self._generator)
-        heads = net(x.contiguous(memory_format=torch.channels_last))
+        x = augment_faces(
+            torch.cat([self._faces[rows], self._corrected[corrections]]).unsqueeze(1).float(), self._generator
+        )
+        with precision.autocast(x.device, self.number_format):
+            heads = net(x.contiguous(memory_format=torch.channels_last))
         a, b, c = (head.float()[:base_rows] for head in heads)
         new = [head.float()[base_rows:] for head in heads]
         soft, strength, label, weight = (target[rows] for target in self._targets)
-        loss = train_visual.training_loss(a, b, c, soft, strength, label, weight, whole)
-        truth = self._labels[mine]
+        loss = train_visual.training_loss(a, b, c, soft, strength, label, weight, base)
+        truth = self._labels[corrections]
         corrected = F.cross_entropy(new[0], truth, label_smoothing=config.smoothing)
-        corrected = corrected + whole.fer2013_weight * F.cross_entropy(new[1], truth, label_smoothing=config.smoothing)
+        corrected = corrected + base.fer2013_weight * F.cross_entropy(new[1], truth, label_smoothing=config.smoothing)
         return (1 - config.feedback_share) * loss + config.feedback_share * corrected
 
-    def said(self, net: Any, evidence: Sequence[Any]) -> np.ndarray:
-        """The FER+ head's answers."""
+    def predict(self, net: Any, evidence: Sequence[Any]) -> np.ndarray:
+        """The most probable emotion by the FER+ head."""
         return train_visual.predict(net, np.stack(evidence))[0][:, :N_VISUAL].argmax(1)
 
     def test(self, net: Any) -> dict[str, Any]:
-        """On the majority of the test split's votes."""
+        """Accuracy and mean recall on the majority votes of the test split."""
         truth = self.tested.majority
         rows = (truth >= 0) & (truth < N_VISUAL)
-        right = self.said(net, list(self.tested.faces[rows])) == truth[rows]
+        right = self.predict(net, list(self.tested.faces[rows])) == truth[rows]
         recalls = [right[truth[rows] == c].mean() for c in range(N_VISUAL) if (truth[rows] == c).any()]
         return {
             "test_faces": int(rows.sum()),
@@ -129,5 +133,5 @@ class FaceLearner(Learner):
         }
 
     def card(self, net: Any) -> dict[str, Any]:
-        """Calibrated on the validation split."""
+        """The calibration, fitted on the validation split."""
         return {"calibration": train_visual.calibrate(net, self.validation)}

@@ -17,6 +17,7 @@ from emotion_perception.acoustic.features import N_MELS
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.feedback.recent import MIN_SOUND_S
+from emotion_perception.learning import precision
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
 from emotion_perception.learning.voices import calibration
 from emotion_perception.learning.voices.augmentation import colour, mask_spectrogram, noise_spectrograms
@@ -27,7 +28,7 @@ from emotion_perception.learning.voices.network import VoiceNet
 from emotion_perception.learning.voices.train import adamw, emotion_loss, intensity_loss
 from emotion_perception.learning.voices.weights import load_voice, publish_voice
 
-CHANGED = 0.1  # share of the answers in which two equally good models differ
+CHANGED = 0.1  # share of the predictions in which two equally good models differ
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,13 @@ class VoiceFeedbackTraining(FeedbackTraining):
     batch: int = 32
     learning_rate: float = 3e-4  # AdamW peak of the layers after the encoder
     weight_decay: float = 0.05
-    way: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
+    interpolation: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
     tolerance: float = 0.0  # 0: by the size of the test set
     base: AcousticTraining = field(default_factory=AcousticTraining)  # sampling and augmentation of the base data
 
 
 class VoiceLearner(Learner):
-    """The voice model learns from corrected voices.
+    """Fine-tunes the voice model on corrected voices.
 
     Args:
         data: folder with ``ravdess_speech`` and any of ``emodb``, ``nemo``.
@@ -109,23 +110,23 @@ class VoiceLearner(Learner):
     def begin(self, net: Any, feedback: Feedback) -> None:
         """Join base data and corrections in one bank, so that babble is made of both."""
         net.train()
-        ours = _bank([feedback.evidence[row] for row in feedback.learn])
-        self._bank = FeatureBank.join([self.training.bank, ours])
+        corrected = _bank([feedback.evidence[row] for row in feedback.learn])
+        self._bank = FeatureBank.join([self.training.bank, corrected])
         self._targets = Targets.of(self.training.splits, self.config.base.shares)
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
         self._noises = noise_spectrograms(self.config.seed)
         self._generator = torch.Generator().manual_seed(self.config.seed)
         self._rng = np.random.default_rng(self.config.seed)
 
-    def batch_loss(self, net: Any, base_rows: int, mine: torch.Tensor) -> torch.Tensor:
+    def batch_loss(self, net: Any, base_rows: int, corrections: torch.Tensor) -> torch.Tensor:
         """The training's losses on base clips; on corrected clips the cross-entropy over all labels."""
         config, base, targets = self.config, self.config.base, self._targets
         rows = torch.multinomial(targets.draw, base_rows, replacement=True, generator=self._generator)
-        drawn = torch.cat([rows, len(targets.labels) + mine])
+        drawn = torch.cat([rows, len(targets.labels) + corrections])
         mel, frames = draw_batch(self._bank, drawn.numpy(), self._noises, base, self._rng)
         mel = colour(mel, base.microphone_db, self._generator)
         mel = mask_spectrogram(mel, frames, base.masked_bands, base.masked_share, self._generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.autocast(mel.device, self.number_format):
             emotion, intensity, _ = net(mel, frames)
         emotion, intensity = emotion.float(), intensity.float()
         labels = targets.labels[rows]
@@ -133,10 +134,10 @@ class VoiceLearner(Learner):
         loss = loss + base.intensity_weight * intensity_loss(
             intensity[:base_rows], labels, targets.intensity[rows], torch.ones(base_rows)
         )
-        corrected = F.cross_entropy(emotion[base_rows:], self._labels[mine], label_smoothing=config.smoothing)
+        corrected = F.cross_entropy(emotion[base_rows:], self._labels[corrections], label_smoothing=config.smoothing)
         return (1 - config.feedback_share) * loss + config.feedback_share * corrected
 
-    def said(self, net: Any, evidence: Sequence[Any]) -> np.ndarray:
+    def predict(self, net: Any, evidence: Sequence[Any]) -> np.ndarray:
         """The most probable emotion of each whole clip."""
         return calibration.predict(net, _bank([copies[:1] for copies in evidence]))[0].argmax(1)
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,10 +22,11 @@ from tqdm import tqdm
 
 from emotion_perception.acoustic.features import SAMPLE_RATE, log_mel
 from emotion_perception.acoustic.voice_activity import VoiceActivityDetector, crop_to_speech
+from emotion_perception.learning import precision
 from emotion_perception.learning.common import (
-    MovingAverage,
     load_checkpoint,
-    one_cycle,
+    moving_average,
+    one_cycle_schedule,
     save_checkpoint,
     seed_everything,
 )
@@ -151,10 +153,12 @@ def train_overlap(
 
 def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> OverlapNet:
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = MovingAverage(net, 0.99)
+    average = moving_average(net, 0.99)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config.learning_rate, weight_decay=0.02)
     steps = max(1, len(mixtures.mel) // config.batch)
+    schedule = one_cycle_schedule(optimizer, steps * config.epochs)
     several = torch.from_numpy(mixtures.several.astype(np.float32))
+    number_format = _choose_precision(net, mixtures, config)
     generator = torch.Generator().manual_seed(config.seed)
     for epoch in range(config.epochs):
         net.train()
@@ -166,17 +170,35 @@ def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> Overla
             rows = order[i * config.batch : (i + 1) * config.batch]
             mel, frames = _batch([mixtures.mel[row] for row in rows])
             mel = mask_spectrogram(colour(mel, 4.0, generator), frames, 8, 0.1, generator)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * one_cycle(epoch * steps + len(losses), steps * config.epochs)
-            loss = F.binary_cross_entropy_with_logits(net(mel, frames), several[rows])
+            loss = _loss(net, mel, frames, several[rows], number_format)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimizer.step()
-            average.update(net)
+            schedule.step()
+            average.update_parameters(net)
             losses.append(loss.item())
         tqdm.write(json.dumps({"overlap_epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)}))
-    return average.module
+    return cast(OverlapNet, average.module)
+
+
+def _choose_precision(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> torch.dtype:
+    n = max(2, config.batch // 4)
+    mel, frames = _batch(mixtures.mel[:n])
+    several = torch.from_numpy(mixtures.several[:n].astype(np.float32))
+
+    def loss(net: OverlapNet, number_format: torch.dtype) -> torch.Tensor:
+        return _loss(net, mel, frames, several, number_format)
+
+    return precision.training_precision(net.train(), loss)
+
+
+def _loss(
+    net: OverlapNet, mel: torch.Tensor, frames: torch.Tensor, several: torch.Tensor, number_format: torch.dtype
+) -> torch.Tensor:
+    with precision.autocast(mel.device, number_format):
+        logits = net(mel, frames)
+    return F.binary_cross_entropy_with_logits(logits.float(), several)
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from emotion_perception.learning import precision
 from emotion_perception.learning.common import (
-    MovingAverage,
     load_checkpoint,
-    one_cycle,
+    moving_average,
+    one_cycle_schedule,
     save_checkpoint,
     seed_everything,
 )
@@ -40,6 +41,7 @@ from emotion_perception.learning.voices.calibration import (
 from emotion_perception.learning.voices.config import AcousticTraining
 from emotion_perception.learning.voices.corpora import HELD_OUT
 from emotion_perception.learning.voices.dataset import Speech, Targets, draw_batch, mixup_shares
+from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import VoiceNet
 from emotion_perception.learning.voices.overlap import train_overlap
 from emotion_perception.learning.voices.weights import load_initial, load_voice, publish_voice
@@ -118,20 +120,22 @@ def fit(
     elif initial is not None:
         load_initial(net, initial)
     net.encoder.requires_grad_(config.encoder_rate > 0)
-    average = MovingAverage(net, config.average_decay)
+    average = moving_average(net, config.average_decay)
+    averaged = cast(VoiceNet, average.module)
     optimizer = adamw(net, config.learning_rate, config.encoder_rate, config.weight_decay)
-    peaks = [group["lr"] for group in optimizer.param_groups]
     targets, bank = Targets.of(training.splits, config.shares), training.bank
     noises = noise_spectrograms(config.seed)
     steps = max(1, int((targets.draw > 0).sum()) // config.batch)
-    total = steps * config.epochs
-    first, history = 0, []
+    schedule = one_cycle_schedule(optimizer, steps * config.epochs)
+    first, history, number_format = 0, [], None
     if checkpoint is not None and (state := load_checkpoint(checkpoint)):
         net.load_state_dict(state["net"])
-        average.module.load_state_dict(state["average"])
-        average.updates = state["updates"]
+        average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        first, history = state["epoch"], state["history"]
+        schedule.load_state_dict(state["schedule"])
+        first, history, number_format = state["epoch"], state["history"], state["precision"]
+    if number_format is None:
+        number_format = _choose_precision(net, bank, noises, targets, config)
 
     for epoch in range(first, config.epochs):
         net.train()
@@ -141,9 +145,6 @@ def fit(
         rng = np.random.default_rng((config.seed, epoch))
         order = torch.multinomial(targets.draw, steps * config.batch, replacement=True, generator=generator)
         for step in tqdm(range(steps), desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", leave=False):
-            factor = one_cycle(epoch * steps + step, total)
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
-                group["lr"] = peak * factor
             rows = order[step * config.batch : (step + 1) * config.batch]
             mel, frames = draw_batch(bank, rows.numpy(), noises, config, rng)
             mel = colour(mel, config.microphone_db, generator)
@@ -154,7 +155,7 @@ def fit(
             mel = mask_spectrogram(mel, frames, config.masked_bands, config.masked_share, generator)
             # Half of the time the sex is unknown, as it always is at run time.
             given = targets.sex[rows] * (torch.rand(len(rows), generator=generator) < 0.5)
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision.autocast(mel.device, number_format):
                 emotion, intensity, sex = net(mel, frames, given if config.sex == "condition" else None)
             emotion, intensity = emotion.float(), intensity.float()
             loss = (
@@ -172,11 +173,12 @@ def fit(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimizer.step()
-            average.update(net)
+            schedule.step()
+            average.update_parameters(net)
             losses.append(loss.item())
         scores: dict = {"epoch": epoch + 1, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
         if validation is not None:
-            scores |= evaluate(average.module, validation)
+            scores |= evaluate(averaged, validation)
         history.append(scores)
         tqdm.write(json.dumps({k: round(v, 4) for k, v in scores.items()}))
         if checkpoint is not None:
@@ -184,14 +186,30 @@ def fit(
                 checkpoint,
                 {
                     "net": net.state_dict(),
-                    "average": average.module.state_dict(),
-                    "updates": average.updates,
+                    "average": average.state_dict(),
                     "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "precision": number_format,  # a resumed run gives the same weights
                     "epoch": epoch + 1,
                     "history": history,
                 },
             )
-    return average.module, history
+    return averaged, history
+
+
+def _choose_precision(
+    net: VoiceNet, bank: FeatureBank, noises: np.ndarray, targets: Targets, config: AcousticTraining
+) -> torch.dtype:
+    rows = torch.multinomial(targets.draw, max(2, config.batch // 4), True, generator=torch.Generator().manual_seed(0))
+    mel, frames = draw_batch(bank, rows.numpy(), noises, config, np.random.default_rng(0))
+
+    def loss(net: VoiceNet, number_format: torch.dtype) -> Tensor:
+        with precision.autocast(mel.device, number_format):
+            emotion = net(mel, frames, targets.sex[rows] if config.sex == "condition" else None)[0]
+        return emotion_loss(emotion.float(), targets.labels[rows], targets.present[rows], config).mean()
+
+    net.train()
+    return precision.training_precision(net, loss)
 
 
 def adamw(net: VoiceNet, learning_rate: float, encoder_rate: float, weight_decay: float) -> torch.optim.AdamW:

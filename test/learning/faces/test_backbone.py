@@ -132,7 +132,8 @@ def test_no_epoch_leaves_the_given_weights(archive, weights, tmp_path):
 
 def test_first_layers_move_least_and_nothing_is_left_out():
     net = BackboneNet(TINY)
-    groups, rates = train_visual._parameter_groups(net, CONFIG, begun=True)
+    groups = train_visual._parameter_groups(net, CONFIG, trained=True)
+    rates = [group["lr"] / CONFIG.learning_rate for group in groups]
     assert rates == sorted(rates) and rates[0] == pytest.approx(0.1) and rates[-1] == 1
     grouped = [p for group in groups for p in group["params"]]
     assert len(grouped) == len(set(map(id, grouped))) == len(list(net.parameters()))
@@ -140,10 +141,10 @@ def test_first_layers_move_least_and_nothing_is_left_out():
 
 
 def test_layers_that_begin_random_learn_at_the_full_rate():
-    _, rates = train_visual._parameter_groups(BackboneNet(TINY), CONFIG, begun=False)
-    assert set(rates) == {1.0}
-    _, rates = train_visual._parameter_groups(ExpressionNet(CONFIG.net), CONFIG, begun=True)
-    assert rates == [1.0, 1.0]
+    groups = train_visual._parameter_groups(BackboneNet(TINY), CONFIG, trained=False)
+    assert {group["lr"] for group in groups} == {CONFIG.learning_rate}
+    groups = train_visual._parameter_groups(ExpressionNet(CONFIG.net), CONFIG, trained=True)
+    assert [group["lr"] for group in groups] == [CONFIG.learning_rate] * 2
 
 
 def test_a_low_first_rate_keeps_the_first_layer_near_where_it_was(archive, weights, tmp_path):
@@ -161,7 +162,7 @@ def test_a_low_first_rate_keeps_the_first_layer_near_where_it_was(archive, weigh
 def test_without_weights_it_begins_random_and_says_so(archive, tmp_path, capsys):
     card = train_visual.train(archive, tmp_path / "r.onnx", CONFIG, tmp_path / "r.ckpt")
     assert card["pretrained"] is None
-    assert "shufflenet_v2_x0_5 begins with random weights" in capsys.readouterr().err
+    assert "shufflenet_v2_x0_5 starts with random weights" in capsys.readouterr().err
 
 
 def _other_network(path: Path) -> None:
@@ -214,7 +215,7 @@ def test_backbones_that_there_are_not_and_sizes_too_small_are_refused(name, size
 def test_weights_without_a_backbone_are_not_quietly_left_unused(archive, weights, tmp_path, capsys):
     arguments = ["visual", "--data", str(archive), "--backbone-weights", str(weights)]
     assert cli.main([*arguments, "--out", str(tmp_path / "out.onnx")]) == 2
-    assert "none is named" in capsys.readouterr().err
+    assert "no backbone is named" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_network_is_not_gone_on_with(archive, tmp_path):

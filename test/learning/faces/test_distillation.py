@@ -69,11 +69,11 @@ def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
     for head in (net.ferplus, net.fer2013):
         head.bias.data = head.bias.data.roll(-ANGRY)  # sees neutral
     publish_faces(tmp_path / "neutral.onnx", net, card)
-    masters = [train_visual.load_network(path) for path in (angry_teacher, tmp_path / "neutral.onnx")]
+    teachers = [train_visual.load_network(path) for path in (angry_teacher, tmp_path / "neutral.onnx")]
     faces = np.random.default_rng(1).integers(0, 256, (4, 48, 48)).astype(np.uint8)
-    for said, classes in zip(train_visual.taught(masters, faces), (8, 7), strict=True):
-        assert said.shape == (4, classes) and torch.allclose(said.sum(1), torch.ones(4), atol=1e-5)
-        assert (said[:, [0, ANGRY]] - 0.5).abs().max() < 0.01
+    for predicted, classes in zip(train_visual.teacher_targets(teachers, faces), (8, 7), strict=True):
+        assert predicted.shape == (4, classes) and torch.allclose(predicted.sum(1), torch.ones(4), atol=1e-5)
+        assert (predicted[:, [0, ANGRY]] - 0.5).abs().max() < 0.01
 
 
 def test_the_card_names_teachers_and_settings(archive, tmp_path, angry_teacher):

@@ -12,7 +12,6 @@ import torch
 from emotion_perception.emotions import VISUAL_INDICES
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.common import (
-    MovingAverage,
     grow_from,
     load_checkpoint,
     one_cycle,
@@ -144,7 +143,7 @@ def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
 
 def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
     publish_faces(tmp_path / "wide.onnx", ExpressionNet(replace(SMALL.net, stem=32)), {})
-    with pytest.raises(ModelError, match=r"wide\.onnx is no smaller network of this kind: see st"):
+    with pytest.raises(ModelError, match=r"wide\.onnx is not a smaller network of this kind: see st"):
         grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.onnx")
 
 
@@ -171,14 +170,11 @@ def test_schedule_rises_then_falls():
     assert factors[0] < 0.1 and factors[-1] < 0.01
 
 
-def test_moving_average_follows_the_weights():
-    net = torch.nn.Linear(2, 1)
-    average = MovingAverage(net, 0.9)
-    with torch.no_grad():
-        net.weight.fill_(1.0)
-    for _ in range(200):
-        average.update(net)
-    assert torch.allclose(average.module.weight, net.weight, atol=1e-3)
+def test_training_computes_in_the_measured_precision(archive, tmp_path, used_precisions):
+    train_visual.train(archive, tmp_path / "net.onnx", replace(SMALL, epochs=1), tmp_path / "net.ckpt")
+    measured, *used = used_precisions
+    assert measured is None and set(used) == {torch.bfloat16}
+    assert load_checkpoint(tmp_path / "net.ckpt")["precision"] is torch.bfloat16
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,8 @@ from emotion_perception.learning.faces.network import ExpressionNetConfig
 from emotion_perception.learning.feedback import faces as face_feedback
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback.faces import FaceFeedbackTraining, FaceLearner
-from emotion_perception.learning.feedback.learn import ModelVersions, got_worse
+from emotion_perception.learning.feedback.learn import got_worse
+from emotion_perception.learning.feedback.versions import ModelVersions
 
 SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
@@ -200,4 +202,9 @@ def test_a_model_that_got_worse_ends_the_command_with_its_own_code(corrections, 
     quick = FaceFeedbackTraining(steps=1, batch=16)
     monkeypatch.setattr(face_feedback, "FaceFeedbackTraining", lambda: quick)
     told = main(["visual", "--feedback", str(corrections), "--data", str(archive), "--initial", str(base)])
-    assert told == 3 and "not put into place: it is worse" in capsys.readouterr().err
+    assert told == 3 and "not replaced: it is worse" in capsys.readouterr().err
+
+
+def test_face_feedback_is_learnt_in_the_measured_precision(corrections, archive, base, tmp_path, used_precisions):
+    train_from(corrections, archive, ModelVersions(tmp_path / "models"), base, replace(QUICK, steps=3))
+    assert used_precisions == [None, *[torch.bfloat16] * 3]

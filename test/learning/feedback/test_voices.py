@@ -22,7 +22,7 @@ from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback import voices as voice_feedback
 from emotion_perception.learning.feedback.faces import FaceLearner
-from emotion_perception.learning.feedback.learn import ModelVersions
+from emotion_perception.learning.feedback.versions import ModelVersions
 from emotion_perception.learning.feedback.voices import VoiceFeedbackTraining, VoiceLearner
 from emotion_perception.learning.onnx_files import read_initializers
 from emotion_perception.learning.voices.config import AcousticTraining
@@ -46,7 +46,7 @@ TINY = AcousticTraining(
     net=VoiceNetConfig(channels=32, heads=2, layers=1, head=32, attention=16, dropout=0.1),
     overlap=OverlapTraining(mixtures=16, held=16, clips_per_speaker=2, epochs=1, batch=8),
 )
-QUICK = VoiceFeedbackTraining(steps=60, batch=16, learning_rate=0.01, way=1.0, tolerance=0.1, base=TINY)
+QUICK = VoiceFeedbackTraining(steps=60, batch=16, learning_rate=0.01, interpolation=1.0, tolerance=0.1, base=TINY)
 LOW, HIGH, STRANGE = (1, 4), (9, 14), (20, 26)  # harmonics: what is neutral, what is angry, what nobody trained with
 
 
@@ -119,11 +119,11 @@ def test_corrected_sounds_become_right_and_the_rest_stays(corpora, cache, base, 
     )
 
 
-def test_half_the_way_is_the_middle_of_the_old_weights_and_the_trained_ones(corpora, cache, base, tmp_path):
+def test_interpolation_of_one_half_is_the_mean_of_old_and_trained_weights(corpora, cache, base, tmp_path):
     accept(tmp_path, STRANGE, "calm")
     found = {}
     for way in (0.0, 0.5, 1.0):
-        made = learner(corpora, cache, replace(QUICK, steps=3, way=way))
+        made = learner(corpora, cache, replace(QUICK, steps=3, interpolation=way))
         made.prepare()
         net = made.load(base)
         torch.manual_seed(0)  # of the dropout
@@ -156,7 +156,7 @@ def test_a_model_that_got_worse_by_wrong_corrections_is_refused(corpora, cache, 
     accept(tmp_path, HIGH, "sad")
     versions = ModelVersions(tmp_path / "voice_models")
     reckless = VoiceFeedbackTraining(
-        steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, way=1.0, tolerance=0.1, base=TINY
+        steps=60, batch=16, learning_rate=0.02, feedback_share=0.9, interpolation=1.0, tolerance=0.1, base=TINY
     )
     report = feedback.train_from_feedback(tmp_path, learner(corpora, cache, reckless), versions, base)
     assert not report["replaced"] and "on the test split fell to" in report["reason"]
@@ -176,7 +176,7 @@ def test_damaged_and_unaccepted_sounds_are_named_and_others_are_not_learnt_from(
     assert [text.partition(":")[0] for text in read.left_out] == [path.name for path in some[:4]]
     reasons = ("sound cannot be read", "0.08 s of speech", "sound is silent", "sound cannot be read")
     assert all(reason in text for text, reason in zip(read.left_out, reasons, strict=True))
-    with pytest.raises(ValueError, match=r"accepted voices to learn from, at least 5 .*4 cannot be read.*4 wait to be"):
+    with pytest.raises(ValueError, match=r"accepted voices to learn from, at least 5 .*4 cannot be read.*4 are not"):
         feedback.train_from_feedback(tmp_path, learner(corpora, cache), ModelVersions(tmp_path / "voice_models"), base)
     assert not (tmp_path / "voice_models").exists()
 
@@ -254,4 +254,11 @@ def test_one_command_trains_and_one_takes_back_and_the_faces_models_stay(
 def test_fusion_learns_from_no_feedback(capsys):
     with pytest.raises(SystemExit):
         main(["fusion", "--feedback", "somewhere", "--data", "."])
-    assert "goes with emotion-train visual or acoustic" in capsys.readouterr().err
+    assert "--feedback needs emotion-train visual or acoustic" in capsys.readouterr().err
+
+
+def test_voice_feedback_is_learnt_in_the_measured_precision(corpora, cache, base, tmp_path, used_precisions):
+    accept(tmp_path, STRANGE, "calm")
+    config = replace(QUICK, steps=3)
+    feedback.train_from_feedback(tmp_path, learner(corpora, cache, config), ModelVersions(tmp_path / "models"), base)
+    assert used_precisions == [None, *[torch.bfloat16] * 3]

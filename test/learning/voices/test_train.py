@@ -183,6 +183,12 @@ def test_training_writes_a_model_that_the_robot_reads_and_resumes_to_the_same_we
     assert not any("sex" in name for name in read_initializers(tmp_path / "once.onnx"))
 
 
+def test_both_networks_are_trained_in_the_measured_precision(corpora: Path, tmp_path: Path, used_precisions) -> None:
+    train(corpora, tmp_path / "voice.onnx", TINY, tmp_path / "checkpoint")
+    assert used_precisions.count(None) == 2 and used_precisions[0] is None
+    assert set(used_precisions) == {None, torch.bfloat16}
+
+
 def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(corpora: Path, tmp_path: Path) -> None:
     once, again = tmp_path / "once.onnx", tmp_path / "again.onnx"
     studied = replace(TINY, sex="condition")
