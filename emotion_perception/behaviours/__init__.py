@@ -1,6 +1,6 @@
 """Behaviours for py_trees: read the emotion state, decide, react. See docs/behaviour_trees.md.
 
-``decision`` is pure and needs neither ROS nor py_trees; ``conditions`` and ``empathy`` need py_trees, and ROS only from
+``decision`` is pure and needs neither ROS nor py_trees; the other modules need py_trees, and ROS only from
 ``setup(node=...)`` on.
 """
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
         IsSatisfied,
         IsUpset,
         Resting,
-        ToBlackboard,
     )
     from emotion_perception.behaviours.empathy import ACTIONS, ChooseAction, PublishAction, create_root
+    from emotion_perception.behaviours.to_blackboard import ToBlackboard
 
 _HOMES = {
     "conditions": (
@@ -32,8 +32,8 @@ _HOMES = {
         "IsSatisfied",
         "IsUpset",
         "Resting",
-        "ToBlackboard",
     ),
+    "to_blackboard": ("ToBlackboard",),
     "empathy": ("ACTIONS", "ChooseAction", "PublishAction", "create_root"),
 }
 

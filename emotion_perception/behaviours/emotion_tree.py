@@ -15,8 +15,8 @@ from typing import Any
 
 import py_trees
 
-from emotion_perception.behaviours.conditions import ToBlackboard
 from emotion_perception.behaviours.empathy import ACTIONS, PublishAction, create_root
+from emotion_perception.behaviours.to_blackboard import ToBlackboard
 
 EPILOG = """actions, most urgent first:
 {actions}

@@ -13,16 +13,14 @@ import py_trees
 from py_trees.common import Access, ParallelPolicy, Status
 
 from emotion_perception.behaviours.conditions import (
-    NAMESPACE,
     HasEvidence,
     IsEmotion,
     IsGrowingUnhappy,
     IsNewcomer,
     IsUpset,
     Resting,
-    ToBlackboard,
-    node_from,
 )
+from emotion_perception.behaviours.to_blackboard import NAMESPACE, ToBlackboard, node_from
 
 # Action names, most urgent first, and what the robot should do.
 ACTIONS: dict[str, str] = {

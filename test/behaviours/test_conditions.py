@@ -19,8 +19,9 @@ from emotion_perception.behaviours import (
     Resting,
     create_root,
 )
-from emotion_perception.behaviours.conditions import EmotionCondition, ToBlackboard
+from emotion_perception.behaviours.conditions import EmotionCondition
 from emotion_perception.behaviours.decision import Judge, Limits, Snapshot
+from emotion_perception.behaviours.to_blackboard import ToBlackboard
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,153 @@
+"""Subscriber of the emotion state: writes it to the py_trees blackboard, where the conditions read it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import py_trees
+from py_trees.common import Access, Status
+
+from emotion_perception.behaviours.decision import Freshness, StateWatch, describe_freshness
+from emotion_perception.types import EmotionStatus
+
+NAMESPACE = "/emotion"
+
+
+def node_from(behaviour: py_trees.behaviour.Behaviour, kwargs: dict[str, Any]) -> Any:
+    """The node passed to ``setup``, by the convention of py_trees_ros.
+
+    Raises:
+        KeyError: ``setup`` was called without ``node=``.
+    """
+    if "node" not in kwargs:
+        raise KeyError(f"didn't find 'node' in setup's kwargs [{behaviour.name}][{type(behaviour).__name__}]")
+    return kwargs["node"]
+
+
+def clock_of(node: Any) -> Callable[[], int]:
+    """The node's clock, ns; simulated time if the node uses it."""
+    return lambda: int(node.get_clock().now().nanoseconds)
+
+
+class ToBlackboard(py_trees.behaviour.Behaviour):
+    """Subscribes to the emotion state and writes it to the blackboard at every tick.
+
+    RUNNING until the first message, then SUCCESS whatever its age; the conditions check the age.
+
+    Usage::
+
+        both = py_trees.common.ParallelPolicy.SuccessOnAll(synchronise=False)
+        root = py_trees.composites.Parallel("Root", policy=both)
+        root.add_children([ToBlackboard(), my_reactions])  # a selector whose last child never fails
+        tree = py_trees.trees.BehaviourTree(root)
+        tree.setup(node=node)
+
+    Args:
+        name: name of the behaviour.
+        topic_name: topic of type ``emotion_msgs/EmotionState``; relative, so that namespaces and remappings apply.
+        qos_profile: default: reliable, transient_local, depth 1, as published by the fusion node.
+        max_age: s; an older state is marked stale on the blackboard.
+        future_tolerance: s a stamp may be ahead of the node's clock.
+        namespace: blackboard namespace.
+
+    Blackboard Variables:
+        * /emotion/snapshot: the last state and its time of arrival, ``decision.Snapshot``, None before the first
+        message (w)
+        * /emotion/message: the message itself, ``emotion_msgs/EmotionState``, or None (w)
+        * /emotion/age: s since capture, ``inf`` without a state (w)
+        * /emotion/freshness: ``fresh``, ``stale``, ``from the future`` or ``nothing received yet`` (w)
+        * /emotion/label: name of the emotion; empty without evidence or if not fresh (w)
+
+    Invalid messages are dropped, counted in ``rejected`` and reported in the feedback message.
+    """
+
+    def __init__(
+        self,
+        name: str = "EmotionToBlackboard",
+        topic_name: str = "emotion_state",
+        qos_profile: Any = None,
+        max_age: float = 2.0,
+        future_tolerance: float = 0.5,
+        namespace: str = NAMESPACE,
+    ) -> None:
+        super().__init__(name=name)
+        self.topic_name = topic_name
+        self.qos_profile = qos_profile
+        self.rejected = 0
+        self._watch = StateWatch(max_age, future_tolerance)
+        self._inbox: deque[Any] = deque(maxlen=1)  # the newest message and its time of arrival; written from any thread
+        self._message: Any = None
+        self._received = False
+        self._problem = ""
+        self._now: Callable[[], int] | None = None
+        self._node: Any = None
+        self._subscription: Any = None
+        self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
+        for key in ("snapshot", "message", "age", "freshness", "label"):
+            self.blackboard.register_key(key=key, access=Access.WRITE)
+        self._write(Freshness.NOTHING_YET, math.inf)
+
+    def setup(self, **kwargs: Any) -> None:
+        """Subscribe.
+
+        Raises:
+            KeyError: ``setup`` was called without ``node=``.
+        """
+        self._node = node_from(self, kwargs)
+        self._now = clock_of(self._node)
+        from emotion_msgs.msg import EmotionState
+        from emotion_perception.ros import qos
+
+        self._subscription = self._node.create_subscription(
+            EmotionState, self.topic_name, self._on_message, self.qos_profile or qos.profile("state")
+        )
+
+    def update(self) -> Status:
+        """Write the newest state and its current age."""
+        assert self._now is not None, "call setup(node=...) first"
+        if self._inbox:
+            self._take(*self._inbox.pop())
+        freshness, age = self._watch.look(self._now())
+        if self._watch.snapshot is None:  # none yet, or dropped after a clock jump
+            self._message = None
+        self._write(freshness, age)
+        self.feedback_message = self._problem or describe_freshness(freshness, age)
+        if freshness is Freshness.FRESH and not self._problem:
+            self.feedback_message = f"{self.blackboard.label or 'no evidence'}, {age:.1f} s old"
+        return Status.SUCCESS if self._received else Status.RUNNING
+
+    def shutdown(self) -> None:
+        """Unsubscribe."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _on_message(self, message: Any) -> None:
+        assert self._now is not None
+        self._inbox.append((message, self._now()))
+
+    def _take(self, message: Any, received_ns: int) -> None:
+        from emotion_perception.ros.conversions import ConversionError, state_from_message
+
+        try:
+            state = state_from_message(message)
+        except ConversionError as error:
+            self.rejected += 1
+            self._problem = f"message dropped: {error}"
+            return
+        self._watch.offer(state, received_ns)
+        self._message, self._received, self._problem = message, True, ""
+
+    def _write(self, freshness: Freshness, age: float) -> None:
+        snapshot = self._watch.snapshot
+        usable = (
+            snapshot is not None and freshness is Freshness.FRESH and snapshot.state.status != EmotionStatus.NO_EVIDENCE
+        )
+        self.blackboard.snapshot = snapshot
+        self.blackboard.message = self._message
+        self.blackboard.age = age
+        self.blackboard.freshness = freshness.value
+        self.blackboard.label = snapshot.state.emotion.name if usable and snapshot is not None else ""
