@@ -25,7 +25,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file that somebody else may have written.
+    """The value in a JSON file that may come from another program.
 
     Raises:
         ValueError: too large, not UTF-8, not JSON (NaN and Infinity are none), or nested too deeply.

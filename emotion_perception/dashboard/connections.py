@@ -1,4 +1,4 @@
-"""Accepts connections within bounds, so that nobody can exhaust the file descriptors of the process.
+"""Accepts connections within bounds, so that clients cannot exhaust the file descriptors of the process.
 
 aiohttp closes a connection on which no complete request header arrives in time (``keepalive_timeout`` counts from the
 moment of connecting), but it takes any number of connections, and asyncio logs a traceback for each failed ``accept``.

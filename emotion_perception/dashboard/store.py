@@ -199,7 +199,7 @@ class Store:
         self._versions[section] += 1
 
     def _is_silent(self, section: str) -> bool:
-        """Whether the source of a section has not been heard for :data:`SILENT_AFTER_S`."""
+        """Whether the source of a section has been silent for :data:`SILENT_AFTER_S`."""
         now = self._clock()
         if section == "conversation":
             # interaction/arc may be published as rarely as once a minute: health reports show that its node lives.

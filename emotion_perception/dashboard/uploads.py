@@ -132,7 +132,7 @@ class UploadAnalyzer:
             self._reserved -= 1
 
     async def analyze(self, file: MemoryFile) -> str:
-        """What is seen and heard in a file, as JSON (see :mod:`~emotion_perception.dashboard.upload_worker`).
+        """The analysis of a file, as JSON (see :mod:`~emotion_perception.dashboard.upload_worker`).
 
         Raises:
             UploadError: the file is refused, cannot be decoded, or needs too much time or memory.

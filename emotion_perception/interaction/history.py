@@ -1,6 +1,6 @@
 """The stored conversations of a folder: what ``interaction_node`` wrote, listed, one by one, by day and by week.
 
-A file that is damaged, or that somebody else wrote, is reported and skipped; it never hides the others.
+Damaged or foreign files are reported and skipped; the others are still read.
 """
 
 from __future__ import annotations

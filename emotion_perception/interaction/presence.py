@@ -10,7 +10,7 @@ PRESENCE_GAP_S = 1.0  # an absence shorter than this (s) is ignored
 
 
 class Presence:
-    """Follows whether somebody is present. Short absences are bridged; a voice can continue what a face began."""
+    """Tracks whether a person is present. Short absences are bridged; a voice can continue what a face began."""
 
     def __init__(self, config: ConversationConfig) -> None:
         self._face_only = config.engage_on == "face"
@@ -37,7 +37,7 @@ class Presence:
             self._last = now
 
     def engaged_since(self) -> int | None:
-        """When somebody arrived who has been present long enough, ns; None if there is nobody like that."""
+        """Time of arrival of a person who has been present long enough, ns; None if there is none."""
         if self._since is None or self._last is None or self._last - self._since < self._start_ns:
             return None
         return self._since

@@ -80,7 +80,7 @@ class Conversations:
         self._journal: Journal | None = None
         self._newest: ArcSample | None = None
         self._recent: deque[ArcSample] = deque()
-        self._rest = False  # stopped by hand: people who are still present do not start the next one
+        self._rest = False  # stopped manually: people who are still present do not start the next one
         self._unsaved: list[tuple[ConversationSummary, Journal]] = []
         self._retry_ns: int | None = None
         self._reported = ""  # problem of the disk in the log
@@ -117,7 +117,7 @@ class Conversations:
         self._newest = sample
         if self._running is not None and time_ns - self._running.evidence_ns > FORGOTTEN_S * SECOND:
             self._end(self._running.evidence_ns, f"there was no evidence for {FORGOTTEN_S / 60:.0f} minutes")
-        self._follow(time_ns)  # somebody may have left since the last sample
+        self._follow(time_ns)  # people may have left since the last sample
         self._presence.add(sample)
         self._record(sample)
         self._recent.append(sample)
@@ -138,10 +138,10 @@ class Conversations:
         self._watch_disk()
 
     def start(self, now_ns: int, person_id: str = "", name: str = "") -> Conversation:
-        """Start by hand; an automatic one that is running ends.
+        """Start manually; a running automatic conversation is ended.
 
         Raises:
-            ConversationError: one that was started by hand is running.
+            ConversationError: a manually started one is running.
         """
         if self._running is not None:
             if not self._running.automatic:
@@ -150,7 +150,7 @@ class Conversations:
         return self._begin(Conversation(now_ns, self.config, person_id, name))
 
     def stop(self, now_ns: int, interaction_id: str = "") -> Outcome:
-        """Stop by hand. The id of the one that ended last gives that again; an empty id means the one running.
+        """Stop manually. The id of the last conversation returns its summary again; an empty id means the running one.
 
         Raises:
             ConversationError: no such conversation.

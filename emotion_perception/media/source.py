@@ -61,7 +61,7 @@ class TrackedReaders:
         self._readers: weakref.WeakSet[Generator[MediaItem, None, None]] = weakref.WeakSet()
 
     def track(self, reader: Generator[MediaItem, None, None]) -> Iterator[MediaItem]:
-        """Remember an iterator as long as somebody holds it; returns it."""
+        """Keep a weak reference to an iterator; returns it."""
         self._readers.add(reader)
         return reader
 

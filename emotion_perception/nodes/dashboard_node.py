@@ -39,7 +39,7 @@ REPORT_PICTURE_PERIOD = SECOND // 5  # ns between two images offered for reports
 
 
 class DashboardNode(PerceptionNode):
-    """Feeds the store of the web server; receives images and sound only while somebody watches or they are kept.
+    """Feeds the store of the web server; receives images and sound only while clients are connected or they are stored.
 
     Nothing is stored, and no past image is held in memory, unless ``store_corrections`` or ``store_pictures`` states
     that the people in view consented.

@@ -120,7 +120,7 @@ class OverlayNode(PerceptionNode):
         if not labels:
             self._labels.clear()
         if not (images or labels or self._watched("boxes")):
-            self.meter.restart()  # nobody to draw for is not staleness
+            self.meter.restart()  # no subscribers: not stale
 
     def _info_topic(self) -> str:
         """Topic of camera_info: in the namespace of the image topic, after remapping."""

@@ -34,7 +34,7 @@ class _Program(ctypes.Structure):
 
 
 def make_new_files_private() -> bool:
-    """Let nobody but this user read what this process and its children create from now on.
+    """Make all files created from now on by this process and its children readable by this user only.
 
     Call it before ``rclpy.init`` and before threads are started; a second call changes nothing.
 

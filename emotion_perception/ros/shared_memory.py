@@ -75,7 +75,8 @@ def _remove_if_orphaned(folder: Path, name: str, min_age: float) -> bool:
         if time.time() - status.st_mtime < min_age:
             return False
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The lock is ours, so the owner is dead. The segment goes first: without its lock file nobody would find it.
+        # The lock is ours, so the owner is dead. The segment goes first: without its lock file it would not be found
+        # again.
         with contextlib.suppress(FileNotFoundError):
             segment.unlink()
         lock.unlink()

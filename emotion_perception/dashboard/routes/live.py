@@ -14,8 +14,8 @@ from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.routes.common import error_response
 from emotion_perception.dashboard.security import HEADERS
 
-POLL_S = 0.04  # between two looks for changes while somebody watches
-IDLE_POLL_S = 0.25  # the same while nobody watches
+POLL_S = 0.04  # s between two checks for changes while clients are connected
+IDLE_POLL_S = 0.25  # s, the same without clients
 SEND_TIMEOUT_S = 10.0  # for one message; a slower viewer is disconnected
 MAX_VIEWERS = 50
 MAX_MESSAGE = 1024  # bytes of a message from the page
@@ -112,7 +112,7 @@ class LiveRoutes:
         return ws
 
     async def _send(self, viewer: _Viewer) -> None:
-        """Send the newest only: a slow reader misses some, and delays nobody else."""
+        """Send only the newest state: a slow client skips some and does not delay the others."""
         video = self._parts.video
         try:
             while True:

@@ -1,1 +1,1 @@
-"""Scores of the models and of their fusion on people that training never saw."""
+"""Scores of the models and of their fusion on people who are not in the training data."""

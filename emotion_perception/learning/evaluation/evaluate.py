@@ -1,4 +1,4 @@
-"""Run a model over labelled data as the product would see it, and hand the distributions to the report."""
+"""Run a model on labelled data through the same preprocessing as on the robot; returns the distributions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from emotion_perception.visual.expression import ExpressionClassifier
 
 @dataclass(frozen=True)
 class Cases:
-    """What a model said about N labelled cases."""
+    """A model's outputs for N labelled cases."""
 
     title: str
     probabilities: np.ndarray  # (N, 8)
@@ -107,7 +107,7 @@ def visual(
 
 
 def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
-    """The voice model on a corpus (``split``) or on a folder of sounds per emotion; one decision a file.
+    """The voice model on a corpus (``split``) or on a folder of sounds per emotion; one decision per file.
 
     Each file passes the acoustic path of the robot: voice activity, noise reduction, classification. Where no speech is
     found the whole file is classified, and counted as ``no_speech_found``.

@@ -1,4 +1,4 @@
-"""What each ingredient of the face model's training brings: the same short training again without it."""
+"""Ablation of the face model's training: the same short training without each ingredient."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _noise(
     shown: np.ndarray,
     spoken: np.ndarray,
 ) -> dict[str, Any]:
-    """One modality in noise that brings its model to chance, against the other modality alone."""
+    """One modality in noise that reduces its model to chance, against the other modality alone."""
     labels = voices.labels[spoken]
     cases = {
         f"faces in noise of {FACE_NOISE:.0f} grey levels": (noisy_faces.where(shown), voices.where(spoken), "acoustic"),
@@ -209,7 +209,7 @@ def _noise(
 def _contradiction(
     pooling: Pooling, faces: ModelOutputs, voices: ModelOutputs, agreeing: Outcome, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Faces and voices of different emotions: which one the state follows, and with what confidence."""
+    """Faces and voices of different emotions: which of the two the state follows, and its confidence."""
     shown = rng.integers(len(faces), size=len(faces))
     spoken = rng.integers(len(voices), size=len(faces))
     seen, heard = faces.labels[shown], voices.labels[spoken]

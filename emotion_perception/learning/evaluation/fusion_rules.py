@@ -61,7 +61,7 @@ class Pooling:
     def __call__(
         self, faces: ModelOutputs | None, voices: ModelOutputs | None, texts: Sequence[EmotionEstimate | None] = ()
     ) -> Outcome:
-        """The state of each pair; what was not found, and a modality that is left out (None), is no evidence."""
+        """The state of each pair; undetected faces or speech, and a modality that is None, give no evidence."""
         count = len(faces) if faces is not None else len(voices) if voices is not None else 0
         states = [self._state(faces, voices, texts[row] if texts else None, row) for row in range(count)]
         return Outcome(

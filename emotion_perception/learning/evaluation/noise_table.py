@@ -80,7 +80,7 @@ def noise_table(
 def _row(
     kind: str, snr: int | None, hits: dict[tuple[str, int | None, str], list[bool]], found: list[bool]
 ) -> dict[str, Any]:
-    """Accuracies in percent with 95 % intervals over clips; what cleaning gains, on the same clips."""
+    """Accuracies in percent with 95 % intervals over clips; gain of noise reduction, paired over clips."""
     clips = np.arange(len(found))
     hit = {way: np.array(hits[kind, snr, way], float) for way in WAYS}
     gain = hit["cleaned"] - hit["as it is"]

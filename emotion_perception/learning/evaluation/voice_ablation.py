@@ -1,4 +1,4 @@
-"""What parts of the voice model's training bring, and whether knowing the speaker's sex would help.
+"""Ablation of the voice model's training, and of the speaker's sex as input or second task.
 
 The same short training again with one thing changed, several times from other seeds, on speakers that do not train.
 """

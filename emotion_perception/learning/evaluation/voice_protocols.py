@@ -1,4 +1,4 @@
-"""How well does the recipe do on voices it did not train on? Three ways to hold clips out, trained and scored.
+"""Accuracy on held-out voices: three protocols that train a network per fold and score it on held-out clips.
 
 ``random``: a fifth of RAVDESS' clips, drawn within each label, so that every speaker trains too; what much of the
 literature does. ``leave-speakers-out``: fold by fold other speakers of every corpus at once, so that ten trainings
@@ -42,7 +42,7 @@ class Fold:
 
 
 def random_split(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """A fifth of each label's clips of RAVDESS tests; the rest, and the other corpora, train."""
+    """Test on a fifth of each label's RAVDESS clips; train on the rest and the other corpora."""
     rng = np.random.default_rng(seed)
     tests = []
     for split in splits:
@@ -56,7 +56,7 @@ def random_split(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Fold k tests the k-th four actors of RAVDESS, the k-th speaker of EmoDB and of nEMO; ``seed`` changes nothing.
+    """Fold k tests the k-th four actors of RAVDESS, the k-th speaker of EmoDB and of nEMO; ``seed`` is not used.
 
     A corpus whose speakers have all been tested trains whole in the later folds.
     """
@@ -75,7 +75,7 @@ def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def cross_corpus(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Each corpus tests once what trained on the others; ``seed`` changes nothing."""
+    """Train on two corpora, test on the third; ``seed`` is not used."""
     return [
         Fold(
             f"without_{split.corpus}",
@@ -102,7 +102,7 @@ def run_protocol(
     initial: Path | None = None,
     features: Path | None = None,
 ) -> dict[str, Any]:
-    """Train and test fold after fold; ``out`` gets each fold's verdicts, ``protocol.json`` and a report per corpus.
+    """Train and test fold after fold; ``out`` gets each fold's results, ``protocol.json`` and a report per corpus.
 
     A fold whose verdicts are there is not trained again, and a fold that was interrupted goes on at its last epoch.
     Corpora that have no share in the first configuration take no part, but for cross-corpus, where all have the same.
@@ -189,7 +189,7 @@ def score_folds(folds: dict[str, HeldOutLogits], by_clip: bool, out: Path | None
 def interval(
     measure: Callable[[np.ndarray], float], groups: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float]:
-    """95 % confidence interval by the bootstrap: whole groups are drawn again, for clips of one voice are alike.
+    """95 % confidence interval by the bootstrap: whole groups are resampled, because clips of one voice are correlated.
 
     Args:
         measure: of the rows given.
@@ -264,7 +264,7 @@ def _corpora(verdicts: HeldOutLogits) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _claim(path: Path, protocol: str, stages: Sequence[AcousticTraining]) -> None:
-    """Folds of two configurations are not to be pooled."""
+    """Refuse to pool folds of different configurations."""
     described = json.dumps({"protocol": protocol, "stages": [asdict(s) for s in stages]}, indent=1, sort_keys=True)
     if path.exists() and path.read_text() != described:
         raise ValueError(f"{path.parent} holds folds of another protocol or configuration; choose another folder")

@@ -1,4 +1,4 @@
-"""Logits on speakers outside the training, and the calibration fitted on them."""
+"""Logits on held-out speakers, and the calibration fitted on them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class HeldOutLogits:
 
     @classmethod
     def join(cls, parts: Sequence[HeldOutLogits]) -> HeldOutLogits:
-        """Those of several networks, each about its own clips."""
+        """Concatenate the logits of several networks, each for its own clips."""
         return cls(
             np.concatenate([part.logits for part in parts], axis=1),
             np.concatenate([part.seconds for part in parts], axis=1),
@@ -93,7 +93,7 @@ class HeldOutLogits:
         )
 
     def where(self, chosen: np.ndarray) -> HeldOutLogits:
-        """Those that ``chosen``, ``(N,)`` bool, marks."""
+        """The rows selected by ``chosen``, ``(N,)`` bool."""
         return HeldOutLogits(
             self.logits[:, chosen], self.seconds[:, chosen], self.labels[chosen], self.speakers[chosen]
         )
@@ -122,7 +122,7 @@ class HeldOutLogits:
 
 
 def mean_logits(held_out: HeldOutLogits) -> np.ndarray:
-    """``(8,)`` mean logits of whole clips, each label of each corpus weighted alike: the reference of a baseline."""
+    """``(8,)`` mean logits of whole clips, each label of each corpus with equal weight: the reference of a baseline."""
     kinds = np.char.add(held_out.corpora, held_out.labels.astype(str))
     return np.mean([held_out.logits[-1][kinds == kind].mean(axis=0) for kind in np.unique(kinds)], axis=0)
 
@@ -178,6 +178,6 @@ def fit_calibration(held_out: HeldOutLogits) -> dict[str, float]:
 
 
 def calibrated(held_out: HeldOutLogits, calibration: Mapping[str, float]) -> np.ndarray:
-    """``(N, 8)`` probabilities of the whole clips as at run time, all labels competing."""
+    """``(N, 8)`` probabilities of the whole clips as at run time, over all labels."""
     seconds = held_out.seconds[-1][:, None]
     return softmax(calibration["scale"] * seconds / (seconds + calibration["short_s"]) * held_out.logits[-1], axis=1)

@@ -1,4 +1,4 @@
-"""Train the voice-emotion network on RAVDESS, EmoDB and nEMO together; read it from top to bottom.
+"""Train the voice-emotion network on RAVDESS, EmoDB and nEMO together.
 
 The three corpora share one vocabulary: a label that a corpus lacks competes with a handicap in the softmax of its
 clips, so that the absence of disgust in nEMO teaches little about disgust, and yet anger in nEMO is not taken for
