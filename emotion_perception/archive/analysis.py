@@ -31,7 +31,7 @@ from emotion_perception.visual.expression_filter import ExpressionFilter
 from emotion_perception.visual.face_crop import DetectedFace, is_whole_face
 from emotion_perception.visual.perception import VisualPerception
 
-BATCH = 32  # faces classified at once; always as many, because the output for a face may depend on their number
+BATCH = 32  # batch size of the face classifier; constant, because the output for a face may depend on it
 CUT_S = 0.04  # an utterance that starts this soon after its part was cut: one audio block and rounding
 LEAD_S = 5.0  # s of sound before a part that are processed first, for noise estimate and voice activity
 

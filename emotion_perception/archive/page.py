@@ -1,7 +1,7 @@
-"""An archive's report: one HTML page that needs nothing else and loads nothing.
+"""An archive's report: one self-contained HTML page that loads nothing.
 
 Every figure of a plot is also in a table. The search runs in the page, over the times at which somebody begins to
-display an emotion; the page's content security policy lets no other script run, and nothing be fetched.
+display an emotion; the page's content security policy allows no other script and no request.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from emotion_perception.files import write_atomically
 from emotion_perception.reports.html import content_security_policy, environment
 from emotion_perception.types import clock_text
 
-MOST_TURNS = 20_000  # most moments in the page; the surest
+MOST_TURNS = 20_000  # maximum number of onsets in the page, those with the highest probability
 CURVE_POINTS = 120  # of a small arc
 QUESTION = "where did customers turn angry?"
 TEMPLATES = Path(__file__).with_name("templates")
@@ -34,7 +34,7 @@ SCRIPT = Path(__file__).with_name("static") / "search.js"
 
 
 def write_report(folder: Path, path: Path, time_zone: str = "") -> None:
-    """Write the report of a data set, completely or not at all.
+    """Write the report of a data set atomically.
 
     Args:
         folder: of the data set.

@@ -1,4 +1,4 @@
-"""Detection of cuts in a video: frames that differ from the one before by more than motion makes neighbours differ."""
+"""Detection of cuts in a video: frames that differ from the previous one by more than motion explains."""
 
 from __future__ import annotations
 

@@ -2,13 +2,14 @@
 
 ::
 
-    archive.json                                  settings and models of the rows; a run with others is refused
+    archive.json                                  settings and models of the rows; a run with different ones is refused
     segments/recording=ID/part-NNNNN.parquet      a recording's rows, one file per part
     arcs/recording=ID/arc.parquet, arc.html       its emotional arc, as data and as a report
     recordings/ID.json                            its marker: done or failed, the reason, and a summary
 
 Every file is written atomically, under a name that follows from its content. A part is finished when its file exists, a
-recording when its marker does: after a kill at any time, existing files are valid, and missing ones are made next.
+recording when its marker does: after a kill at any time, existing files are valid, and the next run makes the missing
+ones.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def _set_up() -> None:
 
 
 def _end_with_parent() -> None:
-    """Exit with the parent: a worker holds its own queue open, and would otherwise wait for ever."""
+    """Exit with the parent: a worker holds its own queue open, and would otherwise wait forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # this is a worker
     parent.join()

@@ -1,1 +1,1 @@
-"""The web page: what the robot sees and hears, live and afterwards. No ROS; ``nodes/dashboard_node.py`` feeds it."""
+"""The web page: live view and stored conversations. Independent of ROS; ``nodes/dashboard_node.py`` feeds it."""

@@ -1,4 +1,4 @@
-"""Where the page is served and to whom; the token and the TLS certificate are read here."""
+"""Address of the page and access to it; reads the token and the TLS certificate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ServerConfig:
     address: str = "127.0.0.1"
     port: int = 8080  # 0: any free port
     token: str = field(default="", repr=False)
-    token_file: str = ""  # text file, readable for its owner alone
+    token_file: str = ""  # text file that only its owner can read
     allowed_hosts: str = ""  # comma-separated host names
     trusted_proxies: str = ""  # comma-separated addresses of proxies whose X-Forwarded-For is believed
     tls_certificate: str = ""  # PEM file; empty: plain HTTP
@@ -48,7 +48,7 @@ class ServerConfig:
 
     @property
     def gate(self) -> Gate:
-        """Decides who gets in."""
+        """Access control for requests."""
         return Gate(self.address, self.token, _split(self.allowed_hosts), _split(self.trusted_proxies))
 
     def tls_context(self) -> ssl.SSLContext | None:
@@ -76,7 +76,7 @@ class ServerConfig:
 
 @dataclass
 class Parts:
-    """What the server shows and does. Where a part is None, the page says that it is turned off."""
+    """Components that the server uses. If one is None, the page shows that the function is disabled."""
 
     store: Store
     video: VideoFeed | None = None  # live frames
@@ -85,7 +85,7 @@ class Parts:
     analyzer: UploadAnalyzer | None = None  # analysis of visitors' files
     start_conversation: Callable[[str], str] | None = None  # takes a name; returns the reason of a failure, or ""
     stop_conversation: Callable[[], str] | None = None  # returns the reason of a failure, or ""
-    pictures: Pictures | None = None  # face pictures for reports; without consent no report has any
+    pictures: Pictures | None = None  # face images for reports; without consent no report contains any
 
 
 def read_token(path: Path) -> str:

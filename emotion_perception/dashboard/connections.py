@@ -1,8 +1,9 @@
 """Accepts connections within bounds, so that clients cannot exhaust the file descriptors of the process.
 
 aiohttp closes a connection on which no complete request header arrives in time (``keepalive_timeout`` counts from the
-moment of connecting), but it takes any number of connections, and asyncio logs a traceback for each failed ``accept``.
-:class:`ConnectionGuard` accepts the connections itself: it bounds them in all and per address, closes the ones that
+moment of connecting), but it accepts any number of connections, and asyncio logs a traceback for each failed
+``accept``.
+:class:`ConnectionGuard` accepts the connections itself: it limits them in total and per address, closes the ones that
 are waiting for a request for longest to make room, and logs failures once per burst.
 """
 
@@ -22,7 +23,7 @@ from emotion_perception.dashboard.token_limit import BurstLog
 
 HEADER_TIMEOUT_S = 15.0  # for a complete request header, after connecting and between two requests
 HANDSHAKE_TIMEOUT_S = 10.0  # TLS
-MAX_CONNECTIONS = 200  # in all; less where the process may open few files
+MAX_CONNECTIONS = 200  # in total; fewer if the process may open only few files
 MAX_IDLE = 32  # connections of one address without a request in progress
 MAX_BUSY = 100  # requests in progress of one address, live connections included
 ACCEPT_RETRY_S = 0.2  # pause after a failed accept
@@ -138,7 +139,7 @@ class ConnectionGuard:
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if self._tls is not None else None,
             )
-        except (OSError, asyncio.CancelledError):  # a failed handshake is the client's business
+        except (OSError, asyncio.CancelledError):  # a failed handshake is the client's problem
             connection.close()
             return
         for held in self._connections:

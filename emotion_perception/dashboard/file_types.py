@@ -1,7 +1,7 @@
 """What an uploaded file is, by its first bytes, and how large an image is, before any decoder sees it.
 
-Name and media type that a browser states are not even received. The package ``filetype`` knows the formats; here stands
-which of them are taken, and the size of an image as its header states it.
+The name and media type given by the browser are not received. The package ``filetype`` recognises the formats; this
+module selects the accepted ones, and reads the size of an image from its header.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RECORDINGS = {
     *("audio/x-wav", "audio/mpeg", "audio/ogg", "audio/x-flac"),
 }
 _HEIF = ("image/heic", "image/heif", "image/avif")
-# What people upload by mistake or on purpose, and what to call it.
+# Types that are refused, with the names used in the message.
 _NAMES = {
     "application/zip": "a ZIP archive (or an office document)",
     "application/gzip": "a gzip archive",
@@ -49,7 +49,7 @@ Data = bytes | mmap.mmap
 
 
 class UploadError(ValueError):
-    """A file is refused; the text states the reason, ``status`` is the HTTP status."""
+    """A file is refused; the message gives the reason, ``status`` is the HTTP status."""
 
     def __init__(self, reason: str, status: int = 415) -> None:
         super().__init__(reason)
@@ -68,7 +68,7 @@ def sniff(data: Data) -> FileType:
     """What a file is.
 
     Raises:
-        UploadError: it is empty, of a kind that is not taken, or an image that is too large.
+        UploadError: it is empty, of an unsupported type, or an image that is too large.
     """
     head = data[:_HEAD]
     if not head:

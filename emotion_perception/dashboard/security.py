@@ -1,4 +1,4 @@
-"""Access control of the dashboard: this machine, or whoever has the token; never the page of another web site.
+"""Access control of the dashboard: this machine, or clients with the token; never pages of another web site.
 
 - Without a token only loopback addresses are served (:func:`check_listening`).
 - The Host header must be an address or a known name of this machine (:meth:`Gate.host_problem`): a foreign name that
@@ -49,7 +49,7 @@ HEADERS: Mapping[str, str] = {
 
 
 class Credential(enum.Enum):
-    """What a request carries to prove that its sender knows the token."""
+    """Credentials by which a request proves knowledge of the token."""
 
     RIGHT = enum.auto()  # or none is needed
     NONE = enum.auto()
@@ -101,7 +101,7 @@ class Gate:
     """Decides about single requests."""
 
     address: str  # that the server listens on
-    token: str  # empty: whoever reaches the loopback address may enter
+    token: str  # empty: every client that reaches the loopback address has access
     allowed_hosts: tuple[str, ...] = ()  # further names by which browsers reach this machine
     trusted_proxies: tuple[str, ...] = ()  # addresses of proxies whose X-Forwarded-For is believed
 
@@ -141,11 +141,11 @@ class Gate:
         return hmac.new(self.token.encode(), b"emotion_perception dashboard session", hashlib.sha256).hexdigest()
 
     def is_token(self, text: str) -> bool:
-        """Whether ``text`` is the token; takes the same time whatever the text is."""
+        """Whether ``text`` is the token; in constant time."""
         return hmac.compare_digest(_digest(text), _digest(self.token))
 
     def credential(self, cookie: str | None, authorization: str | None) -> Credential:
-        """Judge the session cookie and the header ``Authorization: Bearer <token>`` of a request."""
+        """Check the session cookie and the header ``Authorization: Bearer <token>`` of a request."""
         if not self.token:
             return Credential.RIGHT
         kind, _, text = (authorization or "").partition(" ")

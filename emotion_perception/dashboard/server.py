@@ -27,11 +27,11 @@ class DashboardServer:
 
     Args:
         config: address, access and limits.
-        parts: what there is to show.
+        parts: components to serve.
         warn: writes a line to the log.
 
     Raises:
-        OSError: (at :meth:`start`) the server cannot listen on the address; says which one and what to do.
+        OSError: (at :meth:`start`) the server cannot listen on the address; the message names it and the remedy.
         ValueError: the TLS certificate cannot be used.
     """
 
@@ -122,7 +122,7 @@ def _listen(address: str, port: int) -> socket.socket:
             address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the port is free again at once after a restart
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart can reuse the port immediately
         listener.bind(place)
         listener.listen(128)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the page shows: the newest of everything the robot knows, as JSON texts that all viewers share.
+"""Data shown on the page: the newest values of all topics, as JSON texts that all viewers share.
 
 One thread adds the core's dataclasses, another one reads texts. Each *section* (state, trail, group, conversation,
 health, conversations) has a version; its text is made once per version for all viewers. A section whose source is
@@ -30,14 +30,14 @@ from emotion_perception.visual.blank_image import BLACK, UNIFORM
 TRAIL_STEP_S = 0.5  # between two points of the scrolling arc
 TRAIL_S = 240.0  # length of the trail that a new viewer gets
 TRAIL_REPEATED = 20  # points sent again with each new one, so that a viewer who misses a message misses no point
-STATE_RATE_HZ = 5.0  # numbers that change faster cannot be read
+STATE_RATE_HZ = 5.0  # numbers that change faster are not readable
 GROUP_RATE_HZ = 2.0
 SILENT_AFTER_S = 3.0  # nodes report to /diagnostics every second
 EXPECTED_NODES = ("visual_node", "acoustic_node", "fusion_node")  # without them there is nothing to show
 
 
 class Store:
-    """The newest of everything.
+    """The newest data of all sections.
 
     Args:
         clock: monotonic seconds; for tests.
@@ -123,14 +123,14 @@ class Store:
                 self._touch("conversations")
 
     def tick(self) -> None:
-        """Call it once a second: what is shown ages although nothing arrives."""
+        """Call it once a second, so that data expire even if no message arrives."""
         with self._lock:
             for section in ("health", "state", "group", "conversation"):
                 if section == "health" or self._is_silent(section):
                     self._touch(section)
 
     def forget(self) -> None:
-        """Forget everything: the node is deactivated."""
+        """Clear all data when the node is deactivated."""
         with self._lock:
             self._state = self._group = self._conversation = None
             self._state_at = self._group_at = self._conversation_at = -math.inf

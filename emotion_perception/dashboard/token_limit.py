@@ -1,8 +1,8 @@
-"""Slows down guessing of the token, on every way in, and reports it without flooding the log.
+"""Slows down guessing of the token for every log-in method, and reports it without flooding the log.
 
 A wrong token is answered late. After :data:`MAX_WRONG` wrong ones in a minute from one client (or
 :data:`MAX_WRONG_IN_ALL` from all) further wrong ones get status 429 and lose their connection. A right token is never
-refused: whoever shares an address with an attacker can still log in. The strength of the token, not this limit, is
+refused: a user who shares an address with an attacker can still log in. The strength of the token, not this limit, is
 what makes guessing hopeless.
 """
 
@@ -67,7 +67,7 @@ class TokenLimiter:
         """Count a wrong token that ``client`` (an address) sent by some ``way`` (for the log).
 
         Returns:
-            Whether the limit is exceeded, of the client or in all.
+            Whether the limit is exceeded, for the client or in total.
         """
         now, key = self._clock(), _network(client)
         times = self._wrong.setdefault(key, deque(maxlen=MAX_WRONG + 1))

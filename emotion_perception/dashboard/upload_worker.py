@@ -1,7 +1,7 @@
 """The guarded process that analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS SPARE_SECONDS``.
 
 Standard input is a socket that brings one message: JSON (``kind``) with the descriptor of the file, a memfd: the file
-never lies on a disk. One JSON object goes to standard output, and the process ends. Limits, set before the file is
+is never on a disk. One JSON object goes to standard output, and the process ends. Limits, set before the file is
 read: memory on top of the loaded models, processor and wall-clock time, no file written, no core dump. The process
 dies with its parent, and by itself at the latest after ``SECONDS`` + ``SPARE_SECONDS`` without a file.
 """
@@ -51,12 +51,12 @@ def main(argv: list[str]) -> int:
     os.nice(5)  # the robot's own perception has priority
     cv2.setNumThreads(1)
     recognizer = Recognizer(frames_per_second=5.0, step=0.5)
-    recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # loads now what is loaded at first use
+    recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # warm-up: load what would be loaded at first use
     recognizer.visual.warm_up()
     recognizer.acoustic.warm_up()
     message, descriptors, _, _ = socket.recv_fds(socket.socket(fileno=0), 4096, 1)
     if not descriptors:
-        return 0  # no file came
+        return 0  # no file arrived
     signal.alarm(seconds)
     limit(memory_mb, seconds, os.fstat(descriptors[0]).st_size)
     path = Path(f"/proc/self/fd/{descriptors[0]}")

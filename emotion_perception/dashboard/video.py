@@ -36,7 +36,7 @@ class EncodedFrame:
 
 
 class VideoFeed:
-    """Takes frames in one thread and gives the newest one to all viewers in another.
+    """Receives frames in one thread and provides the newest one to all viewers in another.
 
     Args:
         config: size and rate.

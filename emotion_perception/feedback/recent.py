@@ -1,6 +1,6 @@
-"""Faces and speech of the last minutes, in memory only, so that a person can still correct them.
+"""Faces and speech of the last minutes, held in memory only, so that a person can correct the estimates.
 
-Exists only where people consented to storing corrections.
+Used only if the people in view consented to storing corrections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation, V
 MARGIN = 0.5  # of the face's box, kept around it on each side: training detects the face again
 FACE_EVERY_S = 0.5
 NEAR_S = 2.0  # a face or utterance this far from the requested time still counts as of that time
-RANGE_FACES = 10  # most that are kept of a time range, evenly spaced; neighbours look alike
+RANGE_FACES = 10  # most that are kept of a time range, evenly spaced, because consecutive faces are similar
 RANGE_VOICES = 6  # newest utterances that are kept of a time range
 MIN_SOUND_S = 0.3
 MAX_SOUND_S = 8.0
@@ -66,7 +66,7 @@ class RecentEvidence:
         return any(not 0 <= stamp_ns - self._kept_ns.get(name, -(2**62)) < FACE_EVERY_S * SECOND for name in face_ids)
 
     def add_faces(self, image: np.ndarray, stamp_ns: int, faces: Sequence[FaceObservation]) -> None:
-        """Faces of an image, uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey; two a second of each face are kept."""
+        """Faces of an image, uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey; two per second are kept of each face."""
         for face in faces:
             if not self.due(stamp_ns, [face.face_id]):
                 continue
@@ -135,7 +135,7 @@ class RecentEvidence:
         return _example_of(sounds, best) if distance(best) <= NEAR_S * SECOND else None
 
     def faces_between(self, from_ns: int, to_ns: int) -> list[Example]:
-        """Faces of a time range: of the person seen most in it, at most RANGE_FACES, evenly spaced."""
+        """Faces of a time range: of the person seen most often in it, at most RANGE_FACES, evenly spaced."""
         with self._lock:
             found = [face for face in self._faces if from_ns <= face.stamp_ns <= to_ns]
         if not found:
@@ -146,7 +146,7 @@ class RecentEvidence:
         return [own[i * len(own) // count] for i in range(count)]
 
     def voices_between(self, from_ns: int, to_ns: int) -> list[Example]:
-        """Utterances of which the larger part lies in a time range; the newest may still be going on."""
+        """Utterances of which the larger part lies in a time range; the newest may not have ended yet."""
         with self._lock:
             inside = [voice for voice in self._voices if _mostly_inside(voice, from_ns, to_ns)]
             sounds = list(self._sounds)
@@ -173,7 +173,7 @@ def face_crop(image: np.ndarray, face: FaceObservation, largest: int = MAX_FACE)
 
 
 def _drop_old(held: deque[Any], now_ns: int, reach_s: float) -> None:
-    """Drop what is older than the reach, and everything from the future: the clock was set back."""
+    """Drop what is older than ``reach_s``, and everything from the future, which means that the clock was set back."""
     while held and now_ns - held[0].stamp_ns > reach_s * SECOND:
         held.popleft()
     if held and held[0].stamp_ns > now_ns + 2 * SECOND:

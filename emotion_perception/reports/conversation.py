@@ -23,10 +23,10 @@ FORMAT_VERSION = 1
 
 
 def write_files(folder: Path, summary: ConversationSummary, samples: Iterable[ArcSample]) -> tuple[Path, ...]:
-    """Write ``<id>.csv``, ``<id>.html`` and ``<id>.json``, each completely or not at all; the JSON last.
+    """Write ``<id>.csv``, ``<id>.html`` and ``<id>.json``, each atomically, the JSON last.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: writing to the disk failed.
     """
     csv_path, html_path, json_path = (
         folder / f"{summary.interaction_id}.{suffix}" for suffix in ("csv", "html", "json")

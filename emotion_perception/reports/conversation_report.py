@@ -1,4 +1,4 @@
-"""What the report of one conversation says, from the fields of its JSON file."""
+"""Content of the report of one conversation, from the fields of its JSON file."""
 
 from __future__ import annotations
 
@@ -210,5 +210,5 @@ def time_by_emotion(seconds: dict[str, Any], probabilities: dict[str, Any] | Non
 
 
 def when_text(seconds: float) -> str:
-    """A time in the computer's own time zone."""
+    """Format a time in the computer's local time zone."""
     return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"

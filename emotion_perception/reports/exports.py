@@ -1,6 +1,6 @@
-"""Reports to take away: a conversation, a day or a week, as PDF, HTML, CSV or JSON.
+"""Export of reports about a conversation, a day or a week as PDF, HTML, CSV or JSON.
 
-HTML and PDF show small face images if they are requested and the configuration has consent to storing them
+HTML and PDF show small face images if they are requested and the configuration declares consent to storing them
 (:mod:`emotion_perception.feedback.pictures`). All four formats are made from the same
 :class:`~emotion_perception.reports.document.Document`.
 """
@@ -71,19 +71,19 @@ def period_report(
 def _portraits(chosen: Sequence[tuple[Picture, str]]) -> tuple[Portrait, ...]:
     made = []
     for picture, caption in chosen:
-        with contextlib.suppress(FileNotFoundError):  # its retention ended just now
+        with contextlib.suppress(FileNotFoundError):  # it has just been deleted at the end of its retention
             made.append(Portrait(picture.path.read_bytes(), caption))
     return tuple(made)
 
 
 def as_html(report: Document) -> bytes:
-    """A page that needs nothing else: no script, nothing loaded."""
+    """A self-contained page: no script, no external resources."""
     return render_html(report).encode("utf-8", "replace")
 
 
 def as_csv(report: Document) -> bytes:
     """One line per bin of a conversation, or per conversation of a day or week."""
-    return csv_text(report.rows).encode("utf-8-sig", "replace")  # the mark by which spreadsheets recognise UTF-8
+    return csv_text(report.rows).encode("utf-8-sig", "replace")  # BOM: spreadsheets need it for UTF-8
 
 
 def as_json(report: Document) -> bytes:
@@ -93,8 +93,8 @@ def as_json(report: Document) -> bytes:
 
 
 def as_pdf(report: Document) -> bytes:
-    """An A4 document with real text, for printing."""
-    from emotion_perception.reports.pdf import render_pdf  # here: fpdf2 and its fonts are needed for nothing else
+    """An A4 document with searchable text, for printing."""
+    from emotion_perception.reports.pdf import render_pdf  # imported here because only PDF needs fpdf2 and its fonts
 
     return render_pdf(report)
 
@@ -122,8 +122,8 @@ class Export:
 
         Raises:
             NotStored: there is none.
-            NoConsent: pictures are requested, but storing them was not consented to.
-            ValueError: pictures are requested in a table of numbers.
+            NoConsent: face images are requested without consent to storing them.
+            ValueError: face images are requested in a format without images (CSV, JSON).
         """
         shown = None
         if with_pictures:

@@ -1,4 +1,4 @@
-"""Documents as A4 PDF through fpdf2: text that can be searched and read aloud, charts as lines."""
+"""Documents as A4 PDF through fpdf2: searchable and accessible text, charts as vector graphics."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Paper(FPDF):
 
 
 def render_pdf(document: Document) -> bytes:
-    """A document as PDF; folded tables are left out."""
+    """A document as PDF; collapsed tables are omitted."""
     fonts = Path(matplotlib.get_data_path(), "fonts/ttf")
     pdf = _Paper(format="A4")
     pdf.add_font(FONT, "", fonts / "DejaVuSans.ttf")
@@ -98,7 +98,7 @@ def _heading(pdf: FPDF, text: str, needs: float) -> None:
 
 
 def _facts(pdf: FPDF, facts: Sequence[tuple[str, str]]) -> None:
-    """Two columns on a tinted background; values that do not fit are cut."""
+    """Two columns on a tinted background; values that do not fit are truncated."""
     rows = -(-len(facts) // 2)
     top, left, width = pdf.get_y(), pdf.l_margin, pdf.epw
     pdf.set_fill_color(*WELL)

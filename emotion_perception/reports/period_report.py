@@ -1,4 +1,4 @@
-"""What the report of a day or a week says: how many conversations, how satisfied, what was displayed, and when."""
+"""Content of the report of a day or a week: number of conversations, satisfaction, displayed emotions, and when."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _mean_valence(entries: Sequence[dict[str, Any]]) -> str:
 
 
 def _mean_arc(entries: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:
-    """Mean of the smoothed valence of all conversations, each stretched to the same length."""
+    """Mean of the smoothed valence of all conversations, each scaled to the same length."""
     lines = [entry["line"] for entry in entries if any(value is not None for value in entry["line"])]
     if not lines:
         return ()

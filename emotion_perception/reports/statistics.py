@@ -9,7 +9,7 @@ from typing import Any
 
 def share_interval(count: int, total: int) -> tuple[float, float]:
     """95 % interval of a share (Wilson 1927), valid for few and for extreme counts; 0..1 if ``total`` is 0."""
-    from scipy.stats import binomtest  # here: nodes import this package, and scipy.stats takes a second to load
+    from scipy.stats import binomtest  # here, because nodes import this module and scipy.stats loads slowly
 
     if total == 0:
         return 0.0, 1.0

@@ -28,7 +28,7 @@ class Panel:
     turns: tuple[tuple[float, float], ...]
 
     def y(self, value: float) -> float:
-        """Where a value lies."""
+        """Vertical position of a value, px."""
         return self.top + PANEL * (1 - min(1.0, max(-1.0, value))) / 2
 
 
@@ -43,7 +43,7 @@ class Strip:
 
 
 class ChartLayout:
-    """A chart in pixels, for the template.
+    """Lay out a chart in pixels for the template.
 
     Args:
         chart: what is drawn.
@@ -62,7 +62,7 @@ class ChartLayout:
         self.height = self.axis + TOP
 
     def x(self, seconds: float) -> float:
-        """Where a time lies."""
+        """Horizontal position of a time, px."""
         return LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, max(0.0, seconds / max(self.chart.seconds, 1e-9)))
 
     @property
