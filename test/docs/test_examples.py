@@ -6,6 +6,7 @@ that file first. Blocks of a page share one namespace and run in their order, in
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 from collections.abc import Callable
@@ -25,7 +26,14 @@ MODULES = sorted(
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_examples_of_the_page_run(page: MarkdownPage, run_page: Callable[..., dict[str, Any]]):
-    run_page(page)
+    names = run_page(page)
+    blocks = [block.text for block in page.blocks if "run" in block.words]
+    assigned = {
+        node.id
+        for node in ast.walk(ast.parse("\n".join(blocks)))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+    assert assigned & set(names), "the examples were executed"
 
 
 @pytest.mark.parametrize("name", MODULES)
