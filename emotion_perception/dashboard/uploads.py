@@ -1,10 +1,10 @@
-"""Analysis of visitors' files: each is decoded in a guarded process of its own and kept nowhere.
+"""Analysis of visitors' files: each is decoded in a restricted process of its own and is not stored.
 
 A file is held in a memfd: not on a disk, where the blocks even of a deleted file could be recovered, and not in the
 heap of this process, so that its memory returns to the system as soon as it is closed. The process that decodes it
-(:mod:`emotion_perception.dashboard.upload_worker`) gets the memfd's descriptor, so there is one copy. One process
-exists at a time, whoever asks: it loads the models when a visitor opens the page (:meth:`UploadAnalyzer.prepare`) and
-ends with its file, or after :data:`SPARE_S` without one.
+(:mod:`emotion_perception.dashboard.upload_worker`) gets the memfd's descriptor, so there is one copy. Only one process
+exists at a time for all visitors: it loads the models when a visitor opens the page (:meth:`UploadAnalyzer.prepare`)
+and ends with its file, or after :data:`SPARE_S` without one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class MemoryFile:
         """What the file is; see :func:`~emotion_perception.dashboard.file_types.sniff`.
 
         Raises:
-            UploadError: it is not taken.
+            UploadError: its type is not accepted.
         """
         if not self.size:
             return sniff(b"")
@@ -64,7 +64,7 @@ class MemoryFile:
             return sniff(data)
 
     def seal(self) -> None:
-        """Make the content final, for whoever holds a descriptor."""
+        """Seal the content, so that no holder of a descriptor can change it."""
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, seals)
 
@@ -118,10 +118,10 @@ class UploadAnalyzer:
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[None]:
-        """A place among :data:`MAX_UPLOADS`; take it before the file is received.
+        """One of :data:`MAX_UPLOADS` slots; acquire it before the file is received.
 
         Raises:
-            UploadError: all places are taken.
+            UploadError: all slots are in use.
         """
         if self._reserved >= MAX_UPLOADS:
             raise UploadError("others are being served; try again in a moment", 503)
@@ -194,7 +194,7 @@ class UploadAnalyzer:
     async def _ask(self, worker: _Worker, what: FileType, file: MemoryFile) -> str:
         job = json.dumps({"kind": what.kind}).encode()
         answer = bytearray()
-        with contextlib.suppress(OSError):  # a process that died meanwhile gives no answer either
+        with contextlib.suppress(OSError):  # nor does a process that has died in the meantime give an answer
             socket.send_fds(worker.channel, [job], [file.descriptor])
         assert worker.process.stdout is not None
         while chunk := await worker.process.stdout.read(65536):
@@ -204,7 +204,8 @@ class UploadAnalyzer:
         try:
             fields = json.loads(answer)
         except ValueError:
-            # Killed by one of its limits, or by a decoder that the file broke: that is what the process is for.
+            # Killed by one of its limits, or by a decoder that the file broke: the separate process exists to contain
+            # this.
             raise UploadError("the file cannot be decoded within the limits of time and memory", 422) from None
         if "error" in fields:
             raise UploadError(str(fields["error"]), 422)

@@ -1,12 +1,12 @@
-"""Corrected labels: kept with their face or sound for retraining, if people consented to storing them.
+"""Corrected labels, stored with their face or sound for retraining if the people in view consented.
 
-Without consent nothing here exists, not even in memory. With it,
+Without consent nothing is held, not even in memory. With it,
 :class:`~emotion_perception.feedback.recent.RecentEvidence` holds the faces and the sound of the last minutes in memory,
-and :class:`Corrections` writes the one that a person corrected::
+and :class:`Corrections` writes those that a person corrects::
 
     <folder>/pending/<id>.json   corrected label, and the model's estimate     } only the robot's own user
     <folder>/pending/<id>.jpg    the face with a margin (or .wav, the segment) } can read them
-    <folder>/accepted/...        reviewed: `emotion-train --feedback` learns from these
+    <folder>/accepted/...        reviewed: `emotion-train --feedback` trains on these
 
 A rejected correction is deleted at once, every other one after ``retention_days``.
 """
@@ -40,14 +40,14 @@ _KINDS = {"face": ("jpg", "image/jpeg"), "voice": ("wav", "audio/wav")}
 
 
 class CorrectionError(ValueError):
-    """A correction cannot be kept or found; the text gives the reason."""
+    """A correction cannot be stored or found; the message gives the reason."""
 
     status = 409
 
 
 @dataclass(frozen=True)
 class CorrectionConfig:
-    """Where corrections are kept, and for how long."""
+    """Where corrections are stored, and for how long."""
 
     folder: Path
     retention_days: float = 90.0
@@ -91,14 +91,14 @@ class Corrections:
         annotator: str = "",
         comment: str = "",
     ) -> dict[str, Any]:
-        """Keep a corrected label for review. With neither id: the face at that time, otherwise the voice.
+        """Store a corrected label for review. With neither id: the face at that time, otherwise the voice.
 
         Returns:
             The correction, as in :meth:`listed`.
 
         Raises:
             CorrectionError: no such label, no face or voice of that time in memory, or the folder is full.
-            OSError: the disk refuses.
+            OSError: writing to the disk failed.
         """
         if not 0 <= label < len(EMOTIONS):
             raise CorrectionError(f"no emotion has the label {label}; there are 0 to {len(EMOTIONS) - 1}")
@@ -115,13 +115,13 @@ class Corrections:
     def correct_stretch(
         self, label: int, from_ns: int, to_ns: int, annotator: str = "", comment: str = ""
     ) -> list[dict[str, Any]]:
-        """Keep a corrected label for a time range: some of its faces, and its utterances. They share ``stretch``.
+        """Store a corrected label for a time range: some of its faces, and its utterances. They share ``stretch``.
 
-        For a label that faces do not show, only its utterances are kept.
+        For a label that is not in the face model's vocabulary, only the utterances are stored.
 
         Raises:
             CorrectionError: the range is negative or too long, or as :meth:`correct`.
-            OSError: the disk refuses.
+            OSError: writing to the disk failed.
         """
         if not 0 <= to_ns - from_ns <= STRETCH_S * SECOND:
             seconds = (to_ns - from_ns) / SECOND
@@ -221,7 +221,9 @@ class Corrections:
         return path.read_bytes(), dict(_KINDS.values())[path.suffix[1:]]
 
     def sweep(self) -> int:
-        """Delete what is older than the retention allows, at most once a minute; the number of deleted corrections."""
+        """Delete what is older than the retention allows, at most once a minute; returns the number of deleted
+        corrections.
+        """
         now = self._clock()
         if not self._retention.due(now):
             return 0
@@ -235,7 +237,9 @@ class Corrections:
         return deleted
 
     def delete_all(self) -> int:
-        """Delete every correction, reviewed or not, and forget what is in memory; the number of corrections."""
+        """Delete every correction, reviewed or not, and clear the evidence in memory; returns the number of
+        corrections.
+        """
         with self._lock:
             self.recent.forget()
             count = 0

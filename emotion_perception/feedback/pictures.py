@@ -1,11 +1,12 @@
 """Small face images of the conversation partner for reports, if people consented to storing them.
 
-Without consent nothing is written and no report has an image. With it, one face crop is kept at the beginning of a
-conversation and whenever the displayed emotion has changed::
+Without consent nothing is written and no report has an image. With it, one small image of the face is stored at the
+beginning of a conversation and whenever the displayed emotion has changed::
 
     <folder>/<conversation>/<time written>-<stamp, ns>-<emotion>.jpg     only the robot's own user can read it
 
-Each is deleted after ``retention_days``, even if consent was withdrawn meanwhile; *Delete everything* removes them all.
+Each is deleted after ``retention_days``, even if consent was withdrawn in the meantime; *Delete everything* removes
+them all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from emotion_perception.types import SECOND, FaceObservation
 
 LARGEST = 160  # px, of the longer side
 QUALITY = 80  # JPEG; about 6 kB
-HOLD_S = 1.0  # an emotion displayed for less is ignored
+HOLD_S = 1.0  # an emotion displayed for a shorter time is ignored
 EVERY_S = 3.0  # shortest time between two images
 PER_CONVERSATION = 60  # most images of one conversation
 _NAME = re.compile(r"\d{8}T\d{6}Z-(\d{1,19})-(" + "|".join(EMOTIONS) + r")\.jpg")
@@ -38,19 +39,19 @@ CONSENT = "storing pictures was not consented to; set store_pictures and picture
 
 
 class NoConsent(ValueError):
-    """Images were requested, but the configuration has no consent to storing them."""
+    """Images were requested, but the configuration does not declare consent to storing them."""
 
     status = 409
 
 
 @dataclass(frozen=True)
 class PictureConfig:
-    """Where face images are kept, for how long, and whether new ones may be."""
+    """Where face images are stored, for how long, and whether new ones may be stored."""
 
     folder: Path
     consented: bool
     retention_days: float = 30.0
-    max_mb: float = 200.0  # beyond, no more are kept
+    max_mb: float = 200.0  # no more are stored beyond this size
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Pictures:
     def offer(
         self, image: np.ndarray, stamp_ns: int, face: FaceObservation | None, conversation: str, label: str
     ) -> bool:
-        """Keep a face crop of a camera image if one is due; whether it was kept.
+        """Store the face from a camera image if one is due; returns whether it was stored.
 
         Args:
             image: uint8 ``(H, W, 3)`` bgr or ``(H, W)`` grey.
@@ -153,7 +154,7 @@ class Pictures:
         return sorted(found, key=lambda picture: picture.stamp_ns)
 
     def sweep(self) -> int:
-        """Delete what is older than the retention allows, at most once a minute; the number of deleted images."""
+        """Delete what is older than the retention allows, at most once a minute; returns the number of deleted images."""
         now = self._clock()
         with self._lock:
             if not self._retention.due(now):
@@ -161,12 +162,12 @@ class Pictures:
             deleted = self._retention.sweep(self._files(), now)
             self._size = 0
             for path in self._files():
-                with contextlib.suppress(FileNotFoundError):  # deleted by another process meanwhile
+                with contextlib.suppress(FileNotFoundError):  # another process has deleted it
                     self._size += path.stat().st_size
             return deleted
 
     def delete_all(self) -> int:
-        """Delete every face image, but no other file in the folder; the number of deleted images."""
+        """Delete every face image, but no other file in the folder; returns the number of deleted images."""
         with self._lock:
             images = list(self._files())
             for path in [*images, *self._files(".part.")]:
@@ -176,7 +177,7 @@ class Pictures:
             return len(images)
 
     def _files(self, prefix: str = "") -> list[Path]:
-        """Face images, or with ``.part.`` those that were never finished; other files are not ours."""
+        """Face images, or with ``.part.`` those that were never completed; other files are ignored."""
         found = self.config.folder.glob(f"*/{prefix}*.jpg")
         return [path for path in found if _NAME.fullmatch(path.name, len(prefix)) and path.name.startswith(prefix)]
 
@@ -187,7 +188,7 @@ class Pictures:
 
 
 def evenly(pictures: Sequence[Picture], most: int) -> list[Picture]:
-    """At most ``most`` of them, evenly spaced, the first included."""
+    """At most ``most`` of the images, evenly spaced, including the first."""
     count = min(most, len(pictures))
     return [pictures[i * len(pictures) // count] for i in range(count)]
 

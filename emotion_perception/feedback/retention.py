@@ -1,4 +1,6 @@
-"""Retention of what people consented to store: deleted some days after it was made, by the time in its file name."""
+"""Retention of data stored with consent: files are deleted some days after their creation time, which is in their
+name.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ _FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 def time_name(seconds: float) -> str:
-    """Seconds since the epoch as the beginning of a file name: ``20261123T120000Z``."""
+    """Format seconds since the epoch as the beginning of a file name: ``20261123T120000Z``."""
     return f"{datetime.fromtimestamp(seconds, timezone.utc):{_FORMAT}}"
 
 
 def made_at(path: Path) -> float | None:
-    """When a file was made by its name, s since the epoch; None if its name has no time.
+    """Creation time of a file according to its name, s since the epoch; None if the name contains no time.
 
-    The file's own date does not serve: it changes when the file is copied.
+    The file's modification time is not used, because it may change when the file is copied.
     """
     try:
         made = datetime.strptime(path.name.partition("-")[0], _FORMAT)
@@ -32,7 +34,7 @@ class Retention:
 
     Args:
         days: how long a file is kept.
-        delete: removes one file with all that belongs to it.
+        delete: removes one file and all files that belong to it.
     """
 
     def __init__(self, days: float, delete: Callable[[Path], object]) -> None:
@@ -40,14 +42,14 @@ class Retention:
         self._swept: float | None = None
 
     def due(self, now: float) -> bool:
-        """Whether a minute has passed since the last time that this was true."""
+        """Whether a minute has passed since this last returned True."""
         if self._swept is not None and 0 <= now - self._swept < SWEEP_EVERY_S:
             return False
         self._swept = now
         return True
 
     def sweep(self, paths: Iterable[Path], now: float) -> int:
-        """Delete those of ``paths`` that are older than the retention allows; how many."""
+        """Delete those of ``paths`` that are older than the retention allows; returns their number."""
         old = [path for path in paths if (made := made_at(path)) is not None and now - made > self._days * 86400]
         for path in old:
             self._delete(path)

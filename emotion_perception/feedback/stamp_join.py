@@ -2,9 +2,9 @@
 
 Faces of an image arrive later than the image, under load later than the next images; some images or face arrays never
 arrive. Each image is handed out once for display: with its own faces as soon as they are known, otherwise with the
-newest faces when the next image arrives, so that a slow visual node delays nothing. Faces that arrive after their image
-was handed out are joined with it afterwards (*late*), for those who keep faces as evidence. If the image of some faces
-was lost on the way, the nearest image stands in.
+newest faces when the next image arrives, so that a slow visual node does not delay the display. Faces that arrive after
+their image was handed out are joined with it afterwards (*late*), for consumers that store faces as evidence. If the
+image of some faces was lost in transit, the nearest image is used instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Faces = TypeVar("Faces")
 
 HOLD_S = 2.0  # images wait this long for their faces
 MAX_BYTES = 64_000_000  # of waiting images
-NEAREST_S = 0.25  # largest difference of stamps at which another image stands in for a lost one
+NEAREST_S = 0.25  # largest difference of stamps at which another image replaces a lost one
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Joined(Generic[Image, Faces]):
 
     @property
     def matched(self) -> bool:
-        """Whether the faces belong to this image, or to a lost one next to it: good enough to cut faces out."""
+        """Whether the faces belong to this image, or to a lost one next to it, so that faces can be cropped from it."""
         return self.faces is not None and (self.late or self.image_ns == self.faces_ns)
 
 
@@ -50,8 +50,8 @@ class StampJoin(Generic[Image, Faces]):
     """Joins two streams by stamp. Bounded memory; not thread-safe.
 
     Args:
-        hold_s: images wait for their faces this long after they were handed out for display; 0 turns late joins off.
-        max_bytes: of images that wait; the oldest go first.
+        hold_s: images wait for their faces this long after they were handed out for display; 0 disables late joins.
+        max_bytes: of waiting images; the oldest are dropped first.
     """
 
     def __init__(self, hold_s: float = HOLD_S, max_bytes: int = MAX_BYTES) -> None:
@@ -67,7 +67,7 @@ class StampJoin(Generic[Image, Faces]):
         self._faces_ns = 0
 
     def add_image(self, stamp_ns: int, image: Image, size: int) -> list[Joined[Image, Faces]]:
-        """Take the next image of ``size`` bytes; what can be handed out now."""
+        """Add the next image of ``size`` bytes; returns what can be handed out now."""
         if self._held and stamp_ns < self._held[-1].stamp_ns:
             self.clear()  # the clock was set back
         out = []
@@ -86,7 +86,7 @@ class StampJoin(Generic[Image, Faces]):
         return out
 
     def add_faces(self, stamp_ns: int, faces: Faces) -> list[Joined[Image, Faces]]:
-        """Take the faces of the image with this stamp; what can be handed out now."""
+        """Add the faces of the image with this stamp; returns what can be handed out now."""
         self._faces, self._faces_ns = faces, stamp_ns
         for held in reversed(self._held):
             if held.stamp_ns == stamp_ns:

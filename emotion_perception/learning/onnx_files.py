@@ -1,4 +1,4 @@
-"""Write a trained network as an ONNX file with its card, and read its weights back for further training."""
+"""Write a trained network as an ONNX file with its model card, and read its weights for further training."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from emotion_perception.files import replacing
 from emotion_perception.inference.cards import METADATA_KEY, ModelCard, card_path, load_card
 
 OPSET = 17
-STATISTICS = ("running_mean", "running_var")  # of batch norms: their range is too wide for fp16
-HALF = ".fp16"  # what the name of an initialiser in fp16 ends with; a Cast node makes fp32 of it
+STATISTICS = ("running_mean", "running_var")  # of batch norms; their range exceeds that of fp16
+HALF = ".fp16"  # suffix of the name of an fp16 initialiser; a Cast node converts it to fp32
 
 
 def export_network(
@@ -35,22 +35,22 @@ def export_network(
 ) -> None:
     """Write ``module`` as an ONNX file with fp16 weights, the card in its metadata and as a YAML file next to it.
 
-    The initialisers have the names of the state dict, and batch norms stay apart from their convolutions, so that
-    :func:`read_initializers` gives back what was trained; OpenVINO merges them when it compiles the network.
+    The initialisers have the names of the state dict, and batch norms are not folded into the convolutions, so that
+    :func:`read_initializers` returns the trained weights; OpenVINO folds them when it compiles the network.
 
     Args:
-        path: to write; both files are replaced as a whole.
+        path: ONNX file to write; both files are replaced atomically.
         module: in evaluation mode.
-        example: the inputs by name.
-        outputs: names of what ``forward`` returns.
-        card: of the network.
-        dynamic: axes of free length by input or output, ``{"faces": {0: "n"}}``.
-        prefix: taken off the names of the state dict, where ``module`` only wraps the network: ``"net."``.
+        example: example inputs by name.
+        outputs: names of the outputs of ``forward``, in order.
+        card: model card of the network.
+        dynamic: axes of variable length by input or output, ``{"faces": {0: "n"}}``.
+        prefix: removed from the names of the state dict if ``module`` only wraps the network, e.g. ``"net."``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         with warnings.catch_warnings():
-            # The exporter by torch.export needs onnxscript and renames the weights.
+            # The exporter based on torch.export needs onnxscript and renames the weights.
             warnings.simplefilter("ignore", DeprecationWarning)
             torch.onnx.export(
                 module,
@@ -58,7 +58,7 @@ def export_network(
                 str(partial),
                 dynamo=False,
                 opset_version=OPSET,
-                # Keeps batch norms and the names of the weights.
+                # Preserves batch norms and the names of the weights.
                 training=torch.onnx.TrainingMode.PRESERVE,
                 do_constant_folding=False,
                 input_names=list(example),
@@ -71,21 +71,21 @@ def export_network(
         helper.set_model_props(model, {METADATA_KEY: json.dumps(card.to_mapping(), sort_keys=True)})
         onnx.checker.check_model(model)
         onnx.save(model, str(partial))
-        card_path(path).unlink(missing_ok=True)  # the card of one network must never be next to another
+        card_path(path).unlink(missing_ok=True)  # a card must never lie next to the file of another network
     _write_card(path, card)
 
 
 def read_initializers(path: Path) -> dict[str, np.ndarray]:
-    """The weights of an ONNX file that :func:`export_network` wrote: fp32 arrays by their name in the state dict.
+    """Read the weights of an ONNX file that :func:`export_network` wrote: fp32 arrays by name in the state dict.
 
     Raises:
-        ModelError: the file is missing or not ONNX; names it.
+        ModelError: the file is missing or not ONNX; the message names it.
     """
     if not path.is_file():
         raise ModelError(f"model not found: {path}")
     try:
         tensors = onnx.load(str(path), load_external_data=False).graph.initializer
-    except Exception as error:  # protobuf has errors of its own
+    except Exception as error:  # protobuf raises its own exception types
         raise ModelError(f"model not readable: {path} ({type(error).__name__}: {error})") from error
     return {
         tensor.name.removesuffix(HALF): numpy_helper.to_array(tensor).astype(np.float32)
@@ -98,7 +98,7 @@ def read_network(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Weights and card of a published network: ONNX, or safetensors as earlier releases wrote them.
 
     Raises:
-        ModelError: the file is missing, corrupt or without a card; names it.
+        ModelError: the file is missing, corrupt or without a card; the message names it.
     """
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -120,7 +120,7 @@ def replace_card(path: Path, card: ModelCard) -> None:
     """Replace the card of an ONNX file, in its metadata and as YAML; the network is unchanged.
 
     Raises:
-        ModelError: the file is missing or not ONNX; names it.
+        ModelError: the file is missing or not ONNX; the message names it.
     """
     try:
         model = onnx.load(str(path))
@@ -138,11 +138,11 @@ def _write_card(path: Path, card: ModelCard) -> None:
 
 
 def _name_weights(model: onnx.ModelProto, weights: set[str], prefix: str) -> None:
-    """Make the initialisers those of the state dict, under its names without the prefix."""
+    """Give the initialisers the names of the state dict, without the prefix; other tensors become constants."""
     graph, nodes = model.graph, []
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
-        if node.op_type == "Identity" and node.input[0] in tensors:  # the exporter shares equal tensors
+        if node.op_type == "Identity" and node.input[0] in tensors:  # the exporter stores equal tensors once
             tensors[node.output[0]] = onnx.TensorProto()
             tensors[node.output[0]].CopyFrom(tensors[node.input[0]])
         else:
@@ -164,7 +164,7 @@ def _name_weights(model: onnx.ModelProto, weights: set[str], prefix: str) -> Non
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Store the weights in fp16, with a Cast node each."""
+    """Store each weight in fp16, followed by a Cast node to fp32."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(STATISTICS):

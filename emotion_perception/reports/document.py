@@ -1,4 +1,6 @@
-"""What a report says, as blocks: headings, paragraphs, facts, tables, charts, images. HTML and PDF render the same."""
+"""Content of a report as blocks: headings, paragraphs, facts, tables, charts, images. HTML and PDF render the same
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ class Chart:
     step: float  # s, width of a bin
     lines: tuple[Line, ...]
     legend: str
-    description: str = ""  # for those who cannot see it
+    description: str = ""  # text alternative for screen readers
     strip: tuple[int | None, ...] = ()  # label of each bin
     turning_points: tuple[tuple[float, float], ...] = ()  # s and value on the first line
     marks: tuple[str, ...] = ()  # evenly spaced texts on the time axis instead of times
@@ -142,12 +144,12 @@ class Document:
 
     @property
     def shows_people(self) -> bool:
-        """Whether there are face images in it."""
+        """Whether it contains face images."""
         return any(isinstance(block, Portraits) for block in self.blocks)
 
 
 def plain(text: object, longest: int = MAX_TEXT) -> str:
-    """Text from outside for a report: in one line, without control characters and lone surrogates, shortened."""
+    """Sanitise external text for a report: in one line, without control characters and lone surrogates, shortened."""
     whole = str(text)[: 4 * longest]
     line = " ".join("".join("\ufffd" if unicodedata.category(c) in ("Cc", "Cs") else c for c in whole).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -1,6 +1,6 @@
-"""HTML pages that need nothing else: no script from elsewhere, no font, no image but those inside.
+"""Self-contained HTML pages: no external script, font or image.
 
-Their content security policy forbids all of that. All text is escaped by jinja2.
+Their content security policy forbids external resources. All text is escaped by jinja2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """Templates of this package, and before them those of ``folders``; ``page.html.jinja`` is the base of all pages."""
+    """Templates of ``folders``, which take precedence, and of this package; ``page.html.jinja`` is the base of all
+    pages.
+    """
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
@@ -37,7 +39,7 @@ def environment(*folders: Path) -> Environment:
 
 
 def content_security_policy(script: str = "", images: bool = False) -> Markup:
-    """The policy of a page: nothing may be loaded.
+    """The content security policy of a page: nothing may be loaded.
 
     Args:
         script: the only script that may run, which is inside the page.

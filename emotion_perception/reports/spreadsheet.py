@@ -13,14 +13,16 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.interaction.arc import ArcSample
 from emotion_perception.types import SECOND
 
-# The beginning of a cell: of the text, or after whatever a spreadsheet of some locale takes for a separator. Blanks and
+# The beginning of a cell: of the text, or after a character that some locale uses as a separator. Blanks and
 # invisible characters before a formula do not stop every spreadsheet from reading it.
 _BEGIN = re.compile(r"(?:^|[;\t\r\n|])[\s\x00-\x1f\x7f\u200b-\u200f\u2060\ufeff]*(?=(.))", re.DOTALL)
 _FORMULA = "=+-@"
 
 
 def as_cell(value: Any) -> Any:
-    """A value that no spreadsheet takes for a formula: an apostrophe is put before each sign that could begin one."""
+    """A value that no spreadsheet interprets as a formula: each sign that could begin one is prefixed with an
+    apostrophe.
+    """
     return _BEGIN.sub(_neutralise, value) if isinstance(value, str) else value
 
 

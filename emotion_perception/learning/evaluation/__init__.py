@@ -1,1 +1,1 @@
-"""Scores of the models and of their fusion on people who are not in the training data."""
+"""Scores of the models and of their fusion on people who do not occur in the training data."""

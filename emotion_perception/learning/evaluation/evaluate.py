@@ -1,4 +1,4 @@
-"""Run a model on labelled data through the same preprocessing as on the robot; returns the distributions."""
+"""Run a model on labelled data, with the preprocessing that runs on the robot, and return its distributions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Cases:
     title: str
     probabilities: np.ndarray  # (N, 8)
     labels: np.ndarray  # (N,) index in the vocabulary
-    confidence: np.ndarray  # (N,) as the model states it
-    counts: dict[str, int]  # how the cases were read
-    ceiling: dict[str, float] = field(default_factory=dict)  # by score, what the labels allow at all, where it is known
+    confidence: np.ndarray  # (N,) the model's confidence, 0..1
+    counts: dict[str, int]  # number of cases by how they were read
+    ceiling: dict[str, float] = field(default_factory=dict)  # score -> highest value the labels permit, if known
     pictures: Sequence[np.ndarray] | None = None  # N face crops, uint8, if available
 
 
@@ -44,12 +44,11 @@ def visual(
     corruption: str | None = None,
     convention: str | None = None,
 ) -> Cases:
-    """The face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder of images per emotion.
+    """Run the face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder with one sub-folder per emotion.
 
-    FER2013's original labels are asked of the head that learnt them (``convention``); all else of the robot's answer.
-    In a folder, the largest face of each image is used; if none is detected, or the image is 64 pixels or smaller, the
-    whole image is the face. ``corruption`` names damage done to the faces of the
-    archive first.
+    FER2013's original labels are scored on the head trained on them (``convention``), all others on the output that the
+    robot uses. In a folder, the largest face of each image is used; if no face is detected, or the image is 64 pixels
+    or smaller, the whole image is the face. ``corruption`` names a degradation applied to the faces of the archive.
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -62,7 +61,7 @@ def visual(
     config = VisualConfig()
     convention = convention or (labels if data.is_file() else "ferplus")
     path = weights or find_model(config.expression_model)
-    if convention not in load_card(path).outputs:  # a network from elsewhere has one head for all
+    if convention not in load_card(path).outputs:  # a third-party network has a single head
         convention = None
     classifier = ExpressionClassifier(path, convention)
     perception = VisualPerception(config, classifier)
@@ -107,10 +106,10 @@ def visual(
 
 
 def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
-    """The voice model on a corpus (``split``) or on a folder of sounds per emotion; one decision per file.
+    """Run the voice model on a corpus (``split``) or on a folder with a sub-folder per emotion; one decision per file.
 
-    Each file passes the acoustic path of the robot: voice activity, noise reduction, classification. Where no speech is
-    found the whole file is classified, and counted as ``no_speech_found``.
+    Each file passes the robot's acoustic pipeline: voice activity, noise reduction, classification. If no speech is
+    found, the whole file is classified and counted as ``no_speech_found``.
 
     Raises:
         ValueError, OSError: the data are not readable.

@@ -1,4 +1,4 @@
-"""Ablation of the face model's training: the same short training without each ingredient."""
+"""Ablation of the face model's training: the same short training with one setting changed at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _without_first_stage(config: VisualTraining) -> ExpressionNetConfig:
     return replace(net, widths=net.widths[1:], blocks=net.blocks[1:], strides=net.strides[1:])
 
 
-# Name in the table -> what changes: settings, or what makes one of the recipe's. One row more needs one line here.
+# Name in the table -> changed settings; a value may be a function of the recipe's configuration.
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "with teacher": {"teacher_weight": 0.3},
@@ -38,12 +38,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def ablate(data: Path, out: Path, config: VisualTraining, teachers: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """Train every variant of ``config`` and score it on PublicTest; writes ``out/ablation.json`` after each.
+    """Train each variant of ``config`` and score it on PublicTest; ``out/ablation.json`` is updated after each.
 
-    A variant that is there already is not trained again, so a killed run goes on where it stopped.
+    Trained variants are kept, so rerunning the command resumes an interrupted run.
 
     Returns:
-        One row per variant: FER+ eight-class accuracy and macro recall, FER2013 accuracy, FER+ accuracy on damaged
+        One row per variant: FER+ eight-class accuracy and macro recall, FER2013 accuracy, FER+ accuracy on corrupted
         faces.
     """
     rows = []

@@ -1,9 +1,9 @@
-"""Score the fusion on faces and voices of people that neither model nor the pooling was trained on.
+"""Score the fusion on faces and voices of people on whom neither the models nor the pooling were trained.
 
-FER+ PrivateTest faces are paired with RAVDESS voices of the test actors that show the same emotion. The two are
-different people, and the face is a still image: such pairs are **synthetic**, which every output states. Each face is
-used once, so the class frequencies are those of the faces; the report has the scores at equal frequencies, too. All
-pairs go through the robot's fusion engine. Six real audio-visual clips are added where they are available.
+FER+ PrivateTest faces are paired with RAVDESS voices of the test actors with the same emotion. The two are different
+people, and the face is a still image: such pairs are **synthetic**, which every output states. Each face is used once,
+so the class frequencies are those of the faces; the report also has the scores at equal frequencies. All pairs are
+processed by the robot's fusion engine. Six real audio-visual clips are added if available.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ NOTE = (
     "Synthetic pairs: still faces of FER+ PrivateTest with voices of RAVDESS' test actors of the same emotion, "
     "who are other people."
 )
-FACE_NOISE = 100.0  # grey levels; brings the face model to chance
-VOICE_NOISE_DB = -15.0  # brings the voice model to chance, where speech is found at all
-RESAMPLES = 1000  # of the voices, for the interval
+FACE_NOISE = 100.0  # standard deviation, grey levels; reduces the face model to chance
+VOICE_NOISE_DB = -15.0  # reduces the voice model to chance where speech is still found
+RESAMPLES = 1000  # bootstrap resamples of the voices, for the interval
 
 
 def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path | None = None) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _gain(scores: dict[str, dict[str, float]], name: str) -> float:
 
 
 def _interval(correct: np.ndarray, spoken: np.ndarray, voices: int, rng: np.random.Generator) -> list[float]:
-    """95 % interval of the accuracy, bootstrapped over voices: there are many pairs, but few voices."""
+    """95 % interval of the accuracy, bootstrapped over voices, because there are many pairs but few voices."""
     hits, uses = np.bincount(spoken, correct, voices), np.bincount(spoken, minlength=voices)
     draws = rng.integers(voices, size=(RESAMPLES, voices))
     shares = hits[draws].sum(1) / np.maximum(1, uses[draws].sum(1))
@@ -145,7 +145,7 @@ def _mcnemar(outcomes: dict[str, Outcome], labels: np.ndarray) -> dict[str, floa
 def _one_pair_per_voice(
     pooling: Pooling, faces: ModelOutputs, voices: ModelOutputs, rng: np.random.Generator
 ) -> dict[str, float]:
-    """The same test with each voice in one pair only: few pairs, but independent ones."""
+    """McNemar test with each voice in one pair only: few pairs, but independent."""
     as_shown = np.where(voices.labels == CALM, NEUTRAL, voices.labels)
     shown = np.array([rng.choice(np.flatnonzero(faces.labels == label)) for label in as_shown])
     return _mcnemar(all_outcomes(pooling, faces.where(shown), voices), voices.labels)
@@ -183,7 +183,7 @@ def _noise(
     shown: np.ndarray,
     spoken: np.ndarray,
 ) -> dict[str, Any]:
-    """One modality in noise that reduces its model to chance, against the other modality alone."""
+    """Fusion with one modality in noise that reduces its model to chance, compared with the other modality alone."""
     labels = voices.labels[spoken]
     cases = {
         f"faces in noise of {FACE_NOISE:.0f} grey levels": (noisy_faces.where(shown), voices.where(spoken), "acoustic"),
@@ -209,7 +209,7 @@ def _noise(
 def _contradiction(
     pooling: Pooling, faces: ModelOutputs, voices: ModelOutputs, agreeing: Outcome, rng: np.random.Generator
 ) -> dict[str, float]:
-    """Faces and voices of different emotions: which of the two the state follows, and its confidence."""
+    """Faces and voices of different emotions: which modality the state follows, and its confidence."""
     shown = rng.integers(len(faces), size=len(faces))
     spoken = rng.integers(len(voices), size=len(faces))
     seen, heard = faces.labels[shown], voices.labels[spoken]
@@ -253,7 +253,7 @@ def _text(
 
 
 def _real_clips(clips: Sequence[Path], expression: Path, voice: Path) -> list[dict[str, Any]]:
-    """CREMA-D: one actor, six clips, through the whole pipeline; too few for a score."""
+    """Run the whole pipeline on CREMA-D clips of one actor; six clips are too few for a score."""
     recognizer = Recognizer(
         VisualConfig(expression_model=str(expression), id_seed=0),
         AcousticConfig(model=str(voice)),

@@ -1,4 +1,4 @@
-"""The results of the fusion's evaluation as a page of Markdown."""
+"""Markdown report of the fusion's evaluation."""
 
 from __future__ import annotations
 

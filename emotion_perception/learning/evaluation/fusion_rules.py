@@ -15,12 +15,12 @@ from emotion_perception.learning import metrics
 from emotion_perception.learning.fusion.outputs import ModelOutputs
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
 
-NOW = 1_000_000_000_000  # ns, any stamp
+NOW = 1_000_000_000_000  # ns; arbitrary
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The distributions that one combination rule gives for N pairs."""
+    """Output of one combination rule for N pairs."""
 
     probabilities: np.ndarray  # (N, 8)
     confidence: np.ndarray  # (N,)
@@ -51,7 +51,7 @@ class Pooling:
         fusion_file: reliability of the two models.
 
     Raises:
-        ModelError: a model's card or the fusion file is missing or wrong.
+        ModelError: a model card or the fusion file is missing or invalid.
     """
 
     def __init__(self, expression: Path, voice: Path, fusion_file: str = FUSION_FILE) -> None:
@@ -88,7 +88,7 @@ class Pooling:
 def simple_rules(faces: ModelOutputs, voices: ModelOutputs) -> dict[str, Outcome]:
     """The usual combination rules: mean, product and maximum of the two models' distributions.
 
-    A face classifier does not separate neutral and calm, so its neutral is divided equally between them.
+    A face classifier does not separate neutral and calm, so its neutral is split equally between the two.
     """
     p, q = faces.probabilities.astype(np.float64), voices.probabilities.astype(np.float64)
     p = p.copy()

@@ -1,4 +1,4 @@
-"""Accuracy of the voice model in noise, with and without noise reduction: the table behind the default setting."""
+"""Accuracy of the voice model in noise, with and without noise reduction; the default setting rests on it."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from emotion_perception.learning.voices.features import read_speech
 
 KINDS = ("white", "fan", "music", "babble")
 SNRS_DB = (20, 10, 5, 0)
-# Row of the table -> whether noise is reduced; None: by the rule of the robot (noise_reduction_below_db).
+# Column of the table -> noise reduction on or off; None: the robot's rule (noise_reduction_below_db).
 WAYS: dict[str, bool | None] = {"as it is": False, "cleaned": True, "robot": None}
-LEAD = 0.5  # s of noise alone before and after each clip, as the robot hears it between utterances
-VOICES = 4  # in babble
+LEAD = 0.5  # s of noise only before and after each clip, as between utterances on the robot
+VOICES = 4  # number of voices in babble
 
 
 def noise_table(
     data: Path, split: str, out: Path, weights: Path | None = None, clips: int | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Accuracy of one decision per clip in each noise at each SNR: unprocessed, denoised, and by the robot's rule.
+    """Accuracy of one decision per clip in each noise at each SNR: unprocessed, denoised, and with the robot's rule.
 
-    The SNR is the power of the speech, including its pauses, to that of the noise. Babble consists of four voices of
-    other speakers of the same split.
+    The SNR is the ratio of the power of the speech, including its pauses, to the power of the noise. Babble consists of
+    four other speakers of the same split.
 
     Args:
         data: folder of a corpus, as for the other evaluations.
         split: of the corpus.
         out: folder for ``noise_table.json`` and ``noise_table.md``.
         weights: voice model; None: the published one.
-        clips: at most so many, evenly spaced over the corpus; None: all.
-        seed: of the noise.
+        clips: maximum number of clips, evenly spaced over the corpus; None: all.
+        seed: seed of the noise.
 
     Raises:
         ValueError, OSError: the data are not readable.

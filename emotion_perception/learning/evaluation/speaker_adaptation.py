@@ -1,4 +1,4 @@
-"""Gain of speaker adaptation: held-out speakers, utterance by utterance, with and without a baseline of their voice."""
+"""Gain of speaker adaptation on held-out speakers, utterance by utterance, with and without a speaker baseline."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from emotion_perception.learning.voices.calibration import HeldOutLogits, all_fo
 
 STRENGTHS = (0.0, 0.5, 1.0)
 ORDERS = 10  # random orders of a speaker's utterances
-# How the utterances of a person are drawn: as in the corpus, or with one lasting emotion, which is more realistic.
+# Share of a speaker's utterances with one fixed emotion: none (as in the corpus), or most, which is more realistic.
 MOODS = {"all emotions alike": 0.0, "one emotion in two of three utterances": 2 / 3}
 
 
 def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, Any]]:
-    """Accuracy on held-out speakers by strength of the adaptation and by steadiness of their emotion.
+    """Accuracy on held-out speakers by strength of the adaptation and by share of one fixed emotion.
 
     Args:
         folds: output folder of ``emotion-eval acoustic --protocol leave-speakers-out``.
         out: folder for ``adaptation.json``.
-        seed: of the order of utterances.
+        seed: seed of the order of utterances.
 
     Returns:
-        One row per corpus, mood and strength: accuracy in percent over all utterances, its gain over strength 0 on the
-        same utterances, with 95 % intervals over speakers.
+        One row per corpus, ``mood`` and strength: accuracy in percent over all utterances and its gain over strength 0
+        on the same utterances, with 95 % intervals over speakers.
 
     Raises:
-        FileNotFoundError: ``folds`` has no fold.
+        FileNotFoundError: ``folds`` contains no fold.
     """
     verdicts = all_folds(folds)
     rows = []
@@ -59,7 +59,7 @@ def measure_adaptation(folds: Path, out: Path, seed: int = 0) -> list[dict[str, 
 
 
 def draw_utterances(labels: np.ndarray, steady: float, rng: np.random.Generator) -> np.ndarray:
-    """Indices of utterances in the order of their use; a share ``steady`` of them has the same, random label."""
+    """Indices of utterances in random order; a share ``steady`` of them has one randomly chosen label."""
     order = rng.permutation(len(labels))
     if not steady:
         return order

@@ -1,6 +1,6 @@
-"""Ablation of the voice model's training, and of the speaker's sex as input or second task.
+"""Ablation of the voice model's training, and of the speaker's sex as input or auxiliary task.
 
-The same short training again with one thing changed, several times from other seeds, on speakers that do not train.
+The same short training with one setting changed, repeated with several seeds and scored on held-out speakers.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ def ablate(
         seeds: trainings per variant.
 
     Returns:
-        One row per variant: accuracy on the RAVDESS actors that are not trained on (validation and test), with a 95 %
-        interval over actors and seeds; and its gain over the recipe on the same clips. A variant that was trained with
-        the sex as an input has a second row for tests with it.
+        One row per variant: accuracy on the RAVDESS actors not used for training (validation and test), with a 95 %
+        interval over actors and seeds, and its gain over the recipe on the same clips. A variant trained with the sex
+        as an input has a second row, tested with that input.
     """
     speech = Speech.read(data, config, features or out)
     training = speech.held_for("train")
@@ -93,7 +93,7 @@ def ablate(
 
 
 def _row(name: str, hits: list[np.ndarray], recipe: list[np.ndarray], speakers: np.ndarray) -> dict[str, Any]:
-    """Accuracy and gain in points; ``hits`` are of the same clips, for one seed after the other."""
+    """Accuracy and gain in points; ``hits`` holds one array per seed, all of the same clips."""
     hit = np.concatenate(hits).astype(float)
     gain = hit - np.concatenate(recipe[: len(hits)])
     groups = np.concatenate([np.char.add(speakers, f"/{seed}") for seed in range(len(hits))])

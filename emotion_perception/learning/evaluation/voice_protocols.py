@@ -1,8 +1,8 @@
 """Accuracy on held-out voices: three protocols that train a network per fold and score it on held-out clips.
 
-``random``: a fifth of RAVDESS' clips, drawn within each label, so that every speaker trains too; what much of the
-literature does. ``leave-speakers-out``: fold by fold other speakers of every corpus at once, so that ten trainings
-answer for all corpora. ``cross-corpus``: a whole corpus.
+``random`` holds out a fifth of RAVDESS' clips, drawn within each label, so that every speaker also occurs in training,
+as in much of the literature. ``leave-speakers-out`` holds out other speakers of every corpus in each fold, so that ten
+trainings cover all corpora. ``cross-corpus`` holds out a whole corpus.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from emotion_perception.learning.voices.network import VoiceNet
 from emotion_perception.learning.voices.train import fit
 
 PROTOCOLS = ("random", "leave-speakers-out", "cross-corpus")
-GROUP = {"ravdess_speech": 4, "emodb": 1, "nemo": 1}  # speakers held out together
-TEST_SHARE = 0.2  # of the random split
-RESAMPLES = 1000  # of the bootstrap
+GROUP = {"ravdess_speech": 4, "emodb": 1, "nemo": 1}  # speakers held out per fold
+TEST_SHARE = 0.2  # of the random split's clips
+RESAMPLES = 1000  # bootstrap resamples
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training and its test; for each corpus which clips, ``(N,)`` bool."""
+    """Training and test clips of one fold: one ``(N,)`` bool mask per corpus."""
 
     name: str
     train: tuple[np.ndarray, ...]
@@ -56,9 +56,9 @@ def random_split(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Fold k tests the k-th four actors of RAVDESS, the k-th speaker of EmoDB and of nEMO; ``seed`` is not used.
+    """Fold k tests the k-th group of four RAVDESS actors, the k-th speaker of EmoDB and of nEMO; ``seed`` is unused.
 
-    A corpus whose speakers have all been tested trains whole in the later folds.
+    After all speakers of a corpus have been tested, the later folds train on the whole corpus.
     """
     groups = []
     for split in splits:
@@ -75,7 +75,7 @@ def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def cross_corpus(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Train on two corpora, test on the third; ``seed`` is not used."""
+    """Train on two corpora, test on the third; ``seed`` is unused."""
     return [
         Fold(
             f"without_{split.corpus}",
@@ -102,24 +102,24 @@ def run_protocol(
     initial: Path | None = None,
     features: Path | None = None,
 ) -> dict[str, Any]:
-    """Train and test fold after fold; ``out`` gets each fold's results, ``protocol.json`` and a report per corpus.
+    """Train and test all folds; writes each fold's results, ``protocol.json`` and a report per corpus into ``out``.
 
-    A fold whose verdicts are there is not trained again, and a fold that was interrupted goes on at its last epoch.
-    Corpora that have no share in the first configuration take no part, but for cross-corpus, where all have the same.
+    Rerunning the command resumes: finished folds are kept, and an interrupted fold continues after its last epoch.
+    Corpora without a share in the first configuration are not used, except in cross-corpus, where all shares are equal.
 
     Args:
         data: folder of the corpora.
-        stages: the trainings of a fold, one or more, each of which begins with what the one before it learnt.
-        folds: only the first of them.
-        initial: the weights that every training begins with, which must not know what the corpora's clips express.
-        features: folder that keeps the clips' features between runs; None keeps them in ``out``.
+        stages: consecutive trainings of a fold, one or more; each starts from the weights of the previous one.
+        folds: number of folds to run, from the first; None: all.
+        initial: initial weights of every fold; must not have been trained on the emotion labels of these corpora.
+        features: folder in which the clips' features are cached; None: ``out``.
 
     Returns:
-        Scores with 95 % confidence intervals, of every fold and of all pooled by corpus, and of all clips together.
+        Scores with 95 % confidence intervals: of each fold by corpus, of all folds by corpus, and of all clips.
 
     Raises:
-        FileNotFoundError: no RAVDESS in ``data``.
-        ValueError: ``out`` holds folds of another configuration, or a single corpus was to test itself.
+        FileNotFoundError: ``data`` does not contain RAVDESS.
+        ValueError: ``out`` holds folds of another configuration, or cross-corpus has only one corpus.
     """
     if protocol == "cross-corpus":
         stages = [replace(stage, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0) for stage in stages]
@@ -149,13 +149,13 @@ def run_protocol(
 
 
 def score_folds(folds: dict[str, HeldOutLogits], by_clip: bool, out: Path | None = None) -> dict[str, Any]:
-    """Scores of each fold by corpus, of all folds by corpus and of all clips; reports of all folds in ``out``.
+    """Scores of each fold by corpus, of all folds by corpus, and of all clips; writes a report per corpus into ``out``.
 
-    No clip has a say in how sure the network is about it: the temperature of each fold is fitted on the other folds;
-    where there is but one, each half of its clips has that of the other half.
+    No clip is used to fit its own calibration: each fold is calibrated on the other folds; with a single fold, each
+    half of its clips is calibrated on the other half.
 
     Args:
-        by_clip: the clips are the sample; else, in what is pooled, the speakers are.
+        by_clip: resample clips for the intervals of the pooled scores; otherwise resample speakers.
     """
     if len(folds) > 1:
         names = list(folds)
@@ -189,11 +189,11 @@ def score_folds(folds: dict[str, HeldOutLogits], by_clip: bool, out: Path | None
 def interval(
     measure: Callable[[np.ndarray], float], groups: np.ndarray, seed: int = 0, resamples: int = RESAMPLES
 ) -> list[float]:
-    """95 % confidence interval by the bootstrap: whole groups are resampled, because clips of one voice are correlated.
+    """95 % confidence interval by the bootstrap: whole groups are resampled, because clips of a speaker correlate.
 
     Args:
-        measure: of the rows given.
-        groups: ``(N,)`` which group each row belongs to.
+        measure: score of the given rows.
+        groups: ``(N,)`` group of each row.
     """
     rng = np.random.default_rng(seed)
     rows = [np.flatnonzero(groups == group) for group in np.unique(groups)]
@@ -264,7 +264,7 @@ def _corpora(verdicts: HeldOutLogits) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _claim(path: Path, protocol: str, stages: Sequence[AcousticTraining]) -> None:
-    """Refuse to pool folds of different configurations."""
+    """Record the configuration in ``path``; refuse to pool folds of different configurations."""
     described = json.dumps({"protocol": protocol, "stages": [asdict(s) for s in stages]}, indent=1, sort_keys=True)
     if path.exists() and path.read_text() != described:
         raise ValueError(f"{path.parent} holds folds of another protocol or configuration; choose another folder")

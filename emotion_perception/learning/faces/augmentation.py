@@ -1,4 +1,4 @@
-"""Cheap augmentation of a whole batch of small grey faces at once, for dark, tilted, blurred and hidden faces."""
+"""Fast augmentation of a batch of small grey-scale faces: low light, rotation, blur and occlusion."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 
 def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0, warp: float = 1.0) -> Tensor:
-    """Randomly deform ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
+    """Randomly augment ``(N, 1, H, W)`` float faces, 0..255; the result has the same shape and range.
 
-    Each face may be mirrored, turned (a fifth of them up to 30 degrees), scaled, shifted, lit from one side, darkened
-    by a gamma, seen in motion, through sensor noise or at low resolution, and partly covered.
+    Each face may be mirrored, rotated (a fifth of them by up to 30 degrees), scaled, shifted, lit from one side,
+    darkened by a gamma, reduced in resolution, motion-blurred, overlaid with sensor noise, and partly occluded.
 
     Args:
-        damage: 0..1, thins out all but the first four.
-        warp: 0..1, how many faces are turned, scaled and shifted. The others keep their sharpness, which sampling
-            between pixels takes, and which the faces have that the network will be asked about.
+        damage: 0..1, factor on the frequency of all but the first four.
+        warp: 0..1, share of the faces that are rotated, scaled and shifted. The others stay as sharp as the faces at
+            run time; interpolation between pixels blurs.
     """
     n, _, height, width = faces.shape
 
@@ -57,22 +57,22 @@ def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0
     gamma = torch.where(chosen(0.5 * damage), torch.exp(uniform(-0.7, 1.0)), 1.0).view(n, 1, 1, 1)
     x = x.clamp(0, 1).pow(gamma)
 
-    # Resolution: some faces pass through 16-36 pixels, as if they stood far away.
+    # Resolution: some faces are reduced to 16-36 pixels and enlarged, as distant faces are.
     small = int(torch.randint(16, 37, (1,), generator=generator))
     blurred = F.interpolate(x, size=(small, small), mode="area")
     blurred = F.interpolate(blurred, size=(height, width), mode="bilinear", align_corners=False)
     x = torch.where(chosen(0.25 * damage).view(n, 1, 1, 1), blurred, x)
 
-    # Motion: one direction a batch, up to nine pixels long, on some faces.
+    # Motion blur of some faces: one direction per batch, up to nine pixels.
     moved = chosen(0.15 * damage).nonzero()[:, 0]
     if len(moved):
         x[moved] = _motion_blur(x[moved], generator)
 
-    # Sensor noise, stronger in some: after the darkening, where a real sensor has it.
+    # Sensor noise of random strength, after the darkening, as in a real sensor.
     sigma = torch.where(chosen(0.4 * damage), uniform(0, 0.07), 0.0).view(n, 1, 1, 1)
     x = (x + sigma * torch.randn(x.shape, generator=generator)).clamp(0, 1)
 
-    # Cover: a rectangle of up to a third of the side, in the picture's own mean grey or in noise.
+    # Occlusion: a rectangle of up to a third of the side, filled with the image's mean grey or with noise.
     centre_x, centre_y = uniform(-1, 1, 1, 1, 1), uniform(-1, 1, 1, 1, 1)
     half_x, half_y = uniform(0.1, 0.36, 1, 1, 1), uniform(0.1, 0.36, 1, 1, 1)
     inside = ((ramp_x - centre_x).abs() < half_x) & ((ramp_y - centre_y).abs() < half_y)
@@ -82,7 +82,7 @@ def augment_faces(faces: Tensor, generator: torch.Generator, damage: float = 1.0
 
 
 def _motion_blur(faces: Tensor, generator: torch.Generator) -> Tensor:
-    """Smear ``(N, 1, H, W)`` along one random line, 3 to 9 pixels long."""
+    """Blur ``(N, 1, H, W)`` along one random line of 3 to 9 pixels."""
     length, angle = torch.rand(2, generator=generator).tolist()
     length, angle, taps = 3 + 6 * length, math.pi * angle, 9
     kernel = torch.zeros(1, 1, taps, taps)
@@ -94,7 +94,7 @@ def _motion_blur(faces: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def mirror_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror a random half of ``(N, 1, H, W)`` and leave the rest as it is."""
+    """Mirror a random half of the faces ``(N, 1, H, W)``."""
     chosen = torch.rand(len(faces), generator=generator) < 0.5
     return torch.where(chosen.view(-1, 1, 1, 1), faces.flip(-1), faces)
 
@@ -102,9 +102,9 @@ def mirror_faces(faces: Tensor, generator: torch.Generator) -> Tensor:
 def mix_faces(
     faces: Tensor, targets: tuple[Tensor, ...], share: float, alpha: float, generator: torch.Generator
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Mixup (Zhang et al. 2018) on a random ``share`` of the batch: faces and every target are blended alike.
+    """Mixup (Zhang et al. 2018) on a random ``share`` of the batch: faces and targets are blended with equal weights.
 
-    A blend of a neutral and a happy face is a weaker smile, so it also teaches the intensity head what lies between.
+    A blend of a neutral and a happy face is a weaker smile, so the intensity head also learns intermediate values.
     """
     n = len(faces)
     weight = torch.distributions.Beta(alpha, alpha).sample((n,))

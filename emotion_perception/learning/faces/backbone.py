@@ -1,7 +1,7 @@
-"""Transfer learning: a torchvision network trained on other pictures, with the heads of the face network on top.
+"""Transfer learning: a torchvision network pretrained on other images, with the heads of the face network.
 
-Too slow for a robot, which runs :class:`ExpressionNet` alone; a network that has learnt faces this way becomes the
-teacher of the small one.
+Too slow for a robot, which runs only :class:`ExpressionNet`; a network fine-tuned in this way serves as the teacher of
+the small one.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from torchvision import models
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.faces.network import N_FERPLUS, N_VISUAL
 
-# Families whose layers before the pooling run one after the other, as their children stand.
+# Families whose children before the pooling run in sequence, in the order of definition.
 FAMILIES = (
     "convnext_", "efficientnet_", "mnasnet", "mobilenet_", "regnet_", "resnet", "resnext", "shufflenet_", "vgg",
     "wide_resnet",
 )  # fmt: skip
-POOLING = ("avgpool", "classifier", "fc")  # the first child that is no feature any more
-# What torchvision's weights were trained on, of 0..1 (He et al. 2016 and all since).
+POOLING = ("avgpool", "classifier", "fc")  # name of the first child after the feature layers
+# Input normalisation of torchvision's weights, for values 0..1 (He et al. 2016 and later networks).
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Which torchvision network; no ``name``, and the robot's own network is trained."""
+    """Choice of the torchvision network; with an empty ``name``, :class:`ExpressionNet` is trained instead."""
 
     name: str = ""  # mobilenet_v3_small, vgg16, resnet18, efficientnet_b0, ...
-    size: int = 64  # px to which faces are enlarged; layers made for 224 px see too little of 48
-    first_rate: float = 0.1  # learning rate of the first given layer over that of the heads (Howard & Ruder 2018)
+    size: int = 64  # px to which faces are enlarged; layers designed for 224 px resolve too little at 48
+    first_rate: float = 0.1  # rate of the first pretrained layer over that of the heads (Howard & Ruder 2018)
     dropout: float = 0.3
-    mirror: bool = True  # ExpressionNetConfig's
+    mirror: bool = True  # as in ExpressionNetConfig
 
 
 class BackboneNet(nn.Module):
-    """As :class:`ExpressionNet`: grey faces ``(N, 1, 48, 48)``, 0..255 -> logits ``(N, 8)``, ``(N, 7)``, ``(N, 7)``.
+    """As :class:`ExpressionNet`: faces ``(N, 1, 48, 48)``, 0..255 -> logits ``(N, 8)``, ``(N, 7)``, ``(N, 7)``.
 
     Raises:
-        ModelError: no such network, or one that is not of :data:`FAMILIES`, or faces of this size are too small for it.
+        ModelError: unknown network, not one of :data:`FAMILIES`, or faces of this size are too small for it.
     """
 
     mean: Tensor
@@ -63,7 +63,7 @@ class BackboneNet(nn.Module):
             if name in POOLING:
                 break
             layers[name] = layer
-        self.trunk = nn.Sequential(layers)  # its state dict has torchvision's names
+        self.trunk = nn.Sequential(layers)  # its state dict has the names that torchvision uses
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
         channels = self._channels()
@@ -83,17 +83,17 @@ class BackboneNet(nn.Module):
         return int(channels)
 
     def load_pretrained(self, path: Path) -> None:
-        """Put torchvision weights into the layers below the heads: a state dict as ``.pth`` or as ``.safetensors``.
+        """Load torchvision weights into the layers below the heads: a state dict as ``.pth`` or ``.safetensors``.
 
-        The file's own classifier is left out, whatever it told apart.
+        The classifier in the file is ignored, whatever its classes.
 
         Raises:
-            ModelError: the file is missing, corrupt, or of another network; names it and what does not fit.
+            ModelError: the file is missing, corrupt, or of another network; the message names it and the mismatch.
         """
         if not path.is_file():
             raise ModelError(f"backbone weights not found: {path}")
         try:
-            # Weights only: a pickle from elsewhere must not run code.
+            # Weights only: an untrusted pickle must not run code.
             given = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError, ValueError) as error:
             raise ModelError(f"not a state dict: {path} ({type(error).__name__}: {error})") from error
@@ -102,7 +102,7 @@ class BackboneNet(nn.Module):
         wanted = self.trunk.state_dict()
         for name, value in wanted.items():
             found = given.get(name)
-            if found is None and name.endswith("num_batches_tracked"):  # not in older files, and not used
+            if found is None and name.endswith("num_batches_tracked"):  # missing in older files, and unused
                 continue
             if not isinstance(found, Tensor) or found.shape != value.shape:
                 there = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
@@ -112,7 +112,7 @@ class BackboneNet(nn.Module):
         self.trunk.load_state_dict({name: given.get(name, value) for name, value in wanted.items()})
 
     def layers(self) -> list[nn.Module]:
-        """From the picture to the heads, the heads as one."""
+        """The layers in order from input to output; the heads form the last one."""
         stages = list(self.trunk.children())
         if len(stages) == 1:
             stages = list(stages[0].children())
@@ -120,6 +120,6 @@ class BackboneNet(nn.Module):
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = F.interpolate(faces, size=(self.config.size, self.config.size), mode="bilinear", align_corners=False)
-        x = ((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)  # grey as three colours
+        x = ((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)  # grey as three channels
         features = self.dropout(self.trunk(x).mean((2, 3)))
         return self.ferplus(features), self.fer2013(features), self.intensity(features)

@@ -1,4 +1,4 @@
-"""Controlled damage to labelled faces, to measure how a model holds up where a robot's camera is poor."""
+"""Controlled corruptions of labelled faces, to measure a model's robustness to poor images of a robot's camera."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ FaceDamage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def low_light(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gamma 2.5 and sensor noise of 5 grey levels: a lit face at dusk."""
+    """Gamma 2.5 and sensor noise of 5 grey levels, as in dim light."""
     dark = 255 * (face / 255.0) ** 2.5
     return (dark + rng.normal(0, 5, face.shape)).clip(0, 255).astype(np.uint8)
 
 
 def rotated(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turned in the image by up to 25 degrees to either side."""
+    """In-plane rotation by up to 25 degrees in either direction."""
     height, width = face.shape
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), rng.uniform(-25, 25), 1.0)
     return cv2.warpAffine(face, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
 
 
 def small(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Seen at 24 pixels and enlarged again."""
+    """Reduced to 24 pixels and enlarged again."""
     tiny = cv2.resize(face, (24, 24), interpolation=cv2.INTER_AREA)
     return cv2.resize(tiny, face.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def blurred(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Moved by 7 pixels during the exposure, in a random direction."""
+    """Motion blur of 7 pixels in a random direction."""
     angle, reach = rng.uniform(0, np.pi), 3
     kernel = np.zeros((7, 7), np.float32)
     cosine, sine = np.cos(angle) * reach, np.sin(angle) * reach
@@ -43,10 +43,10 @@ CORRUPTIONS: dict[str, FaceDamage] = {"low_light": low_light, "rotated": rotated
 
 
 def corrupt(faces: np.ndarray, name: str, seed: int = 0) -> np.ndarray:
-    """Damage uint8 faces ``(N, H, W)`` one by one; the same seed gives the same damage.
+    """Corrupt uint8 faces ``(N, H, W)`` one by one; the same seed gives the same result.
 
     Raises:
-        ValueError: the name is none of :data:`CORRUPTIONS`.
+        ValueError: ``name`` is not in :data:`CORRUPTIONS`.
     """
     if name not in CORRUPTIONS:
         raise ValueError(f"unknown corruption {name!r}; there are {', '.join(CORRUPTIONS)}")

@@ -1,4 +1,4 @@
-"""Write a trained face network as the ONNX file and model card that a robot runs."""
+"""Write a trained face network as the ONNX file and model card that the robot loads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OUTPUTS = {"ferplus": "logits", "fer2013": "logits", "intensity": "intensity_log
 
 
 class ExportedFaceNet(nn.Module):
-    """The network as a robot runs it: bytes in, the logits of a face and its mirror image averaged."""
+    """The network as exported: uint8 input, logits averaged over a face and its mirror image."""
 
     def __init__(self, net: ExpressionNet | BackboneNet) -> None:
         super().__init__()
@@ -37,10 +37,10 @@ class ExportedFaceNet(nn.Module):
 
 
 def publish_faces(path: Path, net: ExpressionNet | BackboneNet, card: Mapping[str, Any]) -> None:
-    """Write network and card; ``card`` has calibration, prior, scores and whatever else is worth knowing.
+    """Write network and card; ``card`` holds calibration, prior, scores and any further fields.
 
     Raises:
-        ModelError: the card is wrong; names the field.
+        ModelError: the card is invalid; the message names the field.
     """
     fixed = {
         "model": "face-expression",

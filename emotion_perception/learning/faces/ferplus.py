@@ -1,4 +1,4 @@
-"""FER+ (Barsoum et al. 2016): FER2013's faces with ten crowd votes each, as one ``ferplus.npz``."""
+"""FER+ (Barsoum et al. 2016): FER2013's faces with ten annotator votes each, in one ``ferplus.npz``."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _FER2013_TO_VISUAL = np.array([VISUAL_INDICES.index(i) for i in FER2013_LABELS])
 
 @dataclass(frozen=True)
 class FerPlusSplit:
-    """One split. N faces; class order is the visual vocabulary, the FER+ columns add contempt as the eighth."""
+    """One split with N faces. Classes are in the order of the visual vocabulary; FER+ adds contempt as the eighth."""
 
     faces: np.ndarray  # (N, 48, 48) uint8
-    votes: np.ndarray  # (N, 8) float32, votes of ten for each class of the head; unknown and "not a face" left out
+    votes: np.ndarray  # (N, 8) float32, number of ten votes per class; without unknown and "not a face"
     majority: np.ndarray  # (N,) int64, 0..7; -1 where unknown or "not a face" won
-    fer2013: np.ndarray  # (N,) int64, 0..6; -1 where the original label is lost
+    fer2013: np.ndarray  # (N,) int64, 0..6; -1 where the original label is missing
 
     @property
     def distribution(self) -> np.ndarray:
-        """Vote shares ``(N, 8)`` that sum to 1 (uniform where nobody chose an emotion)."""
+        """Vote shares ``(N, 8)`` that sum to 1 (uniform where no vote is for an emotion)."""
         total = self.votes.sum(1, keepdims=True)
         return np.where(total > 0, self.votes / np.maximum(total, 1), 1 / self.votes.shape[1]).astype(np.float32)
 
@@ -35,7 +35,7 @@ def load_ferplus(path: str | Path, split: str) -> FerPlusSplit:
     """Read one split of ``ferplus.npz`` (arrays ``faces|images``, ``votes``, ``usage``, ``fer2013``).
 
     Raises:
-        FileNotFoundError: no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: unknown split, or the file lacks an array.
     """
     if split not in SPLITS:

@@ -1,4 +1,4 @@
-"""Labelled data for an evaluation: a folder per emotion, or a corpus as it is distributed."""
+"""Labelled data for an evaluation: one folder per emotion, or a corpus as distributed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """N files with the emotion of each."""
+    """N files with one emotion label each."""
 
     paths: tuple[Path, ...]
     labels: np.ndarray  # (N,) int64, index in the vocabulary
@@ -24,18 +24,18 @@ class LabelledFiles:
 
 @dataclass(frozen=True)
 class LabelledFaces:
-    """N face crops with the emotion of each."""
+    """N face crops with one emotion label each."""
 
     faces: np.ndarray  # (N, 48, 48) uint8
     labels: np.ndarray  # (N,) int64, index in the vocabulary
-    votes: np.ndarray | None = None  # (N, 7), the crowd's for each visual emotion, where its majority is the label
+    votes: np.ndarray | None = None  # (N, 7), annotators' votes per visual emotion, if the label is their majority
 
 
 def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:
-    """Read ``folder/<emotion>/**/<file>``; a folder may carry a common alias ("anger", "joy").
+    """Read ``folder/<emotion>/**/<file>``; a folder name may be a common alias ("anger", "joy").
 
     Raises:
-        ValueError: not a folder, a sub-folder whose name is no emotion, or no file with one of ``suffixes``.
+        ValueError: not a folder, a sub-folder is not named after an emotion, or no file has one of ``suffixes``.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: not a folder; expected one sub-folder per emotion ({', '.join(EMOTIONS)})")
@@ -55,12 +55,12 @@ def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:
 
 
 def load_ferplus_faces(path: Path, split: str, labels: str) -> LabelledFaces:
-    """One split of ``ferplus.npz`` with ``labels`` "fer2013" (original label) or "ferplus" (crowd majority).
+    """One split of ``ferplus.npz`` with ``labels`` "fer2013" (original label) or "ferplus" (majority of the votes).
 
-    Rows without a label in the vocabulary (contempt, unknown, not a face, original label lost) are left out.
+    Rows without a label in the vocabulary (contempt, unknown, not a face, original label missing) are left out.
 
     Raises:
-        ValueError: unknown split or labels, or not such an archive.
+        ValueError: unknown split or labels, or the archive lacks an array.
     """
     if labels not in ("fer2013", "ferplus"):
         raise ValueError(f"unknown labels {labels!r}; ferplus.npz has fer2013 and ferplus")

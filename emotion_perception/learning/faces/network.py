@@ -1,7 +1,7 @@
-"""The face-expression network: a small residual CNN on a 48x48 grey face, classification and intensity together.
+"""The face-expression network: a small residual CNN on a 48x48 grey-scale face, with class and intensity heads.
 
 This is the only definition of the network: :mod:`emotion_perception.learning.faces.export` writes it as the ONNX file
-that a robot runs.
+that the robot runs.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch.nn import functional as F
 
 FACE_SIZE = 48
 N_VISUAL = 7  # emotion_perception.emotions.VISUAL_EMOTIONS
-N_FERPLUS = 8  # the seven and contempt, which only the training sees
+N_FERPLUS = 8  # the seven and contempt, which is used only in training
 
 
 @dataclass(frozen=True)
 class ExpressionNetConfig:
     """Architecture. ``widths`` are the channels of the stages, ``blocks`` their depth.
 
-    A stage halves the picture where its ``strides`` is 2: by default they see 24, 12, 6 and 3 pixels. Where it is 1,
-    the stage is as wide as what comes before it: from the weights alone the robot sees which blocks halve. With
-    ``mirror`` a face's answer is that of the face and of its mirror image together, at twice the time.
+    A stage with stride 2 halves the resolution: by default to 24, 12, 6 and 3 pixels. A stage with stride 1 has as many
+    channels as its input, so that the strides follow from the shapes of the weights. With ``mirror`` the logits of a
+    face and of its mirror image are averaged, at twice the computing time.
 
     Raises:
-        ValueError: the stages' settings are not equally many, or a stage widens without halving.
+        ValueError: the settings differ in their number of stages, or a stage changes its width without stride 2.
     """
 
     stem: int = 16
@@ -44,7 +44,7 @@ class ExpressionNetConfig:
 
 
 class ResidualBlock(nn.Module):
-    """He et al. (2016), basic block: two 3x3 convolutions beside an identity or 1x1 shortcut."""
+    """He et al. (2016), basic block: two 3x3 convolutions with an identity or 1x1 shortcut."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -64,10 +64,10 @@ class ResidualBlock(nn.Module):
 
 
 class ExpressionNet(nn.Module):
-    """Grey faces ``(N, 1, 48, 48)``, 0..255 -> logits: FER+ ``(N, 8)``, FER2013 ``(N, 7)``, intensity ``(N, 7)``.
+    """Faces ``(N, 1, 48, 48)``, 0..255 -> logits: FER+ ``(N, 8)``, FER2013 ``(N, 7)``, intensity ``(N, 7)``.
 
     The first seven columns of each are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`; the FER+ head's eighth is
-    contempt. Each face is standardised inside the network, so that exposure and contrast of the camera cancel.
+    contempt. The network standardises each face, which cancels the camera's exposure and contrast.
     """
 
     def __init__(self, config: ExpressionNetConfig | None = None) -> None:
@@ -90,15 +90,15 @@ class ExpressionNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, ResidualBlock):  # residual branches start at zero: Goyal et al. (2017)
+            elif isinstance(module, ResidualBlock):  # zero-initialised residual branches: Goyal et al. (2017)
                 nn.init.zeros_(module.norm2.weight)
 
     @staticmethod
     def standardise(faces: Tensor) -> Tensor:
-        """Each face of ``(N, 1, 48, 48)`` less its mean, over its deviation."""
+        """Subtract the mean of each face of ``(N, 1, 48, 48)`` and divide by its standard deviation."""
         centred = faces - faces.mean((1, 2, 3), keepdim=True)
         deviation = centred.square().mean((1, 2, 3), keepdim=True).sqrt()
-        return centred / (deviation + 4.0)  # 4 grey levels: a black picture stays near zero and is not amplified noise
+        return centred / (deviation + 4.0)  # 4 grey levels: the noise of a black image is not amplified
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.dropout(self.stages(self.stem(self.standardise(faces))).mean((2, 3)))

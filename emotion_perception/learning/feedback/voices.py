@@ -1,4 +1,4 @@
-"""Fine-tuning of the voice model on corrected voices; what faces and voices share is in :mod:`.learn`."""
+"""Fine-tuning of the voice model on corrected voices; :mod:`.learn` has the part common to faces and voices."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from emotion_perception.learning.voices.network import VoiceNet
 from emotion_perception.learning.voices.train import adamw, emotion_loss, intensity_loss
 from emotion_perception.learning.voices.weights import load_voice, publish_voice
 
-CHANGED = 0.1  # share of the predictions in which two equally good models differ
+CHANGED = 0.1  # share of the predictions in which two equally accurate models differ
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class VoiceFeedbackTraining(FeedbackTraining):
     learning_rate: float = 3e-4  # AdamW peak of the layers after the encoder
     weight_decay: float = 0.05
     interpolation: float = 0.5  # chosen on validation speakers, see docs/dashboard.md
-    tolerance: float = 0.0  # 0: by the size of the test set
+    tolerance: float = 0.0  # accuracy, 0..1; 0: computed from the size of the test set
     base: AcousticTraining = field(default_factory=AcousticTraining)  # sampling and augmentation of the base data
 
 
@@ -48,7 +48,7 @@ class VoiceLearner(Learner):
 
     Args:
         data: folder with ``ravdess_speech`` and any of ``emodb``, ``nemo``.
-        cache: folder for the features of the base data, which take minutes and are the same every time.
+        cache: folder for cached features of the base data; these take minutes and never change.
     """
 
     kind = "voice"
@@ -63,10 +63,10 @@ class VoiceLearner(Learner):
 
     @property
     def tolerance(self) -> float:
-        """Standard error of the accuracy difference between two equally good models that differ in 10 % of the clips.
+        """Standard error of the accuracy difference between two equally accurate models that differ in 10 % of clips.
 
-        Each corpus has the same weight, so the smallest contributes most: with 240, 127 and 538 clips it is 1.2
-        points. (For 3,518 faces it would be 0.5.)
+        Each corpus has the same weight, so the smallest contributes most: with 240, 127 and 538 clips the error is 1.2
+        percentage points. (For 3,518 faces it would be 0.5.)
         """
         if self.config.tolerance:
             return self.config.tolerance
@@ -95,20 +95,20 @@ class VoiceLearner(Learner):
                 raise ValueError(f"{self.data} has no speaker to {name} with")
 
     def load(self, weights: Path) -> VoiceNet:
-        """The emotion network of a published file."""
+        """Load the emotion network of a published file."""
         return load_voice(weights)[0]
 
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
-        """Write the fine-tuned network; the detector of overlapped speech and the rest of the card are ``source``'s."""
+        """Write the fine-tuned network; overlap detector and other card fields are those of ``source``."""
         _, overlap, card = load_voice(source)
         publish_voice(path, net, overlap, card.to_mapping() | changes)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
-        """As in training."""
+        """The same optimizer as in training."""
         return adamw(net, self.config.learning_rate, self.config.base.encoder_rate, self.config.weight_decay)
 
     def begin(self, net: Any, feedback: Feedback) -> None:
-        """Join base data and corrections in one bank, so that babble is made of both."""
+        """Join base data and corrections in one bank, so that babble is mixed from both."""
         net.train()
         corrected = _bank([feedback.evidence[row] for row in feedback.learn])
         self._bank = FeatureBank.join([self.training.bank, corrected])
@@ -119,7 +119,7 @@ class VoiceLearner(Learner):
         self._rng = np.random.default_rng(self.config.seed)
 
     def batch_loss(self, net: Any, base_rows: int, corrections: torch.Tensor) -> torch.Tensor:
-        """The training's losses on base clips; on corrected clips the cross-entropy over all labels."""
+        """Losses of the training for base clips; cross-entropy over all labels for corrected clips."""
         config, base, targets = self.config, self.config.base, self._targets
         rows = torch.multinomial(targets.draw, base_rows, replacement=True, generator=self._generator)
         drawn = torch.cat([rows, len(targets.labels) + corrections])
@@ -142,7 +142,7 @@ class VoiceLearner(Learner):
         return calibration.predict(net, _bank([copies[:1] for copies in evidence]))[0].argmax(1)
 
     def test(self, net: Any) -> dict[str, Any]:
-        """Accuracy and mean recall as means over the corpora, and the scores of each corpus."""
+        """Accuracy and mean recall, averaged over the corpora, and the scores of each corpus."""
         found = {name: round(value, 4) for name, value in calibration.evaluate(net, self.tested).items()}
         corpora = [split.corpus for split in self.tested.splits]
         return {
@@ -153,7 +153,7 @@ class VoiceLearner(Learner):
         }
 
     def card(self, net: Any) -> dict[str, Any]:
-        """The fields of the card that the validation speakers determine, as in training."""
+        """The card fields that are determined on the validation speakers, as in training."""
         validated = calibration.HeldOutLogits.of(net, self.validation)
         return {
             "calibration": calibration.fit_calibration(validated),
@@ -164,7 +164,7 @@ class VoiceLearner(Learner):
 
 
 def _bank(clips: Sequence[Sequence[np.ndarray]]) -> FeatureBank:
-    """The copies of the clips in one array."""
+    """Store the copies of all clips in one bank."""
     ends = np.cumsum([len(copy) for copies in clips for copy in copies]).reshape(len(clips), -1)
     lengths = np.array([[len(copy) for copy in copies] for copies in clips])
     mel = np.concatenate([copy for copies in clips for copy in copies])

@@ -1,6 +1,6 @@
-"""Data augmentation: speed and rooms on samples; cuts, noise, microphones and masks on spectrograms.
+"""Data augmentation: speed and reverberation of samples; cuts, noise, microphone response and masks of spectrograms.
 
-Noise is added to spectrograms instead of samples, at a hundredth of the cost, so that each draw has a different one.
+Noise is added to spectrograms instead of samples, at a hundredth of the cost, so that every draw gets new noise.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def music_noise(n: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def babble_noise(n: int, voices: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """``(n,)`` several of ``voices`` talking at once, each at rms 1, the sum too."""
+    """``(n,)`` babble: several of ``voices`` speaking at once, each at rms 1; the sum also has rms 1."""
     babble = np.zeros(n, np.float32)
     for voice in voices:
         tiled = np.tile(voice, 1 + n // len(voice))
@@ -90,7 +90,7 @@ def make_noise(kind: str, n: int, rng: np.random.Generator, voices: list[np.ndar
 
 
 def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """Add ``noise`` so that the ratio of the two powers is ``snr_db``; both ``(T,)``."""
+    """Add ``noise`` to ``samples`` at an SNR of ``snr_db``; both ``(T,)``."""
     power = np.mean(samples**2) / (np.mean(noise**2) + 1e-12)
     return (samples + noise * np.sqrt(power / 10 ** (snr_db / 10))).astype(np.float32)
 
@@ -99,19 +99,19 @@ def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.rand
     """Simulated room: direct sound and an exponentially decaying noise tail (Moorer 1979), same length as ``samples``.
 
     Args:
-        rt60: s until the tail is 60 dB down.
-        direct_db: energy of the direct sound over that of the tail.
+        rt60: reverberation time, s: the tail has decayed by 60 dB.
+        direct_db: ratio of the energies of direct sound and tail, dB.
     """
     n = max(2, int(rt60 * SAMPLE_RATE))
     tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / n)
-    tail[: int(0.002 * SAMPLE_RATE)] = 0  # the first reflection comes after 2 ms
+    tail[: int(0.002 * SAMPLE_RATE)] = 0  # the first reflection arrives after 2 ms
     tail /= np.sqrt(np.sum(tail**2)) * 10 ** (direct_db / 20)
     tail[0] = 1.0
     return fftconvolve(samples, tail)[: len(samples)].astype(np.float32)
 
 
 def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A perturbed training copy of a clip: always another speed, often a room."""
+    """A perturbed training copy of a clip: always with another speed, often with reverberation."""
     x = change_speed(samples, float(rng.uniform(0.88, 1.14)))
     if rng.random() < 0.6:
         x = reverberate(x, float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12)), rng)
@@ -121,7 +121,7 @@ def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) -> np.ndarray:
     """A random cut of ``frames`` frames of ``(F, bands)`` at ``tempo`` times the speed, with unchanged pitch.
 
-    It has fewer frames if the clip is shorter.
+    The cut has fewer frames if the clip is shorter.
     """
     span = min(len(mel), round(frames * tempo))
     start = rng.integers(len(mel) - span + 1)
@@ -133,9 +133,9 @@ def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) ->
     return mel[low] * (1 - share) + mel[high] * share
 
 
-@lru_cache(maxsize=1)  # all folds of a cross-validation use the same
+@lru_cache(maxsize=1)  # all folds of a cross-validation use the same noises
 def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.ndarray:
-    """``(4 * pieces, F, 80)`` float32 log-mel, dB, of all noises but babble."""
+    """``(4 * pieces, F, 80)`` float32 log-mel, dB, of all noises except babble."""
     rng = np.random.default_rng((seed, 1))
     n = int(seconds * SAMPLE_RATE)
     kinds = [kind for kind in NOISES if kind != "babble"]
@@ -145,13 +145,13 @@ def noise_spectrograms(seed: int, pieces: int = 12, seconds: float = 5.0) -> np.
 def add_noise_to_spectrogram(
     mel: np.ndarray, noises: Sequence[np.ndarray], snr_db: float, before: int = 0, after: int = 0
 ) -> np.ndarray:
-    """Add noises of equal strength to ``(F, 80)`` log-mel so that the ratio of speech to all of them is ``snr_db``.
+    """Add noises of equal power to ``(F, 80)`` log-mel; ``snr_db`` is the ratio of speech to their sum.
 
-    Powers add, as those of independent sounds do on average.
+    Powers are added, which holds on average for independent sounds.
 
     Args:
-        noises: ``(any F, 80)`` log-mel, dB; each is repeated until it is long enough.
-        before, after: frames of noise alone around the speech, as voice activity detection keeps them in babble.
+        noises: ``(any F, 80)`` log-mel, dB; each is repeated to the length needed.
+        before, after: frames of noise only around the speech; voice activity detection keeps such frames in babble.
 
     Returns:
         ``(before + F + after, 80)``.
@@ -167,16 +167,16 @@ def add_noise_to_spectrogram(
 
 
 def colour(mel: Tensor, deviation_db: float, generator: torch.Generator) -> Tensor:
-    """Simulated microphone: add a smooth random frequency response to each of ``(N, F, bands)``."""
+    """Simulate a microphone: add a smooth random frequency response to each spectrogram of ``(N, F, bands)``."""
     points = torch.randn(len(mel), 1, 6, generator=generator) * deviation_db
     curve = torch.nn.functional.interpolate(points, mel.shape[2], mode="linear", align_corners=True)
     return mel + curve
 
 
 def mask_spectrogram(mel: Tensor, frames: Tensor, bands: int, share: float, generator: torch.Generator) -> Tensor:
-    """SpecAugment (Park et al. 2019): two masks up to ``bands`` wide, and two up to ``share`` of the frames long.
+    """SpecAugment (Park et al. 2019): two masks of up to ``bands`` bands, two of up to ``share`` of the frames.
 
-    Masked cells of ``(N, F, mels)`` take the clip's mean, which the network's normalisation brings near zero.
+    Masked cells of ``(N, F, mels)`` are set to the clip's mean, which the network's normalisation maps close to zero.
     """
     n, length, mels = mel.shape
     valid = torch.arange(length) < frames[:, None]

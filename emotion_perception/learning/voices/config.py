@@ -14,37 +14,37 @@ class AcousticTraining:
 
     epochs: int = 80
     batch: int = 64
-    learning_rate: float = 1e-3  # peak, of the layers after the encoder (AdamW)
-    encoder_rate: float = 0.1  # factor on it for the encoder, 0 freezes it: 5,000 clips are few for 6 million weights
+    learning_rate: float = 1e-3  # AdamW peak, layers after the encoder
+    encoder_rate: float = 0.1  # encoder's factor, 0: frozen; low, as 5,000 clips are few for 6 million weights
     weight_decay: float = 0.05
-    average_decay: float = 0.995  # of the moving average of the weights: 200 steps, three epochs
-    copies: int = 4  # of each clip: the original and three perturbed ones (speed, mostly a room)
-    ravdess_share: float = 0.5  # of the clips drawn; the only corpus with all eight labels
+    average_decay: float = 0.995  # decay of the moving average of the weights: 200 steps, three epochs
+    copies: int = 4  # per clip: the original and three perturbed copies (speed, mostly reverberation)
+    ravdess_share: float = 0.5  # share of the clips drawn; the only corpus with all eight labels
     emodb_share: float = 0.2
     nemo_share: float = 0.3
     shortest_cut: float = 0.8  # s, as short as the first decisions about an utterance
     longest_cut: float = 3.5  # s
     tempo: float = 0.12  # largest relative change of a cut's tempo, pitch unchanged
     noise_share: float = 0.55  # share of the cuts with added noise
-    babble_share: float = 0.3  # share of the noises that are other speakers; the rest white, pink, fan or music
-    babble_margin: float = 0.35  # largest share of a cut that is babble alone, before and again after the speech
-    quietest_snr: float = 25.0  # dB, of the least noise
-    loudest_snr: float = 0.0  # dB, of the most noise
-    microphone_db: float = 4.0  # standard deviation of a random smooth frequency response
+    babble_share: float = 0.3  # share of the noises that are babble; the others are white, pink, fan or music
+    babble_margin: float = 0.35  # largest share of a cut with only babble, both before and after the speech
+    quietest_snr: float = 25.0  # dB, highest SNR
+    loudest_snr: float = 0.0  # dB, lowest SNR
+    microphone_db: float = 4.0  # standard deviation of a random smooth frequency response, dB
     masked_bands: int = 10  # largest width of a frequency mask, mel bands
-    masked_share: float = 0.2  # largest share of the frames under one time mask; there are two
-    smoothing: float = 0.1  # of the labels
-    handicap: float = 1.0  # subtracted from logits of labels that a clip's corpus lacks; large: they do not compete
-    mixup_share: float = 0.5  # of the clips
+    masked_share: float = 0.2  # largest share of the frames in each of the two time masks
+    smoothing: float = 0.1  # label smoothing
+    handicap: float = 1.0  # subtracted from the logits of labels absent from the clip's corpus; large: ignored
+    mixup_share: float = 0.5  # share of the clips that are mixed
     mixup_alpha: float = 0.4
-    intensity_weight: float = 0.2  # of the intensity loss
-    sex: str = "off"  # see VoiceNet; for the study in docs/acoustic_model.md
-    sex_weight: float = 0.3  # of the loss of the auxiliary task
+    intensity_weight: float = 0.2  # weight of the intensity loss
+    sex: str = "off"  # role of the speaker's sex, see VoiceNet; for the study in docs/acoustic_model.md
+    sex_weight: float = 0.3  # weight of the loss of the auxiliary task
     seed: int = 7
     net: VoiceNetConfig = field(default_factory=VoiceNetConfig)
     overlap: OverlapTraining = field(default_factory=OverlapTraining)
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of each corpus in the clips drawn; 0 leaves it out."""
+        """Share of each corpus in the clips drawn; 0 excludes the corpus."""
         return {"ravdess_speech": self.ravdess_share, "emodb": self.emodb_share, "nemo": self.nemo_share}

@@ -1,4 +1,4 @@
-"""The clips of all corpora with features and targets, and the batches drawn from them."""
+"""Clips of all corpora with their features and targets, and random training batches."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from emotion_perception.learning.voices.features import FeatureBank, speech_feat
 
 @dataclass(frozen=True)
 class Speech:
-    """All clips of some corpora, and their features in the same order."""
+    """Clips of one or more corpora, and their features in the same order."""
 
     splits: tuple[SpeechSplit, ...]  # one per corpus
     bank: FeatureBank
 
     @classmethod
     def read(cls, data: Path, config: AcousticTraining, cache: Path) -> Speech:
-        """All corpora in ``data`` that have a share; features are cached in the folder ``cache``.
+        """Read all corpora in ``data`` with a non-zero share; features are cached in the folder ``cache``.
 
         Raises:
-            FileNotFoundError: no RAVDESS in ``data``.
+            FileNotFoundError: ``data`` does not contain RAVDESS.
         """
         corpora = [name for name in CORPORA if (data / name).is_dir() and config.shares[name] > 0]
         if "ravdess_speech" not in corpora:
@@ -39,12 +39,12 @@ class Speech:
         return cls(splits, FeatureBank.join(banks))
 
     def where(self, chosen: Sequence[np.ndarray]) -> Speech:
-        """The clips that ``chosen`` marks, ``(N,)`` bool for each corpus; a corpus without any is left out."""
+        """Select clips by ``chosen``, one ``(N,)`` bool mask per corpus; a corpus without selected clips is dropped."""
         kept = [split.where(mask) for split, mask in zip(self.splits, chosen, strict=True)]
         return Speech(tuple(split for split in kept if len(split)), self.bank.where(np.concatenate(chosen)))
 
     def held_for(self, split: str) -> Speech:
-        """The clips of ``train``, ``validation`` or ``test``."""
+        """The clips of one split: ``train``, ``validation`` or ``test``."""
         return self.where([one.held_for(split) for one in self.splits])
 
 
@@ -53,14 +53,14 @@ class Targets:
     """Labels of the clips of one or more splits, one row per clip."""
 
     labels: Tensor  # (N,) int64
-    present: Tensor  # (N, 8) bool, labels the clip's corpus has
+    present: Tensor  # (N, 8) bool, labels that occur in the clip's corpus
     intensity: Tensor  # (N,) float32, NaN where unknown
     sex: Tensor  # (N,) float32, 1 female, -1 male
     draw: Tensor  # (N,) float64, sampling weight
 
     @classmethod
     def of(cls, splits: Sequence[SpeechSplit], shares: Mapping[str, float] | None = None) -> Targets:
-        """Stack the splits; within its corpus' share every label is drawn equally often."""
+        """Stack the splits; within the share of a corpus, all its labels are drawn equally often."""
         draw = []
         for split in splits:
             count = np.bincount(split.labels, minlength=len(EMOTIONS))
@@ -78,15 +78,15 @@ class Targets:
 def draw_batch(
     bank: FeatureBank, rows: np.ndarray, noises: np.ndarray, config: AcousticTraining, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Random cuts of a random copy of each clip, often with noise; all cuts of a batch have one length.
+    """Random cuts of a random copy of each clip, often with noise; all cuts of a batch have the same target length.
 
-    Babble is made of the clips in ``bank``, and thus of training speakers only.
+    Babble is mixed from the clips in ``bank`` and therefore contains training speakers only.
 
     Args:
-        noises: ``(M, F, 80)`` log-mel of the noises other than babble.
+        noises: ``(M, F, 80)`` log-mel, dB, of the noises other than babble.
 
     Returns:
-        ``(N, F, 80)`` float32 dB, zero after each clip's end, and ``(N,)`` its valid frames.
+        ``(N, F, 80)`` float32 log-mel in dB, zero-padded after the end of each clip, and ``(N,)`` valid frames.
     """
     length = int(rng.uniform(config.shortest_cut, config.longest_cut) * 100)
     mel = np.zeros((len(rows), length, bank.mel.shape[1]), np.float32)

@@ -1,6 +1,7 @@
-"""Features for the training: clips cropped to speech as at run time, perturbed copies, log-mel, all in one array.
+"""Features for training: log-mel of clips, cropped to speech as at run time, and of perturbed copies, in one array.
 
-Decoding, cropping and perturbing five thousand clips takes minutes and is the same for every run, so it is cached.
+Decoding, cropping and perturbing five thousand clips takes minutes and gives the same result in every run, so the
+result is cached.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from emotion_perception.learning.voices.augmentation import perturb
 from emotion_perception.learning.voices.corpora import SpeechSplit
 
 FEATURES = Path("runs/features")  # cache of the command-line tools
-VERSION = 3  # of the cached features: increase it when their computation changes
+VERSION = 3  # of the cached features; increase it when their computation changes
 
 
 def read_speech(path: Path) -> np.ndarray:
-    """A sound file as ``(T,)`` float32 mono at 16 kHz.
+    """Read a sound file as ``(T,)`` float32 mono at 16 kHz.
 
     Raises:
         soundfile.LibsndfileError: the file cannot be read.
@@ -39,14 +40,14 @@ def read_speech(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FeatureBank:
-    """Log-mel spectrograms of clips, each in one or more copies; copy 0 is the clip itself."""
+    """Log-mel spectrograms of clips with one or more copies per clip; copy 0 is the unperturbed clip."""
 
     mel: np.ndarray  # (sum of frames, 80) float16, dB
-    offsets: np.ndarray  # (clips, copies, 2) int64, first and past-the-last row of mel
+    offsets: np.ndarray  # (clips, copies, 2) int64, first row of mel and last row + 1
 
     @property
     def copies(self) -> int:
-        """Copies of each clip."""
+        """Number of copies per clip."""
         return self.offsets.shape[1]
 
     @property
@@ -56,17 +57,17 @@ class FeatureBank:
 
     @classmethod
     def join(cls, banks: Sequence[FeatureBank]) -> FeatureBank:
-        """One bank of the clips of several, in order."""
+        """Concatenate several banks, in order."""
         starts = np.cumsum([0, *(len(bank.mel) for bank in banks)])[:-1]
         offsets = [bank.offsets + start for bank, start in zip(banks, starts, strict=True)]
         return cls(np.concatenate([bank.mel for bank in banks]), np.concatenate(offsets))
 
     def where(self, chosen: np.ndarray) -> FeatureBank:
-        """The clips that ``chosen``, ``(clips,)`` bool, marks; the spectrograms are shared."""
+        """Select clips by the mask ``chosen``, ``(clips,)`` bool; the spectrograms are shared, not copied."""
         return FeatureBank(self.mel, self.offsets[chosen])
 
     def shortened(self, frames: int) -> FeatureBank:
-        """The first ``frames`` frames of each clip."""
+        """The same bank with each clip limited to its first ``frames`` frames."""
         offsets = self.offsets.copy()
         offsets[..., 1] = np.minimum(offsets[..., 1], offsets[..., 0] + frames)
         return FeatureBank(self.mel, offsets)
@@ -90,10 +91,10 @@ def clip_features(
 
 
 def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | None) -> FeatureBank:
-    """Features of all clips of ``split`` in their order; read from the folder ``cache`` if it has them.
+    """Features of all clips of ``split`` in their order, read from the folder ``cache`` if present there.
 
     Args:
-        copies: 1 for the clips alone, more for perturbed copies after it.
+        copies: 1: only the clips; n: also n - 1 perturbed copies of each.
         cache: None: no caching.
     """
     described = json.dumps([VERSION, copies, seed, [f"{p.parent.name}/{p.name}" for p in split.paths]])
@@ -113,6 +114,6 @@ def speech_features(split: SpeechSplit, copies: int, seed: int, cache: Path | No
     bank = FeatureBank(np.concatenate(parts), offsets)
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(kept) as partial, partial.open("wb") as file:  # a handle, as the ending may be any
+        with replacing(kept) as partial, partial.open("wb") as file:  # a handle: savez may append .npz to a path
             np.savez(file, mel=bank.mel, offsets=bank.offsets)
     return bank

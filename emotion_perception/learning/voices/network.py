@@ -1,8 +1,8 @@
-"""The voice networks: log-mel spectrogram in, attentive statistics pooling over time, linear heads.
+"""The voice networks: log-mel spectrogram as input, attentive statistics pooling over time, linear heads.
 
-Emotion comes from the first layers of a speech recogniser's encoder, pretrained on many thousands of voices; a small
-residual CNN detects whether several people speak at once. Training uses padded batches with masks; the exported ONNX
-file computes the same for one unpadded utterance (:class:`UtteranceNet`).
+The emotion network uses the first layers of a speech recogniser's encoder, pretrained on many thousands of voices; a
+small residual CNN detects overlapped speech. Training uses padded batches with masks; the exported ONNX file computes
+the same for one unpadded utterance (:class:`UtteranceNet`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class VoiceNetConfig:
     channels: int = 384
     heads: int = 6
     layers: int = 3
-    head: int = 192  # channels that are pooled, of the outputs of all layers together
+    head: int = 192  # channels after projecting the outputs of all layers; these are pooled
     attention: int = 64
     dropout: float = 0.3
 
@@ -41,20 +41,20 @@ class VoiceNetConfig:
 class OverlapNetConfig:
     """Architecture. ``widths`` are the channels after each residual stage, which halves the mel axis."""
 
-    stem: int = 16  # in sixteens: of twelve, oneDNN's backward pass writes out of bounds (torch 2.9.1, AVX-512)
+    stem: int = 16  # multiple of 16: with 12, oneDNN's backward pass writes out of bounds (torch 2.9.1, AVX-512)
     widths: tuple[int, ...] = (32, 32)
-    stem_stride: tuple[int, int] = (4, 2)  # over time and over the mel axis
-    strides: tuple[int, ...] = (1, 2)  # over time, of each stage
-    temporal: int = 48  # channels of the temporal convolutions, 80 ms a step
+    stem_stride: tuple[int, int] = (4, 2)  # along time and along the mel axis
+    strides: tuple[int, ...] = (1, 2)  # along time, per stage
+    temporal: int = 48  # channels of the temporal convolutions, 80 ms per step
     attention: int = 16
     dropout: float = 0.2
 
 
-SEX = ("off", "task", "condition")  # how the speaker's sex takes part in training
+SEX = ("off", "task", "condition")  # role of the speaker's sex in training, see VoiceNet
 
 
 class ResidualBlock(nn.Module):
-    """He et al. (2016), basic block, halving time by ``stride_time`` and the mel axis by 2."""
+    """Basic block of He et al. (2016) with stride ``stride_time`` along time and 2 along the mel axis."""
 
     def __init__(self, channels_in: int, channels: int, stride_time: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class AttentiveStatistics(nn.Module):
         self.out = nn.Conv1d(attention, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``mask`` ``(N, T)`` bool: the valid steps; None where all are."""
+        """``mask`` ``(N, T)`` bool: valid time steps; None: all."""
         score = self.out(torch.tanh(self.into(x))).float()
         if mask is not None:
             score = score.masked_fill(~mask[:, None], -1e4)
@@ -121,7 +121,7 @@ class EncoderLayer(nn.Module):
         self.narrow = nn.Linear(4 * channels, channels)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(N, T, channels)`` -> the same shape; ``mask`` ``(N, 1, 1, T)`` bool: the steps to attend to."""
+        """``(N, T, channels)`` -> the same shape; ``mask`` ``(N, 1, 1, T)`` bool: time steps to attend to."""
         y = self.attention_norm(x)
         q, k, v = (
             part(y).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
@@ -142,14 +142,14 @@ class SpeechEncoder(nn.Module):
         self.layers = nn.ModuleList([EncoderLayer(channels, heads) for _ in range(layers)])
 
     def forward(self, mel: Tensor, frames: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The outputs of all layers, and ``(N, T)`` bool, the valid steps.
+        """The outputs of all layers, and an ``(N, T)`` bool mask of the valid time steps.
 
         Args:
             mel: ``(N, F, 80)`` log-mel, dB, F up to 400.
             frames: ``(N,)`` int, valid frames of each row.
 
         Raises:
-            ValueError: more frames than there are positions for.
+            ValueError: more frames than the encoder has positions for.
         """
         if mel.shape[1] > LONGEST:
             raise ValueError(f"{mel.shape[1]} frames, the network takes at most {LONGEST}")
@@ -157,9 +157,9 @@ class SpeechEncoder(nn.Module):
         return self.encode(encoder_input(mel, mask) * mask[..., None], mask[:, ::2]), mask[:, ::2]
 
     def encode(self, x: Tensor, mask: Tensor | None = None) -> list[Tensor]:
-        """The outputs of all layers for :func:`encoder_input`; ``mask`` ``(N, T)``: the valid steps, None for all."""
+        """The outputs of all layers for :func:`encoder_input`; ``mask`` ``(N, T)``: valid steps, None: all."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(x.transpose(1, 2))))).transpose(1, 2)
-        # The last valid step has the last position, as in the pretraining of the encoder.
+        # The last valid step gets the last position, as in the pretraining of the encoder.
         if mask is None:
             x = x + self.positions[self.positions.shape[0] - x.shape[1] :]
         else:
@@ -180,7 +180,7 @@ class VoiceNet(nn.Module):
             auxiliary output; ``condition``, an input. No published network has these layers.
 
     Raises:
-        ValueError: ``sex`` is something else.
+        ValueError: ``sex`` is none of these.
     """
 
     def __init__(self, config: VoiceNetConfig | None = None, sex: str = "off") -> None:
@@ -203,11 +203,11 @@ class VoiceNet(nn.Module):
     def forward(
         self, mel: Tensor, frames: Tensor | None = None, sex: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Emotion and intensity logits, and with the auxiliary task ``(N,)`` logits of a female speaker.
+        """Emotion and intensity logits and, with the auxiliary task, ``(N,)`` logits of a female speaker.
 
         Args:
             mel: ``(N, F, 80)`` float32, dB.
-            frames: ``(N,)`` int, valid frames of each row; None where all are.
+            frames: ``(N,)`` int, valid frames of each row; None: all.
             sex: ``(N,)`` float: 1 female, -1 male, 0 unknown; only with ``condition``.
 
         Raises:
@@ -218,7 +218,7 @@ class VoiceNet(nn.Module):
         return self.emotion(x), self.intensity(x), None if self.sex is None else self.sex(x)[:, 0]
 
     def pooled(self, outputs: list[Tensor], mask: Tensor | None = None, sex: Tensor | None = None) -> Tensor:
-        """Utterance embedding ``(N, 2 * head)`` of the encoder's outputs, which the linear heads read."""
+        """Utterance embedding ``(N, 2 * head)`` of the encoder's outputs, the input of the linear heads."""
         x = self.project(torch.cat([norm(part) for norm, part in zip(self.norms, outputs, strict=True)], dim=2))
         if self.given_sex is not None and sex is not None:
             x = x + self.given_sex(sex[:, None])[:, None]
@@ -226,7 +226,7 @@ class VoiceNet(nn.Module):
 
 
 class OverlapNet(nn.Module):
-    """``(N, F, 80)`` log-mel in dB -> ``(N,)`` logits of overlapped speech; its input channels: :func:`normalise`."""
+    """``(N, F, 80)`` log-mel in dB -> ``(N,)`` logits of overlapped speech; :func:`normalise` computes its channels."""
 
     def __init__(self, config: OverlapNetConfig | None = None) -> None:
         super().__init__()
@@ -248,13 +248,13 @@ class OverlapNet(nn.Module):
         self.several = nn.Linear(2 * config.temporal, 1)
 
     def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """``mel`` and ``frames`` as for :class:`VoiceNet`, of any length."""
+        """``mel`` and ``frames`` as for :class:`VoiceNet`, but of any length."""
         mask = torch.arange(mel.shape[1]) < (_all_frames(mel) if frames is None else frames)[:, None]  # (N, F)
         x = (normalise(mel, mask) * mask[:, None, :, None]).contiguous(memory_format=torch.channels_last)
         return self.classify(x, mask)
 
     def classify(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(N,)`` logits for :func:`normalise`, ``(N, 3, F, 80)``; ``mask`` ``(N, F)``: valid frames, None for all."""
+        """``(N,)`` logits for :func:`normalise`, ``(N, 3, F, 80)``; ``mask`` ``(N, F)``: valid frames, None: all."""
         x = F.relu(self.stem_norm(self.stem(x)))
         mask = None if mask is None else mask[:, :: self.config.stem_stride[0]]
         for stage, stride in zip(self.stages, self.config.strides, strict=True):
@@ -271,8 +271,8 @@ class UtteranceNet(nn.Module):
     """What the published ONNX file computes: the logits of one utterance from its features.
 
     Args:
-        net: of emotions.
-        overlap: of overlapped speech; None publishes none.
+        net: emotion network.
+        overlap: detector of overlapped speech; None: no overlap output.
     """
 
     def __init__(self, net: VoiceNet, overlap: OverlapNet | None = None) -> None:
@@ -299,7 +299,7 @@ def _all_frames(mel: Tensor) -> Tensor:
 
 
 def encoder_input(mel: Tensor, mask: Tensor) -> Tensor:
-    """``(N, F, 80)`` dB and ``(N, F)`` bool -> ``(N, F, 80)`` without level, on Whisper's scale.
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> ``(N, F, 80)`` with the level removed, on Whisper's scale.
 
     The padded-batch form of :func:`emotion_perception.acoustic.features.encoder_input`; a test compares them.
     """
@@ -311,7 +311,7 @@ def encoder_input(mel: Tensor, mask: Tensor) -> Tensor:
 
 
 def normalise(mel: Tensor, mask: Tensor) -> Tensor:
-    """``(N, F, 80)`` dB and ``(N, F)`` bool -> the three level-free channels ``(N, 3, F, 80)``.
+    """``(N, F, 80)`` dB and ``(N, F)`` bool -> three channels independent of level, ``(N, 3, F, 80)``.
 
     The padded-batch form of :func:`emotion_perception.acoustic.features.normalise`; a test compares them.
     """

@@ -1,8 +1,8 @@
 """Train the detector of overlapped speech on mixtures of the corpora's speakers.
 
 A mixture has two to four speakers of one corpus (two corpora would differ in their microphones), at levels within a
-few dB, with or without a room and noise; single voices are processed alike. Babble is not among the noises, because
-voices in the background are neither overlapped speech nor a single voice.
+few dB, with or without reverberation and noise; single voices are processed in the same way. Babble is not used as
+noise, because background voices are neither overlapped speech nor a single voice.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ from emotion_perception.learning.voices.corpora import SpeechSplit
 from emotion_perception.learning.voices.features import read_speech
 from emotion_perception.learning.voices.network import OverlapNet
 
-SECONDS = (0.5, 4.0)  # of a mixture, as of the segments at run time
-LEVEL_DB = 3.0  # largest deviation of a voice's level
-MOST = 4  # speakers at once
+SECONDS = (0.5, 4.0)  # length of a mixture, as for segments at run time
+LEVEL_DB = 3.0  # largest deviation of a voice's level, dB
+MOST = 4  # simultaneous speakers
 FALSE_ALARMS = 0.05  # share of single voices above the threshold
 
 
 @dataclass(frozen=True)
 class OverlapTraining:
-    """Hyper-parameters; the mixtures are made once and used in every epoch."""
+    """Hyper-parameters. The mixtures are generated once and used in every epoch."""
 
-    mixtures: int = 4000  # for training, half of them of one voice
-    held: int = 800  # to choose the threshold, and as many for the test
-    clips_per_speaker: int = 30  # clips that are joined to a speaker's speech
+    mixtures: int = 4000  # for training; half of them contain one voice
+    held: int = 800  # for choosing the threshold, and the same number for the test
+    clips_per_speaker: int = 30  # clips concatenated as the speech of one speaker
     epochs: int = 10
     batch: int = 32
     learning_rate: float = 3e-3
@@ -64,24 +64,24 @@ class OverlapTraining:
 
 @dataclass(frozen=True)
 class Mixtures:
-    """Spectrograms of one voice or several."""
+    """Spectrograms of one or more simultaneous voices."""
 
     mel: tuple[np.ndarray, ...]  # each (F, 80) float16 log-mel, dB
     speakers: np.ndarray  # (N,) int, number of speakers
 
     @property
     def several(self) -> np.ndarray:
-        """``(N,)`` bool."""
+        """``(N,)`` bool: more than one speaker."""
         return self.speakers > 1
 
 
 class Voices:
-    """The speech of some speakers, without pauses at the ends of clips."""
+    """Speech of each speaker, without pauses at the start and end of its clips; source of the mixtures."""
 
     def __init__(self, splits: Sequence[SpeechSplit], clips_per_speaker: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         detector = VoiceActivityDetector()
-        self.corpora: list[list[np.ndarray]] = []  # of each corpus the speakers' speech, (T,) float32
+        self.corpora: list[list[np.ndarray]] = []  # per corpus and speaker, (T,) float32
         for split in splits:
             speech = []
             for speaker in tqdm(np.unique(split.speakers), desc=f"voices of {split.corpus}", unit="speaker"):
@@ -94,7 +94,7 @@ class Voices:
             raise ValueError("overlapped speech needs a corpus with two speakers to mix")
 
     def mixture(self, speakers: int, rng: np.random.Generator) -> np.ndarray:
-        """``(T,)`` float32 of that many speakers of one corpus at once."""
+        """``(T,)`` float32 mixture of ``speakers`` speakers of one corpus."""
         enough = [corpus for corpus in self.corpora if len(corpus) >= speakers]
         corpus = enough[rng.integers(len(enough))]
         n = int(rng.uniform(*SECONDS) * SAMPLE_RATE)
@@ -111,7 +111,7 @@ class Voices:
         return 0.05 * x
 
     def mixtures(self, n: int, seed: int) -> Mixtures:
-        """``n`` mixtures: half of one voice, the others of two to four voices in equal numbers."""
+        """``n`` mixtures: half with one voice, the others with two to four voices in equal numbers."""
         rng = np.random.default_rng(seed)
         most = min(MOST, max(map(len, self.corpora)))
         counts = np.where(np.arange(n) % 2 == 0, 1, 2 + np.arange(n) // 2 % (most - 1))
@@ -122,15 +122,15 @@ class Voices:
 def train_overlap(
     splits: Sequence[SpeechSplit], checkpoint: Path | None, config: OverlapTraining
 ) -> tuple[OverlapNet, dict]:
-    """Train, resuming from ``checkpoint``; returns the network and its card: threshold and scores.
+    """Train, resuming from ``checkpoint``; returns the network and its card entries: threshold and scores.
 
     The training, validation (threshold) and test mixtures have no speakers in common.
 
     Args:
-        splits: whole corpora.
+        splits: complete corpora.
 
     Raises:
-        ValueError: no corpus has two speakers to train, validate and test with.
+        ValueError: no corpus has two speakers in each of training, validation and test.
     """
     seed_everything(config.seed)
     state = load_checkpoint(checkpoint) if checkpoint is not None else None
@@ -163,7 +163,7 @@ def _fit(net: OverlapNet, mixtures: Mixtures, config: OverlapTraining) -> Overla
     for epoch in range(config.epochs):
         net.train()
         losses: list[float] = []
-        # Mixtures of similar length together, batches in random order: little padding.
+        # Batches of mixtures of similar length, in random order, need little padding.
         jitter = torch.tensor([len(m) for m in mixtures.mel]) + 40 * torch.rand(len(mixtures.mel), generator=generator)
         order = jitter.argsort()
         for i in torch.randperm(steps, generator=generator):
@@ -240,5 +240,5 @@ def _card(logits_of: dict[str, np.ndarray], mixtures: dict[str, Mixtures]) -> di
 
 
 def _area(logits: np.ndarray, several: np.ndarray) -> float:
-    """Area under the ROC curve, NaN if there is only one class."""
+    """Area under the ROC curve; NaN if there is only one class."""
     return float(roc_auc_score(several, logits)) if 0 < several.sum() < len(several) else float("nan")

@@ -1,4 +1,4 @@
-"""Write a trained voice network as ONNX with its card, and load weights to continue from."""
+"""Write a trained voice network as ONNX with its model card, and load weights for further training."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from emotion_perception.learning.voices.network import (
 )
 
 LICENCE = "non-commercial research use, as its training data; speech encoder: BSD-2-Clause and MIT, see THIRD_PARTY.md"
-OVERLAP_PREFIX = "overlap."  # of the second network's weights in the file
-EXAMPLE_FRAMES = 150  # of the input that the export traces; the length stays free
+OVERLAP_PREFIX = "overlap."  # of the names of the overlap network's weights in the file
+EXAMPLE_FRAMES = 150  # length of the example input that the export traces; the exported length is variable
 
 
 def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: M
 
     Args:
         path: ``.onnx`` file.
-        net: without the layers of the study of the speaker's sex.
-        overlap: detector of overlapped speech, if there is one.
-        card: fields of the card beyond labels, input and outputs: ``calibration``, ``population``, ``overlap``
+        net: emotion network, without the layers for the study of the speaker's sex.
+        overlap: detector of overlapped speech; None: the model has none.
+        card: fields of the card other than labels, input and outputs: ``calibration``, ``population``, ``overlap``
             (threshold), ``training`` (``net``), ``prior``, ``scores``.
 
     Returns:
@@ -69,10 +69,10 @@ def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: M
 
 
 def load_voice(path: Path) -> tuple[VoiceNet, OverlapNet | None, ModelCard]:
-    """The networks and the card of a file that :func:`publish_voice` wrote, in evaluation mode.
+    """Load the networks, in evaluation mode, and the card from a file that :func:`publish_voice` wrote.
 
     Raises:
-        ModelError: the file is missing, corrupt, or another model's; names it.
+        ModelError: the file is missing, corrupt, or of another model; the message names it.
     """
     card = load_card(path)
     try:
@@ -86,10 +86,10 @@ def load_voice(path: Path) -> tuple[VoiceNet, OverlapNet | None, ModelCard]:
 
 
 def put_weights(net: VoiceNet, overlap: OverlapNet | None, weights: Mapping[str, np.ndarray], path: Path) -> None:
-    """Put the arrays of a published file, which was read from ``path``, into the networks.
+    """Load the weights of a published file into the networks; ``path`` is used in error messages.
 
     Raises:
-        ModelError: they are of another architecture; names the file.
+        ModelError: the weights are of another architecture; the message names the file.
     """
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
     _put(net, {k: v for k, v in tensors.items() if not k.startswith(OVERLAP_PREFIX)}, path)
@@ -99,12 +99,12 @@ def put_weights(net: VoiceNet, overlap: OverlapNet | None, weights: Mapping[str,
 
 
 def load_initial(net: VoiceNet, path: Path) -> None:
-    """Initialise ``net`` from a published voice model (``.onnx``), or its encoder alone (``.safetensors``).
+    """Initialise ``net`` from a published voice model (``.onnx``), or only its encoder (``.safetensors``).
 
-    The encoder's file is that of ``scripts/speech_encoder.py``; layers that ``net`` has not are left out.
+    ``scripts/speech_encoder.py`` writes the encoder file; layers that ``net`` does not have are ignored.
 
     Raises:
-        ModelError: the file is missing, corrupt, or of another architecture; names it.
+        ModelError: the file is missing, corrupt, or of another architecture; the message names it.
     """
     if path.suffix == ".safetensors":
         wanted = net.encoder.state_dict()
@@ -115,7 +115,7 @@ def load_initial(net: VoiceNet, path: Path) -> None:
 
 
 def save_encoder(path: Path, encoder: SpeechEncoder, source: str) -> None:
-    """Write a pretrained encoder's weights in fp16 as safetensors; ``source`` names where they come from."""
+    """Write a pretrained encoder's weights in fp16 as safetensors; ``source`` names their origin."""
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: value.half() for name, value in encoder.state_dict().items()}, path, {"source": source})
 
@@ -128,7 +128,7 @@ def _read_encoder(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _put(module: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Load all weights of ``module`` but the counters of its batch norms."""
+    """Load all weights of ``module`` except the batch counters of its batch norms."""
     counters = {k: v for k, v in module.state_dict().items() if k.endswith("num_batches_tracked")}
     try:
         module.load_state_dict({**counters, **weights})
