@@ -154,7 +154,7 @@ class Pictures:
         return sorted(found, key=lambda picture: picture.stamp_ns)
 
     def sweep(self) -> int:
-        """Delete what is older than the retention allows, at most once a minute; returns the number of deleted images."""
+        """Delete what is older than the retention allows, at most once a minute; returns the number of images."""
         now = self._clock()
         with self._lock:
             if not self._retention.due(now):
