@@ -16,7 +16,7 @@ from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.summary import ConversationSummary, summarize
-from emotion_perception.media.files import read_image
+from emotion_perception.media.images import read_image
 from emotion_perception.media.items import MediaFrame
 from emotion_perception.media.opening import open_media
 from emotion_perception.media.source import StoredMedia

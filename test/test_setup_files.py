@@ -100,6 +100,7 @@ def test_every_python_package_imported_is_asked_for():
     asked = set().union(*(setup_helpers.requirement_names(ROOT / file) for file in REQUIREMENTS))
     names = {
         "cv2": "opencv-python",
+        "PIL": "pillow",
         "fpdf": "fpdf2",
         "skimage": "scikit-image",
         "sklearn": "scikit-learn",

@@ -11,16 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 
-from emotion_perception.media.opening import RECORDING_SUFFIXES, is_recording
+from emotion_perception.media.formats import is_media_name
+from emotion_perception.media.opening import is_recording
 from emotion_perception.media.rosbag import Recording
 from emotion_perception.media.source import StoredMedia
 
-VIDEO = "3gp asf avi flv m2ts m4v mjpeg mjpg mkv mov mp4 mpeg mpg mts mxf ogv ts vob webm wmv"
-SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus wav wma"
-IMAGE = "bmp gif jpeg jpg pgm png ppm tif tiff webp"
-# In folders only files with these suffixes are used; a file that is given by name is always tried.
-SUFFIXES = frozenset(f".{name}" for name in f"{VIDEO} {SOUND} {IMAGE}".split()) | set(RECORDING_SUFFIXES)
-IMAGE_SUFFIXES = frozenset(f".{name}" for name in IMAGE.split())
 # A date and time in a file name, as cameras and recorders write it: 2026-11-25_14-30-00, 20261125T143000, …
 _STAMP = re.compile(
     r"(?<!\d)(20\d\d)[-_.]?([01]\d)[-_.]?([0-3]\d)[-_.T ]*([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?"
@@ -36,11 +31,6 @@ class ArchiveRecording:
     place: str
     size: int  # bytes
     modified_ns: int  # since 1970
-
-    @property
-    def is_image(self) -> bool:
-        """Whether its name is that of a still image."""
-        return Path(self.path).suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ def _walk(folder: Path) -> tuple[list[Path], int]:
         for entry in names:
             if entry.startswith("."):
                 continue
-            if Path(entry).suffix.lower() in SUFFIXES:
+            if is_media_name(entry):
                 files.append(here / entry)
             else:
                 other += 1

@@ -11,7 +11,7 @@ from typing import Any
 
 EPILOG = """DIR is one of
   a folder per emotion (neutral, calm, happy, sad, angry, fearful, disgusted, surprised) with images
-      (png, jpg, pgm, gif) or sound files (wav, flac, ogg, mp3);
+      or sound files of the formats that emotion-recognize reads;
   ferplus.npz, with --split Training|PublicTest|PrivateTest and --labels fer2013|ferplus;
   a folder named ravdess_speech, emodb or nemo as the corpus is distributed, with --split train|validation|test|all;
   for fusion, the folder with ferplus.npz, ravdess_speech and, optionally, cremad_clips.

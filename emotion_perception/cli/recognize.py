@@ -102,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
 def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str]) -> None:
     from tqdm import tqdm
 
-    from emotion_perception.media.files import read_image
+    from emotion_perception.media.images import read_image
     from emotion_perception.media.items import MediaError
     from emotion_perception.media.opening import open_media
     from emotion_perception.types import EmotionStatus
@@ -150,7 +150,7 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
     import cv2
 
     from emotion_perception.files import replacing
-    from emotion_perception.media.files import read_image
+    from emotion_perception.media.images import read_image
     from emotion_perception.visual.explain import draw_explanation
 
     found = recognizer.explain(read_image(path), emotion)

@@ -1,35 +1,22 @@
 """What an uploaded file is, by its first bytes, and how large an image is, before any decoder sees it.
 
-The name and media type given by the browser are not received. The package ``filetype`` recognises the formats; this
-module selects the accepted ones, and reads the size of an image from its header.
+The name and media type given by the browser are not received. All formats of ``media/formats.py`` are accepted; of the
+others this module says what they are. It reads the size of an image from its header.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import filetype
+
+from emotion_perception.media.formats import AUDIO_FORMATS, HEAD, IMAGE_FORMATS, VIDEO_FORMATS, FileFormat, identify
 
 MAX_PIXELS = 40_000_000  # of an image; a good camera has 24 million
 MAX_SIDE = 12_000  # px
 
-_HEAD = 8192  # bytes that filetype looks at
-_IMAGES = {
-    "image/png": "png",
-    "image/apng": "png",
-    "image/jpeg": "jpeg",
-    "image/gif": "gif",
-    "image/bmp": "bmp",
-    "image/webp": "webp",
-}
-_RECORDINGS = {
-    *("video/mp4", "video/x-m4v", "video/quicktime", "video/3gpp", "audio/mp4"),
-    *("video/webm", "video/x-matroska", "video/x-msvideo", "video/x-flv"),
-    *("audio/x-wav", "audio/mpeg", "audio/ogg", "audio/x-flac"),
-}
-_HEIF = ("image/heic", "image/heif", "image/avif")
 # Types that are refused, with the names used in the message.
 _NAMES = {
     "application/zip": "a ZIP archive (or an office document)",
@@ -42,9 +29,7 @@ _NAMES = {
     "application/x-msdownload": "a program",
     "application/x-executable": "a program",
 }
-_TAKEN = (
-    "a picture (JPEG, PNG, WebP, GIF, BMP), a clip (MP4, WebM, MKV, AVI, FLV) or a sound (WAV, MP3, OGG, FLAC) is taken"
-)
+_TAKEN = f"a picture ({IMAGE_FORMATS}), a clip ({VIDEO_FORMATS}) or a sound ({AUDIO_FORMATS}) is taken"
 Data = bytes | mmap.mmap
 
 
@@ -56,39 +41,28 @@ class UploadError(ValueError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class FileType:
-    """What a file is by its bytes."""
-
-    kind: str  # "picture" or "recording"
-    format: str  # of an image: its name in picture_size; of a recording: its media type
-
-
-def sniff(data: Data) -> FileType:
+def sniff(data: Data) -> FileFormat:
     """What a file is.
 
     Raises:
-        UploadError: it is empty, of an unsupported type, or an image that is too large.
+        UploadError: it is empty, of an unsupported type, or an image that is too large by its header (of the formats
+            whose header :func:`picture_size` reads; the process that decodes checks the others).
     """
-    head = data[:_HEAD]
+    head = data[:HEAD]
     if not head:
         raise UploadError("the file is empty", 400)
+    if (format := identify(head)) is not None:
+        if format.name in _HEADERS:
+            _check_size(format.name, data)
+        return format
     found = filetype.guess(head)
     mime = found.mime if found is not None else ""
-    if mime == "image/bmp" and head[6:10] != b"\0\0\0\0":  # "BM" alone is two letters
-        mime = ""
-    if mime in _IMAGES:
-        _check_size(_IMAGES[mime], data)
-        return FileType("picture", _IMAGES[mime])
-    if mime in _HEIF or (head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"heic", b"heix", b"mif1")):
-        raise UploadError("HEIC and AVIF pictures are not taken; save it as JPEG or PNG")
-    # filetype knows few brands of the MP4 family and wants whole headers, and few kinds of MP3 without a tag.
-    if mime in _RECORDINGS or head[4:8] == b"ftyp" or head.startswith(b"\x1aE\xdf\xa3") or _is_mpeg_audio(head):
-        return FileType("recording", mime or "media")
     if mime in _NAMES:
         raise UploadError(f"this is {_NAMES[mime]}; {_TAKEN}")
     if head.startswith(b"\x7fELF"):  # filetype wants 53 bytes
         raise UploadError(f"this is a program; {_TAKEN}")
+    if head[:10].lstrip(b"\2").startswith(b"#!SILK"):
+        raise UploadError(f"this is a SILK voice note, for which there is no decoder here; {_TAKEN}")
     if head.startswith(b"#!"):
         raise UploadError(f"this is a script; {_TAKEN}")
     if head.lstrip().startswith((b"<", b"{")) or _is_text(head[:512]):
@@ -99,20 +73,45 @@ def sniff(data: Data) -> FileType:
 
 
 def picture_size(name: str, data: Data) -> tuple[int, int] | None:
-    """Width and height in pixels as the header of an image states them; None if it cannot be read."""
+    """Width and height in pixels as the header of an image states them; None if it cannot be read.
+
+    Args:
+        name: png, apng, gif, bmp, webp or jpg.
+        data: the file.
+    """
     try:
-        if name == "png":
-            return struct.unpack(">II", data[16:24])
-        if name == "gif":
-            return struct.unpack("<HH", data[6:10])
-        if name == "bmp":
-            width, height = struct.unpack("<ii", data[18:26])
-            return abs(width), abs(height)
-        if name == "webp":
-            return _webp_size(data)
-        return _jpeg_size(data)
+        return _HEADERS[name](data)
     except (struct.error, IndexError):
         return None
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Check the size of an image.
+
+    Raises:
+        UploadError: it has too many pixels.
+    """
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+        raise UploadError(
+            f"the picture has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} million, "
+            f"and {MAX_SIDE} along a side, are taken",
+            413,
+        )
+
+
+def _png_size(data: Data) -> tuple[int, int]:
+    width, height = struct.unpack(">II", data[16:24])
+    return width, height
+
+
+def _gif_size(data: Data) -> tuple[int, int]:
+    width, height = struct.unpack("<HH", data[6:10])
+    return width, height
+
+
+def _bmp_size(data: Data) -> tuple[int, int]:
+    width, height = struct.unpack("<ii", data[18:26])
+    return abs(width), abs(height)
 
 
 def _webp_size(data: Data) -> tuple[int, int] | None:
@@ -145,24 +144,22 @@ def _jpeg_size(data: Data) -> tuple[int, int] | None:
     return None
 
 
+_HEADERS: dict[str, Callable[[Data], tuple[int, int] | None]] = {
+    "png": _png_size,
+    "apng": _png_size,
+    "gif": _gif_size,
+    "bmp": _bmp_size,
+    "webp": _webp_size,
+    "jpg": _jpeg_size,
+}
+
+
 def _check_size(name: str, data: Data) -> None:
     size = picture_size(name, data)
     if size is None or 0 in size:
-        raise UploadError(f"this begins like a {name.upper()} picture, but it is damaged", 422)
-    width, height = size
-    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
-        raise UploadError(
-            f"the picture has {width} x {height} pixels; at most {MAX_PIXELS // 1_000_000} million, "
-            f"and {MAX_SIDE} along a side, are taken",
-            413,
-        )
-
-
-def _is_mpeg_audio(head: bytes) -> bool:
-    """Header of an MPEG audio frame: eleven bits set, and no reserved version, layer, bit rate or sample rate."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    return head[1] & 0x18 != 0x08 and head[1] & 0x06 != 0 and head[2] & 0xF0 != 0xF0 and head[2] & 0x0C != 0x0C
+        kind = {"jpg": "JPEG", "apng": "PNG"}.get(name, name.upper())
+        raise UploadError(f"this begins like a {kind} picture, but it is damaged", 422)
+    check_pixels(*size)
 
 
 def _is_text(head: bytes) -> bool:

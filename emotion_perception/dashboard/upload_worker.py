@@ -1,8 +1,8 @@
 """The guarded process that analyses one visitor's file: ``python -m ... MEMORY_MB SECONDS SPARE_SECONDS``.
 
-Standard input is a socket that brings one message: JSON (``kind``) with the descriptor of the file, a memfd: the file
-is never on a disk. One JSON object goes to standard output, and the process ends. Limits, set before the file is
-read: memory on top of the loaded models, processor and wall-clock time, no file written, no core dump. The process
+Standard input is a socket that brings one message with the descriptor of the file, a memfd: the file is never on a
+disk. One JSON object goes to standard output, and the process ends. Limits, set before the file is read: memory on top
+of the loaded models, processor and wall-clock time, no file written, no core dump. The process
 dies with its parent, and by itself at the latest after ``SECONDS`` + ``SPARE_SECONDS`` without a file.
 """
 
@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from emotion_perception.dashboard.file_types import MAX_PIXELS
+from emotion_perception.dashboard.file_types import MAX_PIXELS, check_pixels
 from emotion_perception.dashboard.store import estimate_fields
 from emotion_perception.dashboard.uploads import MAX_SECONDS
 from emotion_perception.dashboard.video import face_fields
-from emotion_perception.media.files import read_image
+from emotion_perception.media.formats import image_format
+from emotion_perception.media.images import image_size, read_image
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.opening import open_media
 from emotion_perception.recognition import Recognizer
@@ -54,15 +55,14 @@ def main(argv: list[str]) -> int:
     recognizer.visual.still(np.zeros((64, 96, 3), np.uint8))  # warm-up: load what would be loaded at first use
     recognizer.visual.warm_up()
     recognizer.acoustic.warm_up()
-    message, descriptors, _, _ = socket.recv_fds(socket.socket(fileno=0), 4096, 1)
+    _, descriptors, _, _ = socket.recv_fds(socket.socket(fileno=0), 4096, 1)
     if not descriptors:
         return 0  # no file arrived
     signal.alarm(seconds)
     limit(memory_mb, seconds, os.fstat(descriptors[0]).st_size)
     path = Path(f"/proc/self/fd/{descriptors[0]}")
     try:
-        is_picture = json.loads(message)["kind"] == "picture"
-        answer = _picture(recognizer, read_image(path)) if is_picture else _recording(recognizer, path)
+        answer = _analyze(recognizer, path)
     except (MediaError, ValueError) as error:
         answer = {"error": _without_path(str(error))}
     except MemoryError:
@@ -85,6 +85,16 @@ def limit(memory_mb: int, seconds: int, size: int) -> None:
         resource.setrlimit(what, (most, most))
 
 
+def _analyze(recognizer: Recognizer, path: Path) -> dict[str, Any]:
+    if image_format(path):
+        check_pixels(*image_size(path))
+    with open_media(path) as media:
+        if media.has_video and not media.is_image and media.width * media.height > min(MAX_PIXELS, VIDEO_PIXELS):
+            raise ValueError(f"the clip has {media.width} x {media.height} pixels; at most 4096 x 2304 are taken")
+        is_image, seen, heard = media.is_image, media.has_video, media.has_audio
+    return _picture(recognizer, read_image(path)) if is_image else _recording(recognizer, path, seen, heard)
+
+
 def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
     height, width = image.shape[:2]
     faces = recognizer.faces(image)
@@ -101,11 +111,7 @@ def _picture(recognizer: Recognizer, image: np.ndarray) -> dict[str, Any]:
     return {"kind": "picture", "width": width, "height": height, "picture": _text(jpeg), "faces": shown_faces}
 
 
-def _recording(recognizer: Recognizer, path: Path) -> dict[str, Any]:
-    with open_media(path) as media:
-        if media.has_video and media.width * media.height > min(MAX_PIXELS, VIDEO_PIXELS):
-            raise ValueError(f"the clip has {media.width} x {media.height} pixels; at most 4096 x 2304 are taken")
-        seen, heard = media.has_video, media.has_audio
+def _recording(recognizer: Recognizer, path: Path, seen: bool, heard: bool) -> dict[str, Any]:
     arc = recognizer.recording_arc()
     moments: list[list[Any]] = []
     clearest: ClassifiedCrop | None = None

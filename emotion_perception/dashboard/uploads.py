@@ -20,8 +20,9 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from emotion_perception.dashboard.file_types import MAX_PIXELS, FileType, UploadError, sniff
+from emotion_perception.dashboard.file_types import MAX_PIXELS, UploadError, sniff
 from emotion_perception.dashboard.security import TOKEN_VARIABLE
+from emotion_perception.media.formats import FileFormat
 
 MAX_SECONDS = 120  # of a recording that are analysed
 MAX_ANSWER = 32_000_000  # bytes
@@ -52,7 +53,7 @@ class MemoryFile:
             self.size += written
             view = view[written:]
 
-    def file_type(self) -> FileType:
+    def file_type(self) -> FileFormat:
         """What the file is; see :func:`~emotion_perception.dashboard.file_types.sniff`.
 
         Raises:
@@ -72,7 +73,7 @@ class MemoryFile:
 @dataclass(frozen=True)
 class _Worker:
     process: asyncio.subprocess.Process
-    channel: socket.socket  # takes one job: JSON with the descriptor of the file
+    channel: socket.socket  # takes one message with the descriptor of the file
 
     @property
     def alive(self) -> bool:
@@ -137,7 +138,7 @@ class UploadAnalyzer:
         Raises:
             UploadError: the file is refused, cannot be decoded, or needs too much time or memory.
         """
-        what = file.file_type()
+        file.file_type()
         file.seal()
         async with self._turn:
             self._cancel_timer()
@@ -145,7 +146,7 @@ class UploadAnalyzer:
             if worker is None or not worker.alive:
                 worker = await self._start()
             try:
-                return await asyncio.wait_for(self._ask(worker, what, file), self.seconds)
+                return await asyncio.wait_for(self._ask(worker, file), self.seconds)
             except asyncio.TimeoutError:
                 raise UploadError(f"the file took longer than {self.seconds:.0f} s; try a shorter one", 422) from None
             finally:
@@ -191,11 +192,10 @@ class UploadAnalyzer:
             far_end.close()
         return _Worker(process, channel)
 
-    async def _ask(self, worker: _Worker, what: FileType, file: MemoryFile) -> str:
-        job = json.dumps({"kind": what.kind}).encode()
+    async def _ask(self, worker: _Worker, file: MemoryFile) -> str:
         answer = bytearray()
         with contextlib.suppress(OSError):  # nor does a process that has died in the meantime give an answer
-            socket.send_fds(worker.channel, [job], [file.descriptor])
+            socket.send_fds(worker.channel, [b"file"], [file.descriptor])
         assert worker.process.stdout is not None
         while chunk := await worker.process.stdout.read(65536):
             answer += chunk

@@ -1,4 +1,4 @@
-"""Video, audio and image files as a stream of frames and audio blocks in the order of media time.
+"""Video and audio files as a stream of frames and audio blocks in the order of media time.
 
 Times are seconds from the start of the earlier of the two streams, so a stream that begins later keeps its offset, and
 sound and images stay synchronised.
@@ -9,15 +9,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
 import av.error
-import cv2
-import filetype
 import numpy as np
 
 from emotion_perception.media.decoding import (
@@ -31,21 +28,20 @@ from emotion_perception.media.decoding import (
     open_container,
     pick_stream,
 )
-from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem, thumbnail_of
+from emotion_perception.media.formats import checked_path
+from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem
 from emotion_perception.media.source import StoredMedia, interval_number
 from emotion_perception.messages.samples import to_float, to_int16
 
-STILL_FPS = 10.0  # rate at which `MediaFile.loop` repeats a still image
 MAX_AUDIO_BLOCK_S = 0.032  # longer codec frames are cut, so that a live consumer gets blocks like a microphone's
 AUDIO_JITTER_S = 0.02  # stamps this close to the sample count are rounding (FLV counts milliseconds), not gaps
 MAX_GAP_S = 600.0  # longest pause in a stream; a larger step of the stamps is damage
 # At this many frames per interval, B frames are skipped; the frame that is due may then be the next one.
 FRAMES_TO_SKIP = 4
-IMAGE_TYPES = {"png", "jpg", "gif", "bmp", "tif", "webp"}  # of still images, as `filetype` names them
 
 
 class MediaFile(StoredMedia):
-    """A video, audio or image file.
+    """A video or audio file.
 
     Raises:
         MediaError: nothing in it can be decoded.
@@ -54,18 +50,9 @@ class MediaFile(StoredMedia):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._origin = 0.0  # s on the container's clock that is media time 0
-        if _is_image(path):
-            image = read_image(path)
-            self.is_image = self.has_video = True
-            self.height, self.width = image.shape[:2]
-            self.fps, self.duration = STILL_FPS, 0.0
-        else:
-            self._probe()
+        self._probe()
 
     def _read(self) -> Generator[MediaItem, None, None]:
-        if self.is_image:
-            yield MediaFrame(0.0, read_image(self.path))
-            return
         streams: list[Generator[MediaItem, None, None]] = []
         if self.has_video:
             streams.append(self._images())
@@ -77,15 +64,6 @@ class MediaFile(StoredMedia):
         finally:
             for stream in streams:
                 stream.close()
-
-    def _loop(self) -> Generator[MediaItem, None, None]:
-        if self.is_image:
-            frame = MediaFrame(0.0, read_image(self.path))
-            count = 0
-            while True:
-                yield replace(frame, time=count / STILL_FPS)
-                count += 1
-        yield from super()._loop()
 
     def _probe(self) -> None:
         """Find the streams and decode the first frame of each, so that `has_video` and `has_audio` are sure."""
@@ -134,10 +112,6 @@ class MediaFile(StoredMedia):
 
     def frames(self, start: float = 0.0, interval: float = 0.0) -> Generator[LazyFrame, None, None]:
         """See :meth:`StoredMedia.frames`."""
-        if self.is_image:
-            image = read_image(self.path)
-            yield LazyFrame(0.0, True, lambda: image, lambda: thumbnail_of(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)))
-            return
         with open_container(self.path) as container:
             stream = pick_stream(container, "video")
             if stream is None:
@@ -208,31 +182,6 @@ class MediaFile(StoredMedia):
                     clock += len(block) / rate
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """A still image (png, jpg, bmp, webp, gif, tiff, pgm ...) as ``(H, W, 3)`` uint8 BGR, rotated by its EXIF data.
-
-    An animation gives its first frame.
-
-    Raises:
-        MediaError: missing, empty, or not an image that can be decoded.
-    """
-    file = checked_path(path)
-    try:
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
-    except (cv2.error, OSError):
-        image = None
-    if image is None:  # PyAV reads more formats
-        try:
-            with open_container(file) as container:
-                frame = next(container.decode(video=0), None)
-                image = None if frame is None else frame_to_bgr(frame)
-        except (MediaError, av.error.FFmpegError, OSError, ValueError, IndexError):
-            image = None
-    if image is None or image.size == 0:
-        raise MediaError(f"{file}: not an image that can be decoded")
-    return np.ascontiguousarray(image)
-
-
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     """All sound of a file as ``((T,) float32 in -1..1, sample rate in Hz)``, channels averaged.
 
@@ -255,38 +204,3 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     if not parts:
         raise MediaError(f"{file}: no audio in it that can be decoded")
     return np.concatenate(parts), rate
-
-
-def checked_path(path: str | Path) -> Path:
-    """The path of a file that is regular, readable and not empty.
-
-    Raises:
-        MediaError: it is not.
-    """
-    file = Path(path)
-    try:
-        if not file.exists():
-            raise MediaError(f"{file}: no such file")
-        if file.is_dir():
-            raise MediaError(f"{file}: is a directory, not a media file")
-        if not file.is_file():
-            raise MediaError(f"{file}: not a regular file")
-        if file.stat().st_size == 0:
-            raise MediaError(f"{file}: the file is empty")
-        with file.open("rb"):
-            pass
-    except (OSError, ValueError) as error:
-        raise MediaError(f"{file}: {getattr(error, 'strerror', None) or error}") from error
-    return file
-
-
-def _is_image(path: Path) -> bool:
-    """Whether a file is a still image by its first bytes (a raw MJPEG stream begins like a JPEG)."""
-    if path.suffix.lower() in {".mjpg", ".mjpeg"}:
-        return False
-    with path.open("rb") as file:
-        head = file.read(262)  # what filetype looks at
-    kind = filetype.guess(head)
-    if kind is not None:
-        return kind.extension in IMAGE_TYPES
-    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \n\r\t"  # PNM, which filetype does not know

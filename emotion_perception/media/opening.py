@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emotion_perception.media.files import MediaFile, checked_path
+from emotion_perception.media.files import MediaFile
+from emotion_perception.media.formats import RECORDING_SUFFIXES, checked_path, image_format
+from emotion_perception.media.images import ImageFile
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.source import StoredMedia
-
-RECORDING_SUFFIXES = (".mcap", ".db3")
 
 
 def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "") -> StoredMedia:
@@ -33,7 +33,8 @@ def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "") -
         return Recording(path, image_topic, audio_topic)
     if image_topic or audio_topic:
         raise MediaError(f"{path}: only a recording (.mcap, .db3, or its folder) has topics")
-    return MediaFile(checked_path(path))
+    file = checked_path(path)
+    return ImageFile(file) if image_format(file) else MediaFile(file)
 
 
 def is_recording(path: str | Path) -> bool:

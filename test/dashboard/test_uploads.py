@@ -9,20 +9,25 @@ import struct
 import wave
 import zipfile
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
 import soundfile
 from clips import write_clip
+from heif import tiled_heic
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.file_types import UploadError, picture_size, sniff
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
+from emotion_perception.media.opening import open_media
 
 SPEECH = Path(__file__).parents[3] / "shared/data/ravdess_speech/Actor_21/03-01-05-02-01-01-21.flac"
 WAITING = {"PNG": ".png", "JPEG": ".jpg", "BMP": ".bmp", "WEBP": ".webp"}
@@ -54,8 +59,8 @@ def zip_bomb() -> bytes:
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp", ".webp"])
 def test_pictures_are_known_by_their_bytes_with_their_size(ending):
     what = sniff(encoded(ending))
-    assert what.kind == "picture"
-    assert picture_size(what.format, encoded(ending)) == (60, 40)
+    assert what.kind == "image"
+    assert picture_size(what.name, encoded(ending)) == (60, 40)
 
 
 def test_recordings_are_known_by_their_bytes():
@@ -64,8 +69,8 @@ def test_recordings_are_known_by_their_bytes():
         file.setparams((1, 2, 16000, 0, "NONE", ""))
         file.writeframes(bytes(3200))
     for data in (sound.getvalue(), b"\0\0\0\x18ftypmp42....", b"\x1aE\xdf\xa3webm", b"OggS...", b"fLaC", b"ID3\4"):
-        assert sniff(data).kind == "recording"
-    assert sniff(b"\xff\xfb\x90\x64" + bytes(64)).kind == "recording", "MP3 without a tag"
+        assert sniff(data).kind in ("video", "audio")
+    assert sniff(b"\xff\xfb\x90\x64" + bytes(64)).kind == "audio", "MP3 without a tag"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_recordings_are_known_by_their_bytes():
         (b"  <!doctype html><script>", "this is text or a web page", 415),
         ("Grüße".encode(), "this is text or a web page", 415),
         (b"#EXTM3U\nhttp://x", "this is text or a web page", 415),
-        (b"\0\0\0\x18ftypheic", "HEIC and AVIF pictures are not taken", 415),
+        (b"#!SILK_V3" + bytes(40), "this is a SILK voice note", 415),
         (huge_png(20_000, 20_000), "the picture has 20000 x 20000 pixels; at most 40 million", 413),
         (huge_png(12_001, 2), "12001 x 2 pixels", 413),
         (encoded(".png")[:18], "begins like a PNG picture, but it is damaged", 422),
@@ -103,7 +108,7 @@ def test_no_bytes_break_the_look_at_them(data, begin):
         kind = sniff(begin + data).kind
     except UploadError as refused:
         kind = f"refused: {refused}"
-    assert kind in ("picture", "recording") or len(kind) > len("refused: ")
+    assert kind in ("image", "video", "audio") or len(kind) > len("refused: ")
 
 
 # --- through the server, with the process that decodes
@@ -155,6 +160,74 @@ def test_a_picture_gives_faces_with_their_heat_map(serve, portrait, tmp_path, mo
     assert np.ptp(heat[:, heat.shape[0] :].astype(int)) > 50
     written = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100]
     assert written == [], "nothing of it is written to a disk"
+
+
+def test_phone_picture_is_read_and_a_huge_one_refused_whatever_its_format(serve):
+    from skimage.data import astronaut
+
+    client = serve(parts())
+    turned = np.rot90(astronaut()[..., ::-1], -1)  # as a phone held upright stores it
+    result = client.post("/api/try", tiled_heic(np.ascontiguousarray(turned), quarter_turns=1)).json
+    (face,) = result["faces"]
+    assert (result["width"], result["height"]) == (512, 512) and face["box"][1] < 0.4
+    data = io.BytesIO()
+    Image.new("1", (12_000, 10_000)).save(data, "TIFF", compression="group4")
+    answer = client.post("/api/try", data.getvalue())
+    assert answer.status == 422 and "12000 x 10000 pixels; at most 40 million" in answer.error
+
+
+def test_animation_is_analysed_as_a_recording(serve):
+    from skimage.data import astronaut
+
+    frames = [Image.fromarray(astronaut()[:384])] * 4
+    data = io.BytesIO()
+    frames[0].save(data, "WEBP", save_all=True, append_images=[Image.fromarray(astronaut()[:384] // 2)], duration=600)
+    result = serve(parts()).post("/api/try", data.getvalue()).json
+    assert (result["kind"], result["video"], result["audio"]) == ("recording", True, False)
+
+
+VOICE_NOTES = {  # container, codec, sample rate
+    "amr": ("amr", "libopencore_amrnb", 8000),
+    "m4a": ("ipod", "aac", 16_000),
+    "3gp": ("3gp", "aac", 16_000),
+    "aac": ("adts", "aac", 16_000),
+    "caf": ("caf", "pcm_s16le", 16_000),
+    "opus": ("ogg", "libopus", 16_000),
+    "webm": ("webm", "libopus", 16_000),
+    "aiff": ("aiff", "pcm_s16be", 16_000),
+    "wma": ("asf", "pcm_s16le", 16_000),
+    "ac3": ("ac3", "ac3", 32_000),
+}
+
+
+def voice_note(kind: str) -> bytes:
+    """Two seconds of a tone, as messengers and phones store a voice message."""
+    container, codec, rate = VOICE_NOTES[kind]
+    data = io.BytesIO()
+    with av.open(data, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=rate, layout="mono")
+        tone = (3000 * np.sin(np.arange(2 * rate) / rate * 2 * np.pi * 300)).astype(np.int16)
+        whole = av.AudioFrame.from_ndarray(tone.reshape(1, -1), format="s16", layout="mono")
+        whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
+        for frame in av.AudioResampler(stream.format, "mono", stream.rate, stream.frame_size or 1024).resample(whole):
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    return data.getvalue()
+
+
+@pytest.mark.parametrize("kind", VOICE_NOTES)
+def test_voice_notes_of_phones_are_accepted(kind, tmp_path):
+    assert sniff(voice_note(kind)).kind in ("audio", "video")
+    path = tmp_path / "note"
+    path.write_bytes(voice_note(kind))
+    with open_media(path) as media:
+        assert media.has_audio and not media.has_video
+
+
+def test_amr_voice_note_is_analysed_on_the_page(serve):
+    result = serve(parts()).post("/api/try", voice_note("amr")).json
+    assert (result["kind"], result["audio"], result["coverage"]) == ("recording", True, 0)
+    assert result["seconds"] == pytest.approx(2, abs=0.3)
 
 
 def test_a_clip_gives_its_arc_its_emotion_and_the_heat_map_of_its_clearest_face(serve, tmp_path):

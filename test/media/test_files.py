@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from clips import FPS, RATE, write_clip
 
-from emotion_perception.media.files import read_audio, read_image
+from emotion_perception.media.files import read_audio
+from emotion_perception.media.images import read_image
 from emotion_perception.media.items import MediaAudio, MediaError, MediaFrame
 from emotion_perception.media.opening import open_media
 
@@ -209,7 +210,7 @@ def test_still_images_are_recognised_by_content(tmp_path: Path, suffix: str):
         with av.open(str(path), "w", format="gif") as container:
             stream = container.add_stream("gif", rate=5)
             stream.width, stream.height, stream.pix_fmt = 83, 61, "rgb8"
-            for index, picture in enumerate((image, 255 - image)):
+            for index, picture in enumerate((image,)):
                 frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="rgb8")
                 frame.pts = index
                 container.mux(stream.encode(frame))

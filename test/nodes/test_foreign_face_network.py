@@ -21,7 +21,7 @@ from emotion_perception.archive.store import Store
 from emotion_perception.cli import archive, evaluate, recognize
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, HAPPY
 from emotion_perception.learning.evaluation.evaluate import visual
-from emotion_perception.media.files import read_image
+from emotion_perception.media.images import read_image
 from emotion_perception.nodes.visual_node import VisualNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.visual.config import VisualConfig

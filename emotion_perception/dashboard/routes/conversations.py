@@ -14,6 +14,7 @@ from emotion_perception.emotions import CIRCUMPLEX, EMOTION_COLOURS, EMOTIONS, V
 from emotion_perception.feedback.corrections import STRETCH_S
 from emotion_perception.feedback.pictures import CONSENT
 from emotion_perception.interaction.history import Archive
+from emotion_perception.media.formats import AUDIO_FORMATS, IMAGE_FORMATS, VIDEO_FORMATS
 from emotion_perception.reports.exports import EXPORTS, Export
 
 
@@ -46,7 +47,11 @@ class ConversationRoutes:
                 "steer": parts.start_conversation is not None,
                 "try": None
                 if parts.analyzer is None
-                else {"max_mb": self._config.max_upload_mb, "max_seconds": MAX_SECONDS},
+                else {
+                    "max_mb": self._config.max_upload_mb,
+                    "max_seconds": MAX_SECONDS,
+                    "formats": f"{IMAGE_FORMATS}; {VIDEO_FORMATS}; {AUDIO_FORMATS}",
+                },
                 "feedback": None
                 if corrections is None
                 else {

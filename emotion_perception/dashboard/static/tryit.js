@@ -9,7 +9,7 @@ export function tryIt() {
   let stream = null;
   const on = settings.try !== null;
   byId("try-limits").textContent = on
-    ? `JPEG, PNG, WebP, GIF, BMP, MP4, WebM, MKV, AVI, WAV, MP3, OGG, FLAC; up to ${settings.try.max_mb} MB; of a recording the first ${settings.try.max_seconds} s`
+    ? `${settings.try.formats}; up to ${settings.try.max_mb} MB; of a recording the first ${settings.try.max_seconds} s`
     : "Uploads are turned off on this robot.";
   for (const id of ["file", "use-camera", "use-clip", "use-microphone"]) byId(id).disabled = !on;
 

@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.faces.corruptions import corrupt
-from emotion_perception.learning.faces.labelled import AUDIO_SUFFIXES, IMAGE_SUFFIXES, load_ferplus_faces, load_folders
+from emotion_perception.learning.faces.labelled import load_ferplus_faces, load_folders
 from emotion_perception.learning.metrics import label_ceiling
 from emotion_perception.learning.voices.corpora import CORPORA, load_speech
-from emotion_perception.media.files import read_audio, read_image
+from emotion_perception.media.files import read_audio
+from emotion_perception.media.formats import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from emotion_perception.media.images import read_image
 from emotion_perception.media.items import MediaError
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
@@ -81,6 +83,7 @@ def visual(
             cases = replace(cases, ceiling={"ceiling_accuracy": accuracy, "ceiling_macro_f1": macro_f1})
         return replace(cases, pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
+    counts["no_image_by_name"] = files.other
     kept: list[int] = []
     for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="image"):
         try:
@@ -117,14 +120,15 @@ def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
     """
     from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 
+    counts: Counter[str] = Counter()
     if data.name in CORPORA:
         corpus = load_speech(data, split)
         paths, labels, title = corpus.paths, corpus.labels, f"{data.name} {split}"
     else:
-        files = load_folders(data, AUDIO_SUFFIXES)
+        files = load_folders(data, AUDIO_SUFFIXES | VIDEO_SUFFIXES)
         paths, labels, title = files.paths, files.labels, data.name
+        counts["no_sound_by_name"] = files.other
     perception = AcousticPerception(AcousticConfig(model=str(weights)) if weights else AcousticConfig())
-    counts: Counter[str] = Counter()
     estimates: list[EmotionEstimate] = []
     kept: list[int] = []
     for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):

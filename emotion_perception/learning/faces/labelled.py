@@ -10,9 +10,6 @@ import numpy as np
 from emotion_perception.emotions import EMOTIONS, VISUAL_INDICES, emotion_index
 from emotion_perception.learning.faces.ferplus import load_ferplus
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".pgm", ".gif", ".bmp", ".webp"})
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
-
 
 @dataclass(frozen=True)
 class LabelledFiles:
@@ -20,6 +17,7 @@ class LabelledFiles:
 
     paths: tuple[Path, ...]
     labels: np.ndarray  # (N,) int64, index in the vocabulary
+    other: int  # files in the same folders that have none of the suffixes
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,20 @@ def load_folders(folder: Path, suffixes: frozenset[str]) -> LabelledFiles:
         raise ValueError(f"{folder}: not a folder; expected one sub-folder per emotion ({', '.join(EMOTIONS)})")
     paths: list[Path] = []
     labels: list[int] = []
+    other = 0
     for sub in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         try:
             label = emotion_index(sub.name)
         except ValueError as error:
             raise ValueError(f"{sub}: {error}") from None
-        found = sorted(p for p in sub.rglob("*") if p.is_file() and p.suffix.lower() in suffixes)
+        files = [p for p in sub.rglob("*") if p.is_file() and not p.name.startswith(".")]
+        found = sorted(p for p in files if p.suffix.lower() in suffixes)
+        other += len(files) - len(found)
         paths += found
         labels += [label] * len(found)
     if not paths:
         raise ValueError(f"{folder}: no {'/'.join(sorted(suffixes))} file in a sub-folder named after an emotion")
-    return LabelledFiles(tuple(paths), np.array(labels, dtype=np.int64))
+    return LabelledFiles(tuple(paths), np.array(labels, dtype=np.int64), other)
 
 
 def load_ferplus_faces(path: Path, split: str, labels: str) -> LabelledFaces:

@@ -21,7 +21,7 @@ from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import N_VISUAL
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
-from emotion_perception.media.files import read_image
+from emotion_perception.media.images import read_image
 from emotion_perception.visual.face_crop import whole_crop
 from emotion_perception.visual.perception import VisualPerception
 

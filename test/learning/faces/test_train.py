@@ -24,6 +24,7 @@ from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
 from emotion_perception.learning.onnx_files import read_initializers, read_network
+from emotion_perception.media.formats import IMAGE_SUFFIXES
 
 SMALL = train_visual.VisualTraining(epochs=2, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 
@@ -225,18 +226,19 @@ def test_folders_are_named_after_emotions(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes(b"x")
         (tmp_path / name / "notes.txt").write_bytes(b"x")
-    files = labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+    files = labelled.load_folders(tmp_path, IMAGE_SUFFIXES)
     assert [p.parent.name for p in files.paths] == ["anger", "happy"]
     assert files.labels.tolist() == [4, 2]
+    assert files.other == 2
 
 
 def test_a_folder_that_names_no_emotion_is_refused(tmp_path):
     (tmp_path / "smug").mkdir()
     with pytest.raises(ValueError, match="smug.*unknown emotion"):
-        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+        labelled.load_folders(tmp_path, IMAGE_SUFFIXES)
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "happy").mkdir()
     with pytest.raises(ValueError, match="no .*png"):
-        labelled.load_folders(tmp_path, labelled.IMAGE_SUFFIXES)
+        labelled.load_folders(tmp_path, IMAGE_SUFFIXES)
