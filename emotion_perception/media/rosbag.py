@@ -24,13 +24,9 @@ from emotion_perception.media.bag_types import typestore_of
 from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem, thumbnail_of
 from emotion_perception.media.source import FALLBACK_FPS, StoredMedia, interval_number
 from emotion_perception.messages.audio import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
+from emotion_perception.messages.compressed import image_from_compressed
 from emotion_perception.messages.samples import to_int16
-from emotion_perception.messages.sensors import (
-    ConversionError,
-    image_from_compressed,
-    image_from_message,
-    stamp_to_ns,
-)
+from emotion_perception.messages.sensors import ConversionError, image_from_message, stamp_to_ns
 from emotion_perception.types import SECOND
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"

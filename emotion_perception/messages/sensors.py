@@ -66,8 +66,7 @@ _EIGHT_BIT: dict[str, tuple[int, _Converter]] = {
     "bayer_gbrg8": (1, _recolour("COLOR_BayerGR2BGR")),
     "bayer_grbg8": (1, _recolour("COLOR_BayerGB2BGR")),
 }
-_SIXTEEN_BIT: dict[str, tuple[int, _Converter]] = {
-    "mono16": (1, _keep),
+_HIGH_BYTE: dict[str, tuple[int, _Converter]] = {
     "bgr16": (3, _keep),
     "rgb16": (3, _recolour("COLOR_RGB2BGR")),
     "bayer_rggb16": (1, _recolour("COLOR_BayerBG2BGR")),
@@ -75,7 +74,12 @@ _SIXTEEN_BIT: dict[str, tuple[int, _Converter]] = {
     "bayer_gbrg16": (1, _recolour("COLOR_BayerGR2BGR")),
     "bayer_grbg16": (1, _recolour("COLOR_BayerGB2BGR")),
 }
-IMAGE_ENCODINGS: tuple[str, ...] = (*_EIGHT_BIT, *_SIXTEEN_BIT, "nv21")
+# Infrared and thermal cameras, which use a part of the range of values. Name of the numpy type, without byte order.
+_WIDE: dict[str, str] = {"mono16": "u2", "16UC1": "u2", "32FC1": "f4"}
+_SEMI_PLANAR: dict[str, str] = {"nv21": "COLOR_YUV2BGR_NV21", "nv12": "COLOR_YUV2BGR_NV12"}
+IMAGE_ENCODINGS: tuple[str, ...] = (*_EIGHT_BIT, *_HIGH_BYTE, *_WIDE, *_SEMI_PLANAR)
+FEW_BITS = 1 << 12  # mono16 images with smaller values come from sensors of 10 or 12 bits
+PERCENTILES = (1.0, 99.0)  # become black and white where an image is stretched
 
 
 def image_from_message(message: Any) -> np.ndarray:
@@ -93,10 +97,12 @@ def image_from_message(message: Any) -> np.ndarray:
         raise ConversionError(f"image has {width}x{height} pixels by its header, more than any camera")
     if encoding in _EIGHT_BIT:
         (channels, convert), size = _EIGHT_BIT[encoding], 1
-    elif encoding in _SIXTEEN_BIT:
-        (channels, convert), size = _SIXTEEN_BIT[encoding], 2
-    elif encoding == "nv21":
-        return _nv21(message)
+    elif encoding in _HIGH_BYTE:
+        (channels, convert), size = _HIGH_BYTE[encoding], 2
+    elif encoding in _WIDE:
+        return _wide(message)
+    elif encoding in _SEMI_PLANAR:
+        return _semi_planar(message)
     else:
         raise ConversionError(f"unknown image encoding {encoding!r}; known: {', '.join(IMAGE_ENCODINGS)}")
     rows = _rows(message, height, width * channels * size)
@@ -126,31 +132,41 @@ def _rows(message: Any, height: int, row_bytes: int) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(data, (height, row_bytes), (step, 1), writeable=False)
 
 
-def _nv21(message: Any) -> np.ndarray:
+def _semi_planar(message: Any) -> np.ndarray:
     height, width = message.height, message.width
     if height % 2 or width % 2:
-        raise ConversionError(f"nv21 needs an even size, got {width}x{height}")
-    return _recolour("COLOR_YUV2BGR_NV21")(_rows(message, height * 3 // 2, width))
+        raise ConversionError(f"{message.encoding} needs an even size, got {width}x{height}")
+    return _recolour(_SEMI_PLANAR[message.encoding])(_rows(message, height * 3 // 2, width))
 
 
-def image_from_compressed(message: Any) -> np.ndarray:
-    """Pixels of a JPEG or PNG image, uint8 ``(H, W, 3)`` bgr.
+def _wide(message: Any) -> np.ndarray:
+    kind = np.dtype(_WIDE[message.encoding]).newbyteorder(">" if message.is_bigendian else "<")
+    rows = np.ascontiguousarray(_rows(message, message.height, message.width * kind.itemsize)).view(kind)
+    image = rows.astype(kind.newbyteorder("="), copy=False)
+    return stretch(image) if message.encoding != "mono16" else mono16_to_grey(image)
 
-    Raises:
-        ConversionError: OpenCV cannot decode the bytes.
+
+def mono16_to_grey(image: np.ndarray) -> np.ndarray:
+    """The high byte of uint16 ``(H, W)``; stretched if the values fit into 12 bits, as of a sensor of 10 bits."""
+    return stretch(image) if image.size and image.max() < FEW_BITS else (image >> 8).astype(np.uint8)
+
+
+def stretch(image: np.ndarray) -> np.ndarray:
+    """An image of any range of values as uint8 ``(H, W)``: the 1st percentile is black, the 99th white.
+
+    Values that are not finite become black and do not count.
+
+    Args:
+        image: ``(H, W)`` integers or floats.
     """
-    import cv2
-
-    data = np.frombuffer(message.data, dtype=np.uint8)
-    if data.size == 0:
-        raise ConversionError("compressed image is empty")
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise ConversionError(f"compressed image ({message.format!r}) cannot be decoded: {error}") from error
-    if image is None:
-        raise ConversionError(f"compressed image ({message.format!r}, {data.size} bytes) cannot be decoded")
-    return image
+    values = image.astype(np.float32)
+    finite = np.isfinite(values)
+    sample = values[finite] if not finite.all() else values[:: max(1, len(values) // 240)]  # a few rows are enough
+    if sample.size == 0:
+        return np.zeros(image.shape, np.uint8)
+    low, high = (float(value) for value in np.percentile(sample.astype(np.float64), PERCENTILES))
+    scaled = (np.where(finite, values, low).astype(np.float64) - low) * (255.0 / max(high - low, 1e-6))
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 # --- audio --------------------------------------------------------------------------------------------------------

@@ -132,7 +132,7 @@ def test_bayer_patterns_are_named_by_their_first_row(pattern: str, red_at: tuple
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"encoding": "32FC1"}, "unknown image encoding '32FC1'"),
+        ({"encoding": "32FC3"}, "unknown image encoding '32FC3'"),
         ({"encoding": ""}, "unknown image encoding ''"),
         ({"width": 0}, "no pixels"),
         ({"height": 0}, "no pixels"),
@@ -153,7 +153,7 @@ def test_a_broken_image_is_refused_with_what_is_wrong(change: dict, words: str):
 
 @settings(max_examples=300, deadline=None)
 @given(
-    st.sampled_from([*c.IMAGE_ENCODINGS, "", "32FC1", "bgr8 ", "\x00"]),
+    st.sampled_from([*c.IMAGE_ENCODINGS, "", "32FC3", "bgr8 ", "\x00"]),
     st.integers(0, 9),
     st.integers(0, 9),
     st.integers(0, 60),

@@ -4,11 +4,11 @@ Only :class:`ConversionError` is raised, whatever a message holds; its text says
 audio needs no ROS and lies in :mod:`emotion_perception.messages`, so that recordings are read by the same code.
 """
 
+from emotion_perception.messages.compressed import image_from_compressed
 from emotion_perception.messages.sensors import (
     IMAGE_ENCODINGS,
     ConversionError,
     audio_from_message,
-    image_from_compressed,
     image_from_message,
     stamp_to_ns,
 )
