@@ -158,10 +158,9 @@ def image_size(path: str | Path) -> tuple[int, int]:
 
 def _read_heif(file: Path) -> np.ndarray:
     """Through libheif: FFmpeg, and with it PyAV, gives the tiles of a phone's image one by one."""
-    heif = _heif_library().open_heif(file, bgr_mode=True)
+    heif = _heif_library().open_heif(file)
     _check_size(heif.size)
-    image = np.asarray(heif)
-    return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image[..., :3]
+    return _bgr(heif.to_pillow())  # a copy without padding; the library's array does not keep its memory alive
 
 
 def _heif_library() -> Any:
