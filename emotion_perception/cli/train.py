@@ -11,6 +11,7 @@ from pathlib import Path
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
+  emotion-train acoustic --data ~/corpora/CREMA-D ~/corpora/SUBESCO --initial encoder.safetensors --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.onnx   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.onnx
@@ -21,9 +22,10 @@ EPILOG = """examples:
   emotion-train export --initial old.safetensors --out new.onnx --data ferplus.npz   # an old face model
 
 A run writes a checkpoint after every epoch; rerun the command to resume an interrupted run, or use --restart to begin
-anew. DATA is ferplus.npz (visual), or a folder with ravdess_speech and any of emodb and nemo (acoustic), or a folder
-with ferplus.npz and ravdess_speech (fusion). fusion trains no network: it measures the
-reliability of the two published models on validation data and writes it to models/fusion.yaml, or to --out."""
+anew. DATA is ferplus.npz (visual), or one or more speech corpora or folders with speech corpora, which are recognised
+by their folder names (acoustic; see docs/acoustic_model.md), or a folder with ferplus.npz and ravdess_speech (fusion).
+fusion trains no network: it measures the reliability of the two published models on validation data and writes it to
+models/fusion.yaml, or to --out."""
 
 
 VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # subfolder of the corrections with each model's versions
@@ -37,8 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "model", choices=("visual", "acoustic", "fusion", "export"), help="model, pooling or conversion"
     )
-    parser.add_argument("--data", type=Path, help="training data (see below)")
-    parser.add_argument("--config", type=Path, help="YAML of hyper-parameters (default: the published model's)")
+    parser.add_argument("--data", type=Path, nargs="+", help="training data (see below); several for acoustic")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        help="YAML of hyper-parameters (default: the published model's); several are stages, each of which starts from "
+        "the weights of the one before (acoustic)",
+    )
     parser.add_argument(
         "--out", type=Path, help="file to write (default: models/fusion.yaml, or runs/<model>/<model>.onnx)"
     )
@@ -104,6 +112,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--versions", action="store_true", help="list the models in DIR/models or DIR/voice_models (with --feedback)"
     )
     parser.add_argument("--roll-back", action="store_true", help="return to the previous model (with --feedback)")
+    parser.add_argument(
+        "--overlap-from",
+        type=Path,
+        metavar="FILE",
+        help="take the detector of overlapped speech over from this voice model instead of training one (acoustic)",
+    )
     parser.add_argument("--epochs", type=int, help="override the configuration's number of epochs")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")
     parser.add_argument("--restart", action="store_true", help="discard an earlier checkpoint")
@@ -118,6 +132,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--teacher and --backbone need emotion-train visual")
     if any((args.sex, args.calibration)) and args.model != "acoustic":
         parser.error("--sex and --calibration need emotion-train acoustic")
+    if args.overlap_from and args.model != "acoustic":
+        parser.error("--overlap-from needs emotion-train acoustic")
+    if args.model != "acoustic" and (len(args.data or ()) > 1 or len(args.config or ()) > 1):
+        parser.error("several --data or --config need emotion-train acoustic")
     if args.initial and args.backbone_weights:
         parser.error("--initial and --backbone-weights are alternatives; give one")
     if args.ablation and (args.backbone or args.backbone_weights):
@@ -128,14 +146,16 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--versions and --roll-back need --feedback DIR")
     if args.feedback and (args.versions or args.roll_back):
         return _versions(args)
+    corpora: list[Path] = args.data or []
+    args.data = corpora[0] if corpora else None
     if args.model == "export":
         if args.initial is None or args.out is None:
             parser.error("export needs --initial, face weights as safetensors, and --out, the ONNX file")
         return _export(args)
     if args.data is None:
         parser.error("the following arguments are required: --data")
-    if not args.data.exists():
-        print(f"emotion-train: no data at {args.data}", file=sys.stderr)
+    if missing := [path for path in corpora if not path.exists()]:
+        print(f"emotion-train: no data at {missing[0]}", file=sys.stderr)
         return 2
     if args.model == "fusion":
         return _fusion(args)
@@ -155,11 +175,11 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint.unlink(missing_ok=True)
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}
     try:
-        path = args.config or config_path(f"training/{args.model}.yaml")
+        paths = args.config or [config_path(f"training/{args.model}.yaml")]
         if args.model == "visual":
             from emotion_perception.learning.faces import train as train_visual
 
-            visual = load_config(path, train_visual.VisualTraining, overrides)
+            visual = load_config(paths[0], train_visual.VisualTraining, overrides)
             if args.backbone:
                 visual = replace(visual, backbone=replace(visual.backbone, name=args.backbone))
             if args.ablation:
@@ -176,14 +196,16 @@ def main(argv: list[str] | None = None) -> int:
             from emotion_perception.learning.voices.train import train as train_voice
 
             overrides |= {"sex": args.sex} if args.sex else {}
-            acoustic = load_config(path, AcousticTraining, overrides)
+            stages = [load_config(path, AcousticTraining, overrides) for path in paths]
             if args.ablation:
                 from emotion_perception.learning.evaluation import voice_ablation as speech_ablation
 
-                rows = speech_ablation.ablate(args.data, args.ablation, acoustic, args.seeds, args.initial, FEATURES)
+                rows = speech_ablation.ablate(args.data, args.ablation, stages[-1], args.seeds, args.initial, FEATURES)
                 print(json.dumps(rows))
                 return 0
-            card = train_voice(args.data, out, acoustic, checkpoint, args.calibration, args.initial, FEATURES)
+            card = train_voice(
+                corpora, out, stages, checkpoint, args.calibration, args.initial, FEATURES, args.overlap_from
+            )
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2

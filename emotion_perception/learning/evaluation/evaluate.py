@@ -15,7 +15,8 @@ from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.faces.corruptions import corrupt
 from emotion_perception.learning.faces.labelled import load_ferplus_faces, load_folders
 from emotion_perception.learning.metrics import label_ceiling
-from emotion_perception.learning.voices.corpora import CORPORA, load_speech
+from emotion_perception.learning.voices.corpora import load_speech
+from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.media.files import read_audio
 from emotion_perception.media.formats import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from emotion_perception.media.images import read_image

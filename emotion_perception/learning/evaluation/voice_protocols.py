@@ -8,6 +8,7 @@ trainings cover all corpora. ``cross-corpus`` holds out a whole corpus.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,8 @@ from emotion_perception.learning.voices.network import VoiceNet
 from emotion_perception.learning.voices.train import fit
 
 PROTOCOLS = ("random", "leave-speakers-out", "cross-corpus")
-GROUP = {"ravdess_speech": 4, "emodb": 1, "nemo": 1}  # speakers held out per fold
+FOLD_COUNT = 10  # folds of leave-speakers-out, for corpora with ten speakers or more
+GROUP = {"ravdess_speech": 4}  # speakers held out per fold; of other corpora a tenth, at least one
 TEST_SHARE = 0.2  # of the random split's clips
 RESAMPLES = 1000  # bootstrap resamples
 
@@ -56,14 +58,15 @@ def random_split(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Fold k tests the k-th group of four RAVDESS actors, the k-th speaker of EmoDB and of nEMO; ``seed`` is unused.
+    """Fold k tests the k-th group of speakers of each corpus (four RAVDESS actors); ``seed`` is unused.
 
     After all speakers of a corpus have been tested, the later folds train on the whole corpus.
     """
     groups = []
     for split in splits:
         speakers = np.unique(split.speakers)
-        groups.append([speakers[i : i + GROUP[split.corpus]] for i in range(0, len(speakers), GROUP[split.corpus])])
+        size = GROUP.get(split.corpus, math.ceil(len(speakers) / FOLD_COUNT))
+        groups.append([speakers[i : i + size] for i in range(0, len(speakers), size)])
     folds = []
     for k in range(max(map(len, groups))):
         tests = tuple(
@@ -75,7 +78,7 @@ def leave_speakers_out(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
 
 
 def cross_corpus(splits: Sequence[SpeechSplit], seed: int) -> list[Fold]:
-    """Train on two corpora, test on the third; ``seed`` is unused."""
+    """Train on all corpora but one, test on that one; ``seed`` is unused."""
     return [
         Fold(
             f"without_{split.corpus}",
@@ -95,7 +98,7 @@ FOLDS: dict[str, Callable[[Sequence[SpeechSplit], int], list[Fold]]] = {
 
 def run_protocol(
     protocol: str,
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
     stages: Sequence[AcousticTraining],
     folds: int | None = None,
@@ -108,7 +111,7 @@ def run_protocol(
     Corpora without a share in the first configuration are not used, except in cross-corpus, where all shares are equal.
 
     Args:
-        data: folder of the corpora.
+        data: corpora, or folders that contain corpora.
         stages: consecutive trainings of a fold, one or more; each starts from the weights of the previous one.
         folds: number of folds to run, from the first; None: all.
         initial: initial weights of every fold; must not have been trained on the emotion labels of these corpora.
@@ -118,11 +121,11 @@ def run_protocol(
         Scores with 95 % confidence intervals: of each fold by corpus, of all folds by corpus, and of all clips.
 
     Raises:
-        FileNotFoundError: ``data`` does not contain RAVDESS.
+        FileNotFoundError: ``data`` contains no corpus.
         ValueError: ``out`` holds folds of another configuration, or cross-corpus has only one corpus.
     """
     if protocol == "cross-corpus":
-        stages = [replace(stage, ravdess_share=1.0, emodb_share=1.0, nemo_share=1.0) for stage in stages]
+        stages = [replace(stage, shares={}, other_share=1.0) for stage in stages]
     speech = Speech.read(data, stages[0], features or out)
     if protocol == "cross-corpus" and len(speech.splits) < 2:
         raise ValueError(f"cross-corpus needs two corpora, {data} holds {speech.splits[0].corpus} alone")

@@ -47,7 +47,7 @@ class VoiceLearner(Learner):
     """Fine-tunes the voice model on corrected voices.
 
     Args:
-        data: folder with ``ravdess_speech`` and any of ``emodb``, ``nemo``.
+        data: folder of speech corpora.
         cache: folder for cached features of the base data; these take minutes and never change.
     """
 
@@ -112,7 +112,7 @@ class VoiceLearner(Learner):
         net.train()
         corrected = _bank([feedback.evidence[row] for row in feedback.learn])
         self._bank = FeatureBank.join([self.training.bank, corrected])
-        self._targets = Targets.of(self.training.splits, self.config.base.shares)
+        self._targets = Targets.of(self.training.splits, self.config.base.share)
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
         self._noises = noise_spectrograms(self.config.seed)
         self._generator = torch.Generator().manual_seed(self.config.seed)

@@ -5,10 +5,12 @@ Noise is added to spectrograms instead of samples, at a hundredth of the cost, s
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+import soundfile
 import soxr
 import torch
 from scipy.signal import fftconvolve
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from emotion_perception.acoustic.features import FLOOR, SAMPLE_RATE, log_mel
 
+_CODECS = {"vorbis": ("OGG", "VORBIS"), "mp3": ("MP3", "MPEG_LAYER_III"), "ulaw": ("WAV", "ULAW")}
+CODECS = tuple(_CODECS)
 NOISES = ("white", "pink", "fan", "music", "babble")
 LN_DB = np.float32(np.log(10) / 10)  # dB to natural logarithm of a power
 
@@ -111,11 +115,42 @@ def reverberate(samples: np.ndarray, rt60: float, direct_db: float, rng: np.rand
 
 
 def perturb(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A perturbed training copy of a clip: always with another speed, often with reverberation."""
+    """A perturbed training copy of a clip: another speed, often reverberation, a narrower band or a lossy codec."""
     x = change_speed(samples, float(rng.uniform(0.88, 1.14)))
     if rng.random() < 0.6:
         x = reverberate(x, float(rng.uniform(0.15, 0.7)), float(rng.uniform(-2, 12)), rng)
+    if rng.random() < 0.3:
+        x = band_limit(x, float(rng.uniform(3_000, 7_500)))
+    if rng.random() < 0.6:
+        x = reencode(x, CODECS[rng.integers(len(CODECS))], float(rng.uniform(0.2, 1.0)))
     return x
+
+
+def band_limit(samples: np.ndarray, cut_off: float) -> np.ndarray:
+    """``(T,)`` samples without what is above ``cut_off`` Hz, as of a telephone or a narrow-band codec."""
+    spectrum = np.fft.rfft(samples)
+    frequency = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    return np.fft.irfft(spectrum / (1 + (frequency / cut_off) ** 16), len(samples)).astype(np.float32)
+
+
+def reencode(samples: np.ndarray, codec: str, compression: float) -> np.ndarray:
+    """``(T,)`` samples after a lossy codec, of the same length.
+
+    Corpora are distributed in different formats; a network that recognised the codec could recognise the corpus, and
+    with it the emotions that occur there.
+
+    Args:
+        codec: one of :data:`CODECS`.
+        compression: 0..1, higher is smaller and worse; not used by ``ulaw``.
+    """
+    peak = float(np.abs(samples).max()) / 0.7 + 1e-6
+    buffer = io.BytesIO()
+    container, subtype = _CODECS[codec]
+    level = None if codec == "ulaw" else compression
+    soundfile.write(buffer, samples / peak, SAMPLE_RATE, subtype, format=container, compression_level=level)
+    buffer.seek(0)
+    decoded = soundfile.read(buffer, dtype="float32")[0][: len(samples)] * peak
+    return np.pad(decoded, (0, len(samples) - len(decoded))).astype(np.float32)
 
 
 def cut(mel: np.ndarray, frames: int, tempo: float, rng: np.random.Generator) -> np.ndarray:

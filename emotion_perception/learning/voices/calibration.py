@@ -15,7 +15,7 @@ from emotion_perception.acoustic.features import LONGEST
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import replacing
 from emotion_perception.learning import metrics
-from emotion_perception.learning.voices.corpora import HELD_OUT
+from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import VoiceNet
@@ -152,7 +152,7 @@ def all_folds(folder: Path) -> HeldOutLogits:
 def read_folds(folder: Path) -> HeldOutLogits:
     """:func:`all_folds` without the project's test speakers, which must not influence a calibration."""
     folds = all_folds(folder)
-    tested = [f"{corpus}/{speaker}" for corpus, held in HELD_OUT.items() for speaker in held["test"]]
+    tested = [f"{corpus.name}/{speaker}" for corpus in CORPORA.values() for speaker in corpus.held_out.get("test", ())]
     return folds.where(~np.isin(folds.speakers, tested))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emotion_perception.learning.voices.network import VoiceNetConfig
@@ -19,9 +20,9 @@ class AcousticTraining:
     weight_decay: float = 0.05
     average_decay: float = 0.995  # decay of the moving average of the weights: 200 steps, three epochs
     copies: int = 4  # per clip: the original and three perturbed copies (speed, mostly reverberation)
-    ravdess_share: float = 0.5  # share of the clips drawn; the only corpus with all eight labels
-    emodb_share: float = 0.2
-    nemo_share: float = 0.3
+    # Weight of each corpus among the clips drawn, 0 excludes it; a corpus not named has the weight `other_share`.
+    shares: Mapping[str, float] = field(default_factory=dict)
+    other_share: float = 1.0
     shortest_cut: float = 0.8  # s, as short as the first decisions about an utterance
     longest_cut: float = 3.5  # s
     tempo: float = 0.12  # largest relative change of a cut's tempo, pitch unchanged
@@ -44,7 +45,6 @@ class AcousticTraining:
     net: VoiceNetConfig = field(default_factory=VoiceNetConfig)
     overlap: OverlapTraining = field(default_factory=OverlapTraining)
 
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of each corpus in the clips drawn; 0 excludes the corpus."""
-        return {"ravdess_speech": self.ravdess_share, "emodb": self.emodb_share, "nemo": self.nemo_share}
+    def share(self, corpus: str) -> float:
+        """Weight of a corpus among the clips drawn."""
+        return self.shares.get(corpus, self.other_share)

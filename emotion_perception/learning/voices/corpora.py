@@ -1,34 +1,17 @@
-"""Speech corpora with speaker-disjoint splits.
-
-RAVDESS (Livingstone & Russo 2018), EmoDB (Burkhardt et al. 2005), nEMO (Christop 2024).
-Labels are part of the file names; :mod:`emotion_perception.emotions` maps them to the vocabulary. No speaker is in two
-splits.
-"""
+"""Clips of speech corpora with labels and speaker-disjoint splits; :mod:`.corpus_layouts` defines the corpora."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from emotion_perception.emotions import EMODB_CODES, EMOTIONS, NEUTRAL, RAVDESS_CODES, emotion_index
+from emotion_perception.emotions import EMOTIONS
+from emotion_perception.learning.voices.corpus_layouts import AUDIO_SUFFIXES, CORPORA, ClipInfo, Corpus, corpus_of
 
 SPLITS = ("train", "validation", "test", "all")
-CORPORA = ("ravdess_speech", "emodb", "nemo")
-
-# Held-out speakers by corpus and split; all others are training data. One woman and one man per split where the corpus
-# is large enough; of nEMO's three women and three men, one woman (validation) and one man (test) are held out.
-HELD_OUT: dict[str, dict[str, tuple[str, ...]]] = {
-    "ravdess_speech": {"validation": ("19", "20"), "test": ("21", "22", "23", "24")},
-    "emodb": {"validation": ("09", "12"), "test": ("15", "16")},
-    "nemo": {"validation": ("IC0",), "test": ("SM0",)},
-}
-# From the documentation of the corpora; in RAVDESS, women have even numbers.
-WOMEN = {"emodb": ("08", "09", "13", "14", "16"), "nemo": ("EB0", "IC0", "KD0")}
-# RAVDESS has two intensities; their values in 0..1 are a convention of this project.
-NORMAL_INTENSITY, STRONG_INTENSITY = 0.4, 0.9
 
 
 @dataclass(frozen=True)
@@ -40,7 +23,8 @@ class SpeechSplit:
     labels: np.ndarray  # (N,) int64, index into EMOTIONS
     speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
     intensity: np.ndarray  # (N,) float32, 0..1; NaN where the corpus has none, and for neutral
-    female: np.ndarray  # (N,) float32, 1: woman, 0: man; only for the study in docs/acoustic_model.md
+    female: np.ndarray  # (N,) float32, 1: woman, 0: man, NaN: unknown; only for the study in docs/acoustic_model.md
+    held_out: tuple[tuple[str, str], ...] = ()  # speakers that are not training data, each with its split
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -60,31 +44,54 @@ class SpeechSplit:
             self.speakers[rows],
             self.intensity[rows],
             self.female[rows],
+            self.held_out,
         )
 
     def held_for(self, split: str) -> np.ndarray:
         """``(N,)`` bool: the clips of ``split``: ``train``, ``validation``, ``test`` or ``all``."""
-        held = {speaker: name for name, speakers in HELD_OUT[self.corpus].items() for speaker in speakers}
+        held = dict(self.held_out)
         return np.array([split in ("all", held.get(str(s).split("/")[1], "train")) for s in self.speakers], bool)
 
 
 def corpus_labels(corpus: str) -> np.ndarray:
     """``(8,)`` bool mask of the labels that the corpus has; the other emotions are unlabelled there, not absent."""
-    present = {
-        "ravdess_speech": RAVDESS_CODES.values(),
-        "emodb": EMODB_CODES.values(),
-        "nemo": [emotion_index(name) for name in ("anger", "fear", "happiness", "neutral", "sadness", "surprised")],
-    }[corpus]
     mask = np.zeros(len(EMOTIONS), dtype=bool)
-    mask[list(present)] = True
+    mask[list(CORPORA[corpus].labels)] = True
     return mask
 
 
-def load_speech(folder: Path, split: str) -> SpeechSplit:
-    """Clips of ``folder`` (named ``ravdess_speech``, ``emodb`` or ``nemo``) that belong to ``split``.
+def find_corpora(folders: Path | Sequence[Path]) -> dict[str, Path]:
+    """Folder of each corpus by name, in the order of :data:`CORPORA`.
 
     Args:
-        folder: the corpus in the data directory.
+        folders: corpora, or folders that contain corpora.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: two folders contain the same corpus.
+    """
+    folders = [folders] if isinstance(folders, Path) else list(folders)
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for candidate in [folder] if _is_corpus(folder) else sorted(p for p in folder.glob("*") if p.is_dir()):
+            if not _is_corpus(candidate):
+                continue
+            name = corpus_of(candidate).name
+            if name in found:
+                raise ValueError(f"{found[name]} and {candidate} are the same corpus")
+            found[name] = candidate
+    if not found:
+        raise FileNotFoundError(f"no speech corpus in {', '.join(map(str, folders))}; known are {', '.join(CORPORA)}")
+    return {name: found[name] for name in CORPORA if name in found}
+
+
+def load_speech(folder: Path, split: str) -> SpeechSplit:
+    """Clips of a corpus, which is recognised by the folder's name, that belong to ``split``.
+
+    Clips with an emotion outside the vocabulary are left out.
+
+    Args:
+        folder: the corpus, for example ``../shared/data/emodb``.
         split: ``train``, ``validation``, ``test`` or ``all``.
 
     Raises:
@@ -92,56 +99,48 @@ def load_speech(folder: Path, split: str) -> SpeechSplit:
         FileNotFoundError: the folder is missing or contains no clip.
     """
     folder = Path(folder)
-    corpus = folder.name
-    if corpus not in CORPORA:
-        raise ValueError(f"{folder} is not one of the speech corpora {', '.join(CORPORA)}")
+    corpus = corpus_of(folder)
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; choose from {', '.join(SPLITS)}")
-    pattern, parse = _PARSERS[corpus]
-    files = sorted(folder.glob(pattern))
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
-        raise FileNotFoundError(f"no {pattern} in {folder}")
-    rows = [(path, *_parse(parse, path)) for path in files]
-    clips = SpeechSplit(
-        corpus,
-        tuple(row[0] for row in rows),
-        np.array([row[2] for row in rows], dtype=np.int64),
-        np.array([f"{corpus}/{row[1]}" for row in rows], dtype=np.str_),
-        np.array([row[3] for row in rows], dtype=np.float32),
-        np.array([_is_woman(corpus, row[1]) for row in rows], dtype=np.float32),
+        raise FileNotFoundError(f"no sound file in {folder}")
+    clips = [(path, info) for path in files if (info := _parse(corpus, path)).label is not None]
+    held_out = corpus.held_out or _default_held_out({info.speaker for _, info in clips})
+    everything = SpeechSplit(
+        corpus.name,
+        tuple(path for path, _ in clips),
+        np.array([info.label for _, info in clips], dtype=np.int64),
+        np.array([f"{corpus.name}/{info.speaker}" for _, info in clips], dtype=np.str_),
+        np.array([info.intensity for _, info in clips], dtype=np.float32),
+        np.array([info.female for _, info in clips], dtype=np.float32),
+        tuple((speaker, name) for name, speakers in held_out.items() for speaker in speakers),
     )
-    return clips.where(clips.held_for(split))
+    return everything.where(everything.held_for(split))
 
 
-def _is_woman(corpus: str, speaker: str) -> bool:
-    return int(speaker) % 2 == 0 if corpus == "ravdess_speech" else speaker in WOMEN[corpus]
-
-
-def _parse(parse: Callable[[str], tuple[str, int, float]], path: Path) -> tuple[str, int, float]:
+def _is_corpus(folder: Path) -> bool:
     try:
-        return parse(path.stem)
+        return bool(corpus_of(folder))
+    except ValueError:
+        return False
+
+
+def _parse(corpus: Corpus, path: Path) -> ClipInfo:
+    try:
+        return corpus.parse(path)
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} does not follow the file names of its corpus: {error}") from error
+        raise ValueError(f"{path} does not follow the file names of {corpus.name}: {error}") from error
 
 
-def _ravdess(stem: str) -> tuple[str, int, float]:
-    _, _, emotion, intensity, _, _, actor = stem.split("-")
-    label = RAVDESS_CODES[emotion]
-    strength = {"01": NORMAL_INTENSITY, "02": STRONG_INTENSITY}[intensity]
-    return actor, label, float("nan") if label == NEUTRAL else strength
+def _default_held_out(speakers: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Every tenth speaker for validation and every tenth for the test; of three to nine, the last two; of fewer, none.
 
-
-def _emodb(stem: str) -> tuple[str, int, float]:
-    return stem[:2], EMODB_CODES[stem[5]], float("nan")
-
-
-def _nemo(stem: str) -> tuple[str, int, float]:
-    speaker, emotion, _ = stem.split("_")
-    return speaker, emotion_index(emotion), float("nan")
-
-
-_PARSERS: dict[str, tuple[str, Callable[[str], tuple[str, int, float]]]] = {
-    "ravdess_speech": ("Actor_*/*.flac", _ravdess),
-    "emodb": ("*.flac", _emodb),
-    "nemo": ("*.ogg", _nemo),
-}
+    The choice depends on the speakers' names only, so it is the same on every machine.
+    """
+    names = sorted(speakers)
+    if len(names) < 3:
+        return {}
+    if len(names) < 10:
+        return {"validation": (names[-2],), "test": (names[-1],)}
+    return {"validation": tuple(names[8::10]), "test": tuple(names[9::10])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.learning.voices.augmentation import add_noise_to_spectrogram, cut
 from emotion_perception.learning.voices.config import AcousticTraining
-from emotion_perception.learning.voices.corpora import CORPORA, SpeechSplit, load_speech
+from emotion_perception.learning.voices.corpora import SpeechSplit, find_corpora, load_speech
 from emotion_perception.learning.voices.features import FeatureBank, speech_features
 
 
@@ -25,16 +25,20 @@ class Speech:
     bank: FeatureBank
 
     @classmethod
-    def read(cls, data: Path, config: AcousticTraining, cache: Path) -> Speech:
+    def read(cls, data: Path | Sequence[Path], config: AcousticTraining, cache: Path) -> Speech:
         """Read all corpora in ``data`` with a non-zero share; features are cached in the folder ``cache``.
 
+        Args:
+            data: corpora, or folders that contain corpora.
+
         Raises:
-            FileNotFoundError: ``data`` does not contain RAVDESS.
+            FileNotFoundError: there is none.
+            ValueError: a corpus occurs twice, or all are excluded.
         """
-        corpora = [name for name in CORPORA if (data / name).is_dir() and config.shares[name] > 0]
-        if "ravdess_speech" not in corpora:
-            raise FileNotFoundError(f"no ravdess_speech in {data}; it is the only corpus with all eight labels")
-        splits = tuple(load_speech(data / name, "all") for name in corpora)
+        folders = {name: folder for name, folder in find_corpora(data).items() if config.share(name) > 0}
+        if not folders:
+            raise ValueError("the configuration gives every corpus that is there the share 0")
+        splits = tuple(load_speech(folder, "all") for folder in folders.values())
         banks = [speech_features(split, config.copies, config.seed, cache) for split in splits]
         return cls(splits, FeatureBank.join(banks))
 
@@ -55,22 +59,21 @@ class Targets:
     labels: Tensor  # (N,) int64
     present: Tensor  # (N, 8) bool, labels that occur in the clip's corpus
     intensity: Tensor  # (N,) float32, NaN where unknown
-    sex: Tensor  # (N,) float32, 1 female, -1 male
+    sex: Tensor  # (N,) float32, 1 female, -1 male, 0 unknown
     draw: Tensor  # (N,) float64, sampling weight
 
     @classmethod
-    def of(cls, splits: Sequence[SpeechSplit], shares: Mapping[str, float] | None = None) -> Targets:
-        """Stack the splits; within the share of a corpus, all its labels are drawn equally often."""
+    def of(cls, splits: Sequence[SpeechSplit], share: Callable[[str], float] | None = None) -> Targets:
+        """Stack the splits; within the ``share`` of a corpus, all its labels are drawn equally often."""
         draw = []
         for split in splits:
             count = np.bincount(split.labels, minlength=len(EMOTIONS))
-            share = shares[split.corpus] if shares else 1.0
-            draw.append(share / count[split.labels] / (count > 0).sum())
+            draw.append((share(split.corpus) if share else 1.0) / count[split.labels] / (count > 0).sum())
         return cls(
             torch.from_numpy(np.concatenate([split.labels for split in splits])),
             torch.from_numpy(np.concatenate([np.tile(split.present, (len(split), 1)) for split in splits])),
             torch.from_numpy(np.concatenate([split.intensity for split in splits])),
-            torch.from_numpy(np.concatenate([2 * split.female - 1 for split in splits])),
+            torch.from_numpy(np.concatenate([np.nan_to_num(2 * split.female - 1) for split in splits])),
             torch.from_numpy(np.concatenate(draw)),
         )
 

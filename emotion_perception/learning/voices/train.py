@@ -1,9 +1,9 @@
-"""Train the voice-emotion network on RAVDESS, EmoDB and nEMO together.
+"""Train the voice-emotion network on several corpora together.
 
-The three corpora share one vocabulary: a label that a corpus lacks competes with a handicap in the softmax of its
-clips, so that the absence of disgust in nEMO teaches little about disgust, and yet anger in nEMO is not taken for
-disgust. The intensity head learns from RAVDESS only. Training starts from an encoder pretrained on speech, which
-changes slowly. The published weights are a moving average, calibrated on speakers that they, or the networks of a
+The corpora share one vocabulary: a label that a corpus lacks competes with a handicap in the softmax of its clips, so
+that the absence of disgust in nEMO teaches little about disgust, and yet anger in nEMO is not taken for disgust. The
+intensity head learns from corpora with graded intensity only. Training starts from an encoder pretrained on speech,
+which changes slowly. The published weights are a moving average, calibrated on speakers that they, or the networks of a
 cross-validation, were not trained on.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -39,46 +40,65 @@ from emotion_perception.learning.voices.calibration import (
     read_folds,
 )
 from emotion_perception.learning.voices.config import AcousticTraining
-from emotion_perception.learning.voices.corpora import HELD_OUT
+from emotion_perception.learning.voices.corpora import SpeechSplit
+from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.learning.voices.dataset import Speech, Targets, draw_batch, mixup_shares
 from emotion_perception.learning.voices.features import FeatureBank
-from emotion_perception.learning.voices.network import VoiceNet
+from emotion_perception.learning.voices.network import OverlapNet, VoiceNet
 from emotion_perception.learning.voices.overlap import train_overlap
 from emotion_perception.learning.voices.weights import load_initial, load_voice, publish_voice
 
+HELD_PARTS = ("validation", "test")
+
 
 def train(
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
-    config: AcousticTraining,
+    stages: AcousticTraining | Sequence[AcousticTraining],
     checkpoint: Path,
     folds: Path | None = None,
     initial: Path | None = None,
     features: Path | None = None,
+    detector: Path | None = None,
 ) -> dict[str, Any]:
     """Train, resuming from ``checkpoint`` if it exists, and publish ``out`` (ONNX). Returns the card's fields.
 
     Args:
-        data: folder with ``ravdess_speech`` and any of ``emodb``, ``nemo``.
+        data: corpora, or folders that contain corpora.
+        stages: one or more consecutive trainings; each starts from the weights of the previous one.
         folds: output of ``emotion-eval acoustic --protocol leave-speakers-out``. The calibration is then fitted on all
             its speakers but the test speakers; otherwise on the validation speakers.
         initial: published weights, or an encoder's, to start from. With zero epochs, published weights stay as they
             are and get a new calibration and a new detector of overlapped speech.
         features: folder that caches the clips' features between trainings; None: the checkpoint's folder.
+        detector: published model whose detector of overlapped speech is taken over; None: train one.
 
     Raises:
-        FileNotFoundError: no RAVDESS in ``data``.
-        ModelError: ``initial`` is missing, corrupt, or of another architecture.
+        FileNotFoundError: no corpus in ``data``.
+        ValueError: no speaker is left for validation.
+        ModelError: ``initial`` or ``detector`` is missing, corrupt, or of another architecture.
     """
+    stages = [stages] if isinstance(stages, AcousticTraining) else list(stages)
+    config = stages[-1]
     speech = Speech.read(data, config, features or checkpoint.parent)
-    validation = speech.held_for("validation")
-    net, _ = fit(speech.held_for("train"), config, checkpoint, validation, initial)
-    overlap, overlap_card = train_overlap(speech.splits, checkpoint.with_suffix(".overlap"), config.overlap)
+    training, validation = speech.held_for("train"), speech.held_for("validation")
+    if not validation.splits:
+        raise ValueError("no corpus has a speaker for validation; add one with three speakers or more")
+    learnt: Path | VoiceNet | None = initial
+    for k, stage in enumerate(stages):
+        last = k == len(stages) - 1
+        path = checkpoint if last else checkpoint.with_suffix(f".stage{k + 1}{checkpoint.suffix}")
+        learnt = net = fit(training, stage, path, validation, learnt)[0]
+    overlap: OverlapNet | None
+    if detector is not None:
+        _, overlap, taken = load_voice(detector)
+        overlap_card = dict(taken.details.get("overlap", {}))
+    else:
+        overlap, overlap_card = train_overlap(speech.splits, checkpoint.with_suffix(".overlap"), config.overlap)
     validated = HeldOutLogits.of(net, validation)
     calibrating = read_folds(folds) if folds else validated
     card: dict[str, Any] = {
-        "corpora": [split.corpus for split in speech.splits],
-        "held_out": {s.corpus: {k: list(v) for k, v in HELD_OUT[s.corpus].items()} for s in speech.splits},
+        **describe_corpora(speech.splits),
         "training": asdict(config),
         "calibration": fit_calibration(calibrating),
         "prior": class_prior([calibrating.labels[rows] for rows in calibrating.rows_by_corpus]),
@@ -91,6 +111,23 @@ def train(
         card |= {k: v for k, v in published.items() if k not in ("calibration", "prior", "population", "overlap")}
     net.sex = net.given_sex = None
     return publish_voice(out, net, overlap, card)
+
+
+def describe_corpora(splits: Sequence[SpeechSplit]) -> dict[str, Any]:
+    """Card fields about the training data: ``corpora``, ``licences``, ``sellable`` and ``held_out`` speakers.
+
+    ``sellable`` is True only if the licence of every corpus permits commercial use; a model must not be sold otherwise.
+    """
+    corpora = [CORPORA[split.corpus] for split in splits]
+    return {
+        "corpora": [corpus.name for corpus in corpora],
+        "licences": {corpus.name: corpus.licence for corpus in corpora},
+        "sellable": all(corpus.sellable for corpus in corpora),
+        "held_out": {
+            split.corpus: {part: [name for name, held in split.held_out if held == part] for part in HELD_PARTS}
+            for split in splits
+        },
+    }
 
 
 def fit(
@@ -123,7 +160,7 @@ def fit(
     average = moving_average(net, config.average_decay)
     averaged = cast(VoiceNet, average.module)
     optimizer = adamw(net, config.learning_rate, config.encoder_rate, config.weight_decay)
-    targets, bank = Targets.of(training.splits, config.shares), training.bank
+    targets, bank = Targets.of(training.splits, config.share), training.bank
     noises = noise_spectrograms(config.seed)
     steps = max(1, int((targets.draw > 0).sum()) // config.batch)
     schedule = one_cycle_schedule(optimizer, steps * config.epochs)

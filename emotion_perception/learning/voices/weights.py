@@ -29,7 +29,11 @@ from emotion_perception.learning.voices.network import (
     VoiceNetConfig,
 )
 
-LICENCE = "non-commercial research use, as its training data; speech encoder: BSD-2-Clause and MIT, see THIRD_PARTY.md"
+ENCODER_LICENCE = "speech encoder: BSD-2-Clause and MIT, see THIRD_PARTY.md"
+LICENCES = {  # of the weights, by whether all training corpora permit commercial use
+    False: f"non-commercial research use, as its training data; {ENCODER_LICENCE}",
+    True: f"the training data permit commercial use with attribution, see licences; {ENCODER_LICENCE}",
+}
 OVERLAP_PREFIX = "overlap."  # of the names of the overlap network's weights in the file
 EXAMPLE_FRAMES = 150  # length of the example input that the export traces; the exported length is variable
 
@@ -59,7 +63,7 @@ def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: M
         "labels": list(EMOTIONS),
         "input": asdict(VoiceInput(SAMPLE_RATE, LONGEST * HOP / SAMPLE_RATE)),
         "outputs": {name: "logits" for name in outputs},
-        "licence": LICENCE,
+        "licence": LICENCES[bool(card.get("sellable", False))],
         **card,
     }
     module = UtteranceNet(net, overlap).eval()
