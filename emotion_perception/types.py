@@ -126,6 +126,7 @@ class FaceObservation:
     emotion: EmotionEstimate
     mouth_opening: float = math.nan  # 0..1, darkness of the mouth's inside against the face; NaN if unknown
     mouth_motion: float = math.nan  # >= 0, share of its contrast that changed over 1/30 s; NaN if unknown
+    baseline_weight: float = 0.0  # 0..1, of the person's own resting face in this estimate; 0: unknown person
 
 
 @dataclass(frozen=True)

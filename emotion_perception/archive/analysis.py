@@ -27,7 +27,7 @@ from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, FaceObservation, VoiceObservation
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.expression import ExpressionClassifier
-from emotion_perception.visual.expression_filter import ExpressionFilter
+from emotion_perception.visual.expression_filter import FaceFilter
 from emotion_perception.visual.face_crop import DetectedFace, is_whole_face
 from emotion_perception.visual.perception import VisualPerception
 
@@ -63,7 +63,6 @@ class Settings:
             expression_model=self.face_model or VisualConfig().expression_model,
             max_faces=OFFLINE_FACES,
             detection_interval=self.search_interval_s,
-            mouth_motion=False,  # needs the frame rate of a robot
         )
 
 
@@ -296,15 +295,12 @@ class Analyser:
                 "end_s": shot.end,
             }
             course: dict[str, list[tuple[float, FaceObservation]]] = {}
-            filters: defaultdict[str, ExpressionFilter] = defaultdict(self.visual.expression_filter)
+            filters: defaultdict[str, FaceFilter] = defaultdict(self.visual.face_filter)
             for time, seen in shot.looks:
                 for face in seen:
                     if face.crop is not None:
                         alone = next(rest)
-                        emotion = filters[alone.face_id].update(alone.emotion, _ns(time))
-                        filtered = FaceObservation(
-                            alone.face_id, alone.box, alone.detection_score, alone.quality, emotion
-                        )
+                        filtered = filters[alone.face_id].update(alone, _ns(time))
                         course.setdefault(face.face_id, []).append((time, filtered))
             times = [time for time, _ in shot.looks]
             rows.append(

@@ -87,6 +87,21 @@ class VisualConfig:
     intensity_smoothing_s: float = setting(
         0.25, "Time constant of the low-pass filter of the intensities. 0: no filter.", 0.0, 60.0, "s"
     )
+    face_baseline: float = setting(
+        1.0,
+        "Share of the own-face correction that is applied: a face is compared with its own resting face after some "
+        "seconds. Larger reads slight expressions and faces that look sad at rest better, and errs more where the "
+        "tracker confuses persons. 0: off.",
+        0.0,
+        1.0,
+    )
+    face_baseline_s: float = setting(
+        3.0,
+        "Time for which a resting face must be seen until half of face_baseline applies. Larger is more cautious.",
+        0.1,
+        3600.0,
+        "s",
+    )
     mouth_motion: bool = setting(
         True, "Measure mouth motion, which fusion uses to find the active speaker. Costs 0.2 ms per face and image."
     )

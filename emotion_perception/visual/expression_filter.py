@@ -1,12 +1,15 @@
-"""One face's expression over time: a hidden Markov model of the expression, a low-pass filter of its intensities."""
+"""One face's expression over time: own-face baseline, hidden Markov model, low-pass filter of the intensities."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_INDICES
 from emotion_perception.hmm_filter import TemporalConfig, initial_belief, next_belief, to_report
-from emotion_perception.types import SECOND, EmotionEstimate
+from emotion_perception.types import SECOND, EmotionEstimate, FaceObservation
+from emotion_perception.visual.face_baseline import FaceBaseline
 
 VISUAL = list(VISUAL_INDICES)
 
@@ -59,6 +62,37 @@ class ExpressionFilter:
             intensities = keep * self._intensities + (1 - keep) * intensities
         self._intensities, self._stamp_ns = intensities, stamp_ns
         return face_estimate(self._belief if temporal is None else to_report(self._belief, temporal), intensities)
+
+
+class FaceFilter:
+    """What one face track shows over time: its expression relative to its own baseline, filtered.
+
+    Args:
+        expression: temporal filter of the track.
+        baseline: of the track or the person; None: expressions are taken as the classifier gives them.
+        prior: ``(7,)`` class frequencies that the classifier's probabilities contain.
+    """
+
+    def __init__(self, expression: ExpressionFilter, baseline: FaceBaseline | None, prior: np.ndarray) -> None:
+        self.baseline = baseline
+        self._expression, self._prior = expression, prior
+        self._stamp_ns: int | None = None
+
+    def update(self, face: FaceObservation, stamp_ns: int) -> FaceObservation:
+        """The filtered observation after one more image, which is newer than the one before.
+
+        Args:
+            face: its emotion is that of the image alone.
+            stamp_ns: when the image was taken.
+        """
+        emotion, weight = face.emotion, 0.0
+        if self.baseline is not None:
+            elapsed = 0.0 if self._stamp_ns is None else (stamp_ns - self._stamp_ns) / SECOND
+            p = emotion.probabilities[VISUAL] / self._prior
+            p = self.baseline.adapt(p, elapsed, face.quality, face.mouth_opening)
+            emotion, weight = face_estimate(p * self._prior, emotion.intensities[VISUAL]), self.baseline.weight
+        self._stamp_ns = stamp_ns
+        return replace(face, emotion=self._expression.update(emotion, stamp_ns), baseline_weight=weight)
 
 
 def face_estimate(p: np.ndarray, intensities: np.ndarray) -> EmotionEstimate:

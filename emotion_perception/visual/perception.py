@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.inference.protocols import FaceClassifier
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
@@ -21,7 +22,8 @@ from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import FaceDetector, box_row, check_image, iou_matrix, non_max_suppression
 from emotion_perception.visual.expression import ExpressionClassifier
-from emotion_perception.visual.expression_filter import ExpressionFilter, face_estimate
+from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter, face_estimate
+from emotion_perception.visual.face_baseline import FaceBaseline
 from emotion_perception.visual.face_crop import (
     ClassifiedCrop,
     DetectedFace,
@@ -67,6 +69,8 @@ class VisualPerception:
         self.classifier: FaceClassifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self._attention = Attention(config.max_faces)
+        prior = self.classifier.card.prior or dict.fromkeys(VISUAL_EMOTIONS, 1.0)
+        self._prior = np.array([max(prior.get(name, 0.0), 1e-3) for name in VISUAL_EMOTIONS])
         self.reset()
 
     def warm_up(self) -> None:
@@ -82,7 +86,7 @@ class VisualPerception:
         self._latest: tuple[FaceObservation, ...] = ()
         self._visible: set[str] = set()  # ids in view, as far as the image was searched
         self._classified: set[str] = set()  # ids of those that are classified in every frame
-        self._filters: dict[str, ExpressionFilter] = {}
+        self._filters: dict[str, FaceFilter] = {}
         self._mouths: dict[str, Mouth] = {}  # in the newest frame in which the face was classified
         # Of the newest frame only; replaced as a whole, so that other threads always read a complete one.
         self._crops: dict[str, ClassifiedCrop] = {}
@@ -124,7 +128,7 @@ class VisualPerception:
     def detect(self, image: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
         """:meth:`process` without classifier and filter, for callers that classify many frames in one batch.
 
-        :meth:`observation` and one :meth:`expression_filter` per face turn the classifier's output into the result of
+        :meth:`observation` and one :meth:`face_filter` per face turn the classifier's output into the result of
         :meth:`process`.
 
         Raises:
@@ -140,10 +144,12 @@ class VisualPerception:
         p = np.maximum(probabilities, 1e-9) ** quality_exponent(face.quality / self.config.full_quality)
         return _observation(face, face_estimate(p, intensities))
 
-    def expression_filter(self) -> ExpressionFilter:
-        """A new temporal filter for one face."""
+    def face_filter(self) -> FaceFilter:
+        """A new filter for one face track, with a baseline of its own."""
         config = self.config
-        return ExpressionFilter(config.expression_hold_s, config.expression_slip, config.intensity_smoothing_s)
+        expression = ExpressionFilter(config.expression_hold_s, config.expression_slip, config.intensity_smoothing_s)
+        baseline = FaceBaseline(config.face_baseline, config.face_baseline_s) if config.face_baseline else None
+        return FaceFilter(expression, baseline, self._prior)
 
     def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """Faces in a single image, largest first, with ids face_1, face_2 ...; no tracking, no filter.
@@ -275,9 +281,8 @@ class VisualPerception:
         observations = [_observation(face, EmotionEstimate.unknown()) for face in faces if face.crop is None]
         for face in unfiltered:
             if face.face_id not in self._filters:
-                self._filters[face.face_id] = self.expression_filter()
-            emotion = self._filters[face.face_id].update(face.emotion, stamp_ns)
-            observations.append(replace(face, emotion=emotion))
+                self._filters[face.face_id] = self.face_filter()
+            observations.append(self._filters[face.face_id].update(face, stamp_ns))
         return tuple(sorted(observations, key=lambda face: -box_side(face.box)))
 
     def _classify(self, faces: Sequence[DetectedFace]) -> tuple[FaceObservation, ...]:

@@ -81,6 +81,7 @@ def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: in
                 emotion=estimate_to_message(face.emotion),
                 mouth_opening=float(face.mouth_opening),
                 mouth_motion=float(face.mouth_motion),
+                baseline_weight=float(face.baseline_weight),
             )
             for face in faces
         ],
@@ -106,6 +107,7 @@ def faces_from_message(message: FaceEmotionArray) -> tuple[int, tuple[FaceObserv
                 estimate_from_message(face.emotion),
                 _known(face.mouth_opening),
                 _known(face.mouth_motion),
+                min(1.0, max(0.0, _known(face.baseline_weight))),
             )
         )
     return stamp_to_ns(message.header.stamp), tuple(faces)
