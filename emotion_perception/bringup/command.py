@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, container_command, graph_nodes
+from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, TRUE_FALSE, container_command, graph_nodes
 from emotion_perception.bringup.supervisor import Supervisor
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.playback import check_source
@@ -99,14 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--{name.replace('_', '-')}",
             default=argument.default,
             choices=argument.choices or None,
+            nargs="?" if argument.choices == TRUE_FALSE else None,  # --loop alone is --loop true
+            const="true" if argument.choices == TRUE_FALSE else None,
             help=f"{argument.description} [{argument.default or 'empty'}]",
         )
-    parser.add_argument("--loop", action="store_true", help="Repeat a file until stopped.")
     options = vars(parser.parse_args(argv))
     make_new_files_private()
-    loop = options.pop("loop")
     # The graph stops when the source ends or cannot be read.
-    source_parameters = {"loop": loop, "at_end": "exit"}
+    source_parameters = {"at_end": "exit"}
     stop = threading.Event()
     wait_for_signal(stop)
     try:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from emotion_perception.ros.node_settings import IMAGE_TRANSPORTS
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -30,7 +32,14 @@ ARGUMENTS: dict[str, Argument] = {
         "recorded time, with /clock), webcam, webcam:N or microphone. "
         "Empty: the robot's own drivers publish images and audio, and media_source_node is not started.",
     ),
-    "image_topic": Argument("image_raw", "Camera topic, sensor_msgs/Image."),
+    "loop": Argument("false", "Repeat a file or recording until stopped.", TRUE_FALSE),
+    "image_topic": Argument("image_raw", "Camera topic, as its raw images have it; see image_transport."),
+    "image_transport": Argument(
+        "",
+        "raw: sensor_msgs/Image. compressed: JPEG, PNG or video, on <image_topic>/compressed, /ffmpeg, /foxglove or on "
+        "image_topic itself. auto: whatever is published. Empty: as the parameter file says, auto by default.",
+        ("", *IMAGE_TRANSPORTS),
+    ),
     "audio_topic": Argument(
         "audio", "Audio topic: emotion_msgs/AudioChunk, either audio_common_msgs package, or foxglove_msgs/RawAudio."
     ),
@@ -39,6 +48,7 @@ ARGUMENTS: dict[str, Argument] = {
     "overlay": Argument("true", "Start overlay_node; it draws only while its topics have subscribers.", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, arcs and reports.", TRUE_FALSE),
     "dashboard": Argument("false", "Start dashboard_node: web page at http://127.0.0.1:8080.", TRUE_FALSE),
+    "port": Argument("", "Port of the web page. Empty: as the parameter file says, 8080 by default."),
     "ros4hri": Argument(
         "false",
         "Start ros4hri_node: expressions of faces tracked by a ROS4HRI detector. Requires hri_msgs.",
@@ -150,6 +160,8 @@ def graph_nodes(
         raise ValueError("an enclave belongs to one process; with composed:=true set ROS_SECURITY_ENCLAVE_OVERRIDE")
     if values["composed"] == "true" and values["lifecycle"] == "launch":
         raise ValueError("lifecycle:=launch needs one process per node; with composed:=true use self or manager")
+    if values["port"] and not (values["port"].isdecimal() and int(values["port"]) < 1 << 16):
+        raise ValueError(f"port must be a number from 0 to 65535, got {values['port']!r}")
     config = values["config"] or str(_default_config())
     common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
     if values["lifecycle"] != "self":
@@ -169,21 +181,25 @@ def graph_nodes(
             values["enclave"].rstrip("/"),
         )
 
+    images = {"image_transport": values["image_transport"]} if values["image_transport"] else {}
     nodes = [
-        node("visual_node", "image_topic"),
+        node("visual_node", "image_topic", **images),
         node("acoustic_node", "audio_topic"),
         node("fusion_node"),
     ]
     if values["interaction"] == "true":
         nodes.append(node("interaction_node"))
     if values["dashboard"] == "true":
-        nodes.append(node("dashboard_node", "image_topic", "audio_topic"))
+        port = {"port": int(values["port"])} if values["port"] else {}
+        nodes.append(node("dashboard_node", "image_topic", "audio_topic", **images, **port))
     if values["ros4hri"] == "true":
         nodes.append(node("ros4hri_node"))
     if values["overlay"] == "true":
-        nodes.append(node("overlay_node", "image_topic"))
+        nodes.append(node("overlay_node", "image_topic", **images))
     if values["source"]:
         extra = {"source": values["source"], "wait_for_nodes": "visual_node,acoustic_node", **(source_parameters or {})}
+        if values["loop"] == "true":
+            extra["loop"] = True
         if values["use_sim_time"] == "true" and _is_recording(values["source"]):
             extra.setdefault("replay", "recorded")
         nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))

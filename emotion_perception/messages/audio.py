@@ -106,7 +106,7 @@ def sound_from_audio_chunk(message: Any, form: SoundForm | None = None) -> Sound
         ConversionError: see :func:`~emotion_perception.messages.sensors.audio_from_message`.
     """
     samples, rate, stamp_ns = audio_from_message(message)
-    return Sound(samples, rate, stamp_ns, message.header.frame_id)
+    return Sound(samples, rate, stamp_ns or None, message.header.frame_id)
 
 
 def form_from_audio_info(message: Any) -> SoundForm:

@@ -50,7 +50,7 @@ class AcousticNode(PerceptionNode):
         self.run_in_background(self._perception.warm_up)
         self._muted_until = 0.0
         worker = self.process(self._process_chunk, QUEUED_CHUNKS)
-        self._audio = AudioInput(self, "audio", worker.submit)
+        self._audio = AudioInput(self, "audio", worker.submit, report_silence=True)
         self.subscribe_to(Bool, "robot_speaking", self._on_robot_speaking, "switch")
 
     def deactivate(self) -> None:
@@ -60,6 +60,14 @@ class AcousticNode(PerceptionNode):
     def cleanup(self) -> None:
         """Free the models."""
         self._perception = self._voices = NOT_CONFIGURED
+
+    def input_failure(self) -> str:
+        """Why no audio arrives."""
+        return self._audio.watch.problem if self._audio is not None else ""
+
+    def input_problem(self) -> str:
+        """Stamps of another clock."""
+        return self._audio.problem if self._audio is not None else ""
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Type and topic of the audio, whether it is muted, and counts of what was wrong with it."""

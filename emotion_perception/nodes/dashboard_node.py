@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
@@ -22,14 +21,15 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.history import Archive
-from emotion_perception.ros import conversions, diagnostics, qos
+from emotion_perception.ros import conversions, diagnostics
 from emotion_perception.ros.audio_input import AudioInput, Chunk
+from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, FaceObservation
 
-Pair = Joined[Image, tuple[FaceObservation, ...]]
+Pair = Joined[ReceivedImage, tuple[FaceObservation, ...]]
 
 MAX_FACE_AGE = SECOND // 2  # ns between an image and the faces drawn on it
 SERVICE_TIMEOUT_S = 5.0
@@ -56,8 +56,9 @@ class DashboardNode(PerceptionNode):
         self._video_worker: Worker | None = None
         self._sound_worker: Worker | None = None
         self._audio_input: AudioInput | None = None
-        self._image_subscription: Any = None
-        self._join: StampJoin[Image, tuple[FaceObservation, ...]] = StampJoin(hold_s=0.0)
+        self._images: ImageInput = NOT_CONFIGURED
+        self._images_open = False
+        self._join: StampJoin[ReceivedImage, tuple[FaceObservation, ...]] = StampJoin(hold_s=0.0)
         self._face_worker: Worker | None = None
         self._offered_ns = 0  # stamp of the last image offered for reports
         # The service exists in every life-cycle state; it refuses with a reason unless the node is active.
@@ -132,6 +133,7 @@ class DashboardNode(PerceptionNode):
             self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
             self._sound_worker = Worker(self._keep_sound, MAX_CHUNKS, self.meter.drop, self._on_worker_error)
             self._audio_input = AudioInput(self, "audio", self._sound_worker.submit)
+        self._images = ImageInput(self, "image_raw", self._on_image)
         self.every(0.25, self._update_image_subscription, steady=True)
         self.every(2.0, self._list_conversations, steady=True)
         if self._pictures is not None:
@@ -199,10 +201,9 @@ class DashboardNode(PerceptionNode):
         self._store.add_faces(faces)
         self._distribute(self._join.add_faces(stamp_ns, faces))
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, received: ReceivedImage) -> None:
         self._join.hold_s = HOLD_S if self._recent is not None or self._wants_report_pictures else 0.0
-        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        self._distribute(self._join.add_image(stamp_ns, message, len(message.data)))
+        self._distribute(self._join.add_image(received.stamp_ns, received, received.size))
 
     def _distribute(self, pairs: list[Pair]) -> None:
         for pair in pairs:
@@ -222,7 +223,7 @@ class DashboardNode(PerceptionNode):
         video = server.parts.video if server is not None else None
         if video is None or not video.wanted:
             return
-        image = conversions.image_from_message(pair.image)
+        image = pair.image.decode().image
         recent_enough = abs(pair.image_ns - pair.faces_ns) <= MAX_FACE_AGE
         faces = pair.faces if pair.faces is not None and recent_enough else ()
         video.offer(image, pair.image_ns, faces, self._store.chosen_face)
@@ -231,7 +232,7 @@ class DashboardNode(PerceptionNode):
         """Keep faces for corrections and for reports, if people consented to it."""
         recent, pictures, store = self._recent, self._pictures, self._store
         faces = pair.faces or ()
-        image = conversions.image_from_message(pair.image)
+        image = pair.image.decode().image
         if recent is not None:
             recent.add_faces(image, pair.faces_ns, faces)
         if pictures is not None and self._wants_report_pictures:
@@ -259,14 +260,14 @@ class DashboardNode(PerceptionNode):
         return self._pictures is not None and self._pictures.config.consented
 
     def _subscribe_to_images(self, wanted: bool) -> None:
-        if wanted and self._image_subscription is None:
-            self._image_subscription = self.create_subscription(
-                Image, "image_raw", self._on_image, qos.profile("image_in"), qos_overriding_options=qos.overrides()
-            )
-        elif not wanted and self._image_subscription is not None:
-            self.destroy_subscription(self._image_subscription)
-            self._image_subscription = None
+        if wanted and self._images_open:
+            self._images.check()
+        elif wanted:
+            self._images.open()
+        elif self._images_open:
+            self._images.close()
             self._join.clear()
+        self._images_open = wanted
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:

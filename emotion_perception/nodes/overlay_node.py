@@ -21,6 +21,7 @@ from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.feedback.stamp_join import Joined, StampJoin
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
+from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
@@ -57,7 +58,9 @@ class OverlayNode(PerceptionNode):
         self._text_type: Any = None
         self._annotations: LifecyclePublisher = NOT_CONFIGURED
         self._foxglove: Any = None
-        self._sources: dict[str, Any] = {}  # subscriptions that come and go with the watchers, by topic
+        self._images: ImageInput = NOT_CONFIGURED
+        self._images_open = False
+        self._info: Any = None  # subscription to camera_info, which comes and goes with the watchers, as the images do
         self._drawer: Worker[Any] = NOT_CONFIGURED
         self._labels = Labels()
         self._forget()
@@ -78,14 +81,15 @@ class OverlayNode(PerceptionNode):
     def activate(self) -> None:
         """Subscribe to results; to images once an output has subscribers."""
         self._drawer = self.process(self._draw)
+        self._images = ImageInput(self, "image_raw", self._on_image)
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.every(0.25, self._follow_watchers)
 
     def deactivate(self) -> None:
         """Forget what was seen."""
-        for topic in list(self._sources):
-            self._listen(topic, False)
+        self._listen_to_images(False)
+        self._listen_to_info(False)
         self._labels.clear()
         self._forget()
 
@@ -99,7 +103,7 @@ class OverlayNode(PerceptionNode):
         return {"watched": ", ".join(watched) or "nothing"}
 
     def _forget(self) -> None:
-        self._join: StampJoin[Image, FaceEmotionArray] = StampJoin(hold_s=0.0)
+        self._join: StampJoin[ReceivedImage, FaceEmotionArray] = StampJoin(hold_s=0.0)
         self._state: EmotionState | None = None
         self._calibration: Camera | None = None
         self._size: tuple[int, int] | None = None
@@ -113,8 +117,8 @@ class OverlayNode(PerceptionNode):
         images, labels = self._watched("images"), self._watched("labels")
         by_camera = labels and self.parameters["label_frame"] == "camera"
         # Without calibration the image size is taken from the images.
-        self._listen("image_raw", images or (by_camera and self._calibration is None), Image, self._on_image)
-        self._listen(self._info_topic(), by_camera, CameraInfo, self._on_info)
+        self._listen_to_images(images or (by_camera and self._calibration is None))
+        self._listen_to_info(by_camera)
         if not images:
             self._join.clear()
         if not labels:
@@ -126,23 +130,37 @@ class OverlayNode(PerceptionNode):
         """Topic of camera_info: in the namespace of the image topic, after remapping."""
         return self.resolve_topic_name("image_raw").rpartition("/")[0] + "/camera_info"
 
-    def _listen(self, topic: str, wanted: bool, message_type: type | None = None, callback: Any = None) -> None:
-        if wanted and topic not in self._sources:
-            self._sources[topic] = self.create_subscription(
-                message_type, topic, callback, qos.profile("image_in"), qos_overriding_options=qos.overrides()
+    def _listen_to_images(self, wanted: bool) -> None:
+        if wanted and self._images_open:
+            self._images.check()
+        elif wanted:
+            self._images.open()
+        elif self._images_open:
+            self._images.close()
+        self._images_open = wanted
+
+    def _listen_to_info(self, wanted: bool) -> None:
+        if wanted and self._info is None:
+            self._info = self.create_subscription(
+                CameraInfo,
+                self._info_topic(),
+                self._on_info,
+                qos.profile("image_in"),
+                qos_overriding_options=qos.overrides(),
             )
-        elif not wanted and topic in self._sources:
-            self.destroy_subscription(self._sources.pop(topic))
+        elif not wanted and self._info is not None:
+            self.destroy_subscription(self._info)
+            self._info = None
 
     def _on_info(self, message: CameraInfo) -> None:
         self._calibration = camera_from_info(message)
 
-    def _on_image(self, message: Image) -> None:
-        self._size = (message.width, message.height) if message.width and message.height else None
-        if not self._watched("images"):
-            return
-        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
-        self._submit(self._join.add_image(stamp_ns, message, len(message.data)))
+    def _on_image(self, received: ReceivedImage) -> None:
+        if self._watched("images"):
+            self._submit(self._join.add_image(received.stamp_ns, received, received.size))
+        elif self._calibration is None:
+            decoded = received.decode()
+            self._size = (decoded.width, decoded.height)
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
         self._submit(self._join.add_faces(conversions.stamp_to_ns(message.header.stamp), message))
@@ -189,17 +207,18 @@ class OverlayNode(PerceptionNode):
         if not (self._watched("images") or self._watched("labels")):  # otherwise the images update the meter
             self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
-    def _submit(self, found: list[Joined[Image, FaceEmotionArray]]) -> None:
+    def _submit(self, found: list[Joined[ReceivedImage, FaceEmotionArray]]) -> None:
         for joined in found:
             if not joined.late:
                 self._drawer.submit((joined, self._state))
 
-    def _draw(self, seen: tuple[Joined[Image, FaceEmotionArray], EmotionState | None]) -> None:
+    def _draw(self, seen: tuple[Joined[ReceivedImage, FaceEmotionArray], EmotionState | None]) -> None:
         joined, state_message = seen
-        message, face_message, stamp_ns = joined.image, joined.faces, joined.image_ns
+        received, face_message, stamp_ns = joined.image, joined.faces, joined.image_ns
         faces: tuple[FaceObservation, ...] = ()
         state = None
-        image = conversions.image_from_message(message)
+        decoded = received.decode()
+        image, self._size = decoded.image, (decoded.width, decoded.height)
         if face_message is not None:
             faces_ns, faces = conversions.faces_from_message(face_message)
             faces = faces if abs(stamp_ns - faces_ns) <= FACES_HOLD else ()
@@ -208,10 +227,10 @@ class OverlayNode(PerceptionNode):
             state = state if abs(stamp_ns - state.stamp_ns) <= STATE_HOLD else None
         annotated = draw(image, faces, state, self.parameters["show_scores"], self.parameters["show_bars"])
         if self._annotated.get_subscription_count() > 0:
-            self._annotated.publish(conversions.image_to_message(annotated, message.header))
+            self._annotated.publish(conversions.image_to_message(annotated, received.header))
         if self._compressed.get_subscription_count() > 0:
             quality = self.parameters["jpeg_quality"]
-            self._compressed.publish(conversions.image_to_compressed(annotated, message.header, quality))
+            self._compressed.publish(conversions.image_to_compressed(annotated, received.header, quality))
         self.meter.done((self.now_ns - stamp_ns) / SECOND)
 
 

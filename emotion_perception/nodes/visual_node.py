@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.task import Future
-from sensor_msgs.msg import CompressedImage, Image
 
 from emotion_msgs.msg import FaceEmotionArray
 from emotion_msgs.srv import ExplainFace
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import conversions
+from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.visual.blank_image import BlankImageMonitor
+from emotion_perception.visual.mounting import scale_face
 
 if TYPE_CHECKING:
     from rclpy.lifecycle import LifecyclePublisher
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from emotion_perception.inference.protocols import FaceClassifier
     from emotion_perception.visual.face_crop import ClassifiedCrop
     from emotion_perception.visual.perception import VisualPerception
+
+
+MIN_SIDE = 3  # times detection_width: faces found by the search then keep the pixels that the classifier reads
 
 
 class VisualNode(PerceptionNode):
@@ -42,6 +46,7 @@ class VisualNode(PerceptionNode):
         self._blank = BlankImageMonitor()
         self._faces: LifecyclePublisher = NOT_CONFIGURED
         self._frame_id = ""
+        self._images: ImageInput | None = None
         self._explaining = ThreadPoolExecutor(1, "explain")  # the thread starts with the first explanation
         # Its own group: one explanation after another, and no other callback waits for them.
         self.create_service(
@@ -63,33 +68,42 @@ class VisualNode(PerceptionNode):
         self._blank.reset()
         self.run_in_background(self._perception.warm_up)
         worker = self.process(self._process_image)
-        if self.parameters["image_transport"] == "compressed":
-            self.subscribe_to(CompressedImage, "image_raw/compressed", worker.submit, "image_in")
-        else:
-            self.subscribe_to(Image, "image_raw", worker.submit, "image_in")
+        min_side = MIN_SIDE * self._perception.config.detection_width
+        self._images = ImageInput(self, "image_raw", worker.submit, min_side)
+        self._images.open(report_silence=True)
+
+    def deactivate(self) -> None:
+        """Unsubscribe from images."""
+        self._images = None
 
     def cleanup(self) -> None:
         """Free the models."""
         self._perception = self._faces = NOT_CONFIGURED
 
-    def input_problem(self) -> str:
-        """A black or uniform camera image."""
-        return self._blank.problem
+    def input_failure(self) -> str:
+        """Why no images arrive."""
+        return self._images.watch.problem if self._images is not None else ""
 
-    def _process_image(self, message: Image | CompressedImage) -> None:
-        decode = conversions.image_from_message if isinstance(message, Image) else conversions.image_from_compressed
-        image = decode(message)
-        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+    def input_problem(self) -> str:
+        """A black or uniform camera image, or stamps of another clock."""
+        return self._blank.problem or (self._images.problem if self._images is not None else "")
+
+    def extra_diagnostics(self) -> dict[str, str]:
+        """Topic and type of the images."""
+        return self._images.status if self._images is not None else {}
+
+    def _process_image(self, received: ReceivedImage) -> None:
+        decoded = received.decode()
+        image, stamp_ns = decoded.image, received.stamp_ns
         order = self.check_stamp(stamp_ns, "image")
         if order == "old":
             return
         if order == "jump":
             self._perception.reset()
         self._blank.update(image, stamp_ns)
-        faces = self._perception.process(image, stamp_ns)
-        self._frame_id = message.header.frame_id
-        height, width = image.shape[:2]
-        self._faces.publish(conversions.faces_to_message(faces, message.header, width, height))
+        faces = [scale_face(face, decoded.scale) for face in self._perception.process(image, stamp_ns)]
+        self._frame_id = received.header.frame_id
+        self._faces.publish(conversions.faces_to_message(faces, received.header, decoded.width, decoded.height))
         self.meter.done((self.now_ns - stamp_ns) / conversions.SECOND)
 
     def destroy_node(self) -> None:

@@ -19,7 +19,11 @@ from emotion_perception.messages.audio import (
     form_from_audio_info,
     message_class,
 )
+from emotion_perception.messages.stamps import StampCorrection
+from emotion_perception.ros.input_watch import CHECK_PERIOD as WATCH_PERIOD
+from emotion_perception.ros.input_watch import InputWatch, Wanted
 from emotion_perception.ros.lifecycle import PerceptionNode
+from emotion_perception.types import SECOND
 
 AUTO = "auto"
 CHECK_PERIOD = 0.25  # s between two checks of the published types, each a fraction of a millisecond
@@ -50,12 +54,15 @@ class AudioInput:
         node: has the parameters ``audio_format``, ``audio_sample_rate``, ``audio_channels``, ``audio_sample_format``.
         topic: audio topic; the additional topics of ros-drivers are ``<topic>_stamped`` and ``<topic>_info``.
         submit: called with each :class:`Chunk`.
+        report_silence: whether :attr:`watch` reports if no audio arrives.
 
     Raises:
         DialectError: ``audio_format`` names a message type that is not installed here.
     """
 
-    def __init__(self, node: PerceptionNode, topic: str, submit: Callable[[Chunk], None]) -> None:
+    def __init__(
+        self, node: PerceptionNode, topic: str, submit: Callable[[Chunk], None], report_silence: bool = False
+    ) -> None:
         self._node, self._submit = node, submit
         self._topic = node.resolve_topic_name(topic)
         self._fixed = DIALECTS.get(node.parameters["audio_format"])
@@ -66,9 +73,16 @@ class AudioInput:
         )
         self._form = self._configured_form
         self._stamps = ArrivalStamps()
+        self._correction = self._new_correction()
         self._subscribed: tuple[Dialect, str] | None = None  # dialect and topic of the subscription
         self._subscriptions: list[Any] = []
         self._warned_unstamped = False
+        wanted = Wanted("audio", self._topic, "audio_topic", ", ".join(DIALECTS))
+        self.watch = InputWatch(
+            node, wanted, {dialect.type_name for dialect in DIALECTS.values()}, self._subscriptions_made
+        )
+        if report_silence:
+            node.every(WATCH_PERIOD, self.watch.check, steady=True)
         if self._fixed is not None:
             self._subscribe(self._fixed, self._topic)
         node.every(CHECK_PERIOD, self._check_types, steady=True)
@@ -89,19 +103,36 @@ class AudioInput:
             ConversionError: the chunk cannot be used; the text says why.
         """
         sound = chunk.dialect.read(chunk.message, self._form)
+        duration = len(sound.samples) * SECOND // sound.sample_rate
         if sound.stamp_ns is not None:
-            return StampedSound(sound.samples, sound.sample_rate, sound.stamp_ns, sound.frame_id)
-        if not self._warned_unstamped:
+            stamp_ns = self._correction.stamp(sound.stamp_ns, max(0, chunk.arrival_ns - duration))
+            if self.problem:
+                self._node.reporter.report(self.problem, "microphone stamps")
+            if self._node.parameters["stamp_source"] != "arrival":
+                return StampedSound(sound.samples, sound.sample_rate, stamp_ns, sound.frame_id)
+        elif not self._warned_unstamped:
             self._warned_unstamped = True
             self._node.get_logger().warning(f"{chunk.dialect.name} has no stamp; using the time of arrival")
         stamp_ns = self._stamps.stamp(chunk.arrival_ns, len(sound.samples), sound.sample_rate)
         return StampedSound(sound.samples, sound.sample_rate, stamp_ns, sound.frame_id)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong although audio arrives."""
+        return self._correction.problem
+
+    def _new_correction(self) -> StampCorrection:
+        return StampCorrection("microphone", self._node.parameters["stamp_source"])
+
+    def _subscriptions_made(self) -> list[tuple[str, str]]:
+        return [(self._subscribed[1], self._subscribed[0].type_name)] if self._subscribed else []
 
     def _types_on(self, topic: str) -> set[str]:
         return {end.topic_type for end in self._node.get_publishers_info_by_topic(topic)}
 
     def _check_types(self) -> None:
         types = self._types_on(self._topic)
+        self.watch.reason = ""
         if not types:
             return  # no publisher (any more): keep the present subscription
         if self._fixed is not None:
@@ -132,8 +163,10 @@ class AudioInput:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
         self._form, self._stamps, self._subscribed = self._configured_form, ArrivalStamps(), None
+        self._correction = self._new_correction()
 
         def take(message: Any) -> None:
+            self.watch.arrived()
             self._submit(Chunk(dialect, message, self._node.now_ns))
 
         wanted = [(sound_class, topic, take)]
@@ -154,6 +187,7 @@ class AudioInput:
         self._form = self._configured_form.or_else(form_from_audio_info(message))
 
     def _report(self, problem: str) -> None:
+        self.watch.reason = problem
         self._node.reporter.report(problem, problem)
 
 

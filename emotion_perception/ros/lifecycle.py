@@ -98,6 +98,10 @@ class PerceptionNode(LifecycleNode):
         """More key-value pairs for /diagnostics."""
         return {}
 
+    def input_failure(self) -> str:
+        """Why no input arrives, for /diagnostics (ERROR); empty if it does."""
+        return ""
+
     def input_problem(self) -> str:
         """What is wrong with the input although it arrives, for /diagnostics (WARN); empty if nothing is."""
         return ""
@@ -305,6 +309,8 @@ class PerceptionNode(LifecycleNode):
         level, message = diagnostics.OK, state
         if self.problem:
             level, message = diagnostics.ERROR, self.problem
+        elif state == "active" and self.input_failure():
+            level, message = diagnostics.ERROR, self.input_failure()
         elif state == "active" and self.meter.staleness > STALE_AFTER:
             level, message = diagnostics.WARN, f"no work for {self.meter.staleness:.0f} s"
         elif state == "active" and self.input_problem():

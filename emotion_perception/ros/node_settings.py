@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from emotion_perception.messages.audio import DIALECTS, MAX_RATE
 from emotion_perception.messages.samples import MAX_CHANNELS, SAMPLE_FORMATS
+from emotion_perception.messages.stamps import SOURCES
 from emotion_perception.settings import Setting, setting, settings_of
 
 NODES = (
@@ -22,6 +23,7 @@ NODES = (
     "dashboard_node",
     "ros4hri_node",
 )
+IMAGE_TRANSPORTS = ("auto", "raw", "compressed")
 
 
 def node_settings(node: str) -> tuple[Setting, ...]:
@@ -35,11 +37,16 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     if node == "media_source_node":
         return settings_of(MediaSourceSettings)
     if node == "visual_node":
-        return settings_of(VisualNodeSettings) + _visual_settings()
+        return settings_of(ImageInputSettings) + settings_of(StampSettings) + _visual_settings()
     if node == "acoustic_node":
         from emotion_perception.acoustic.perception import AcousticConfig
 
-        return settings_of(AudioInputSettings) + settings_of(AcousticNodeSettings) + settings_of(AcousticConfig)
+        return (
+            settings_of(AudioInputSettings)
+            + settings_of(StampSettings)
+            + settings_of(AcousticNodeSettings)
+            + settings_of(AcousticConfig)
+        )
     if node == "fusion_node":
         from emotion_perception.fusion.config import FusionConfig
 
@@ -49,9 +56,10 @@ def node_settings(node: str) -> tuple[Setting, ...]:
 
         return settings_of(InteractionNodeSettings) + settings_of(ConversationConfig)
     if node == "overlay_node":
-        return settings_of(OverlaySettings)
+        return settings_of(ImageInputSettings) + settings_of(StampSettings) + settings_of(OverlaySettings)
     if node == "dashboard_node":
-        return settings_of(DashboardSettings) + settings_of(AudioInputSettings)
+        inputs = settings_of(ImageInputSettings) + settings_of(AudioInputSettings) + settings_of(StampSettings)
+        return settings_of(DashboardSettings) + inputs
     if node == "ros4hri_node":
         shared = ("expression_model", "expression_hold_s", "expression_slip")
         return tuple(item for item in _visual_settings() if item.name in shared) + settings_of(Ros4hriSettings)
@@ -131,14 +139,29 @@ class MediaSourceSettings:
 
 
 @dataclass(frozen=True)
-class VisualNodeSettings:
-    """``visual_node``, beyond ``VisualConfig``."""
+class ImageInputSettings:
+    """How a node receives images: ``visual_node``, ``overlay_node``, ``dashboard_node``."""
 
     image_transport: str = setting(
-        "raw",
-        "raw: sensor_msgs/Image on image_raw. compressed: sensor_msgs/CompressedImage on image_raw/compressed, which "
-        "takes less bandwidth and more CPU.",
-        choices=("raw", "compressed"),
+        "auto",
+        "How the camera publishes its images. auto: whatever is published, raw first. raw: sensor_msgs/Image on "
+        "image_raw. compressed: sensor_msgs/CompressedImage on image_raw/compressed (JPEG, PNG, H.264, HEVC), "
+        "FFMPEGPacket on image_raw/ffmpeg or foxglove_msgs/CompressedVideo on image_raw/foxglove; less bandwidth, more "
+        "CPU. Each type is also received on image_raw itself.",
+        choices=IMAGE_TRANSPORTS,
+    )
+
+
+@dataclass(frozen=True)
+class StampSettings:
+    """Which clock a stream's stamps are taken from: every node that receives images or audio."""
+
+    stamp_source: str = setting(
+        "auto",
+        "Capture time of images and audio. header: as the driver stamps them. arrival: when they arrive. auto: as the "
+        "driver stamps them, corrected by the offset between the clocks if they differ from this computer's clock by "
+        "more than 1 s. Messages with stamp 0 are stamped on arrival.",
+        choices=SOURCES,
     )
 
 

@@ -22,6 +22,8 @@ _VOLATILE, _LATCHED = DurabilityPolicy.VOLATILE, DurabilityPolicy.TRANSIENT_LOCA
 # Use, and why. A subscription that asks for less than the publisher offers always connects; the other way round never.
 PROFILES: dict[str, QoSProfile] = {
     "image_in": _profile(_BEST_EFFORT, _VOLATILE, 1),  # REP-2003; the newest frame only
+    "compressed_in": _profile(_RELIABLE, _VOLATILE, 30),  # where publishers are: video needs every message
+    "compressed_in_best_effort": _profile(_BEST_EFFORT, _VOLATILE, 30),
     "audio_in": _profile(_BEST_EFFORT, _VOLATILE, 100),  # hears both capture nodes; a lost chunk breaks a window
     "image_out": _profile(_BEST_EFFORT, _VOLATILE, 1),  # our own source: a frame that is late is worth nothing
     "audio_out": _profile(_RELIABLE, _VOLATILE, 100),  # our own source
