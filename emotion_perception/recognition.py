@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emotion_perception.acoustic.audio_tracks import speech_track
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.files import write_atomically
 from emotion_perception.fusion.config import FusionConfig
@@ -162,7 +163,28 @@ class Recognizer:
         models = (self._visual_config.expression_model, self._acoustic_config.model)
         return tuple(map(reliability_of, models))
 
-    def moments(self, path: Path | str, image_topic: str = "", audio_topic: str = "") -> Iterator[Moment]:
+    def open(self, path: Path | str, image_topic: str = "", audio_topic: str = "", audio_track: int = 0) -> StoredMedia:
+        """Open a file or recording; of several audio tracks the one with the speech, and say so in its ``note``.
+
+        Args:
+            path, image_topic, audio_topic, audio_track: see :meth:`moments`.
+
+        Raises:
+            MediaError: the file cannot be read.
+        """
+        media = open_media(Path(path), image_topic, audio_topic, audio_track)
+        if media.audio_tracks < 2:
+            return media
+        if not audio_track and (best := speech_track(media)) != media.audio_track:
+            media.close()
+            media = open_media(path, audio_track=best)
+        how = "as requested" if audio_track else "chosen by its speech"
+        media.note = f"audio track {media.audio_track} of {media.audio_tracks}, {how}"
+        return media
+
+    def moments(
+        self, path: Path | str, image_topic: str = "", audio_topic: str = "", audio_track: int = 0
+    ) -> Iterator[Moment]:
         """The state every ``step`` seconds of a video, sound file or rosbag2 recording, and once at its end.
 
         An image has one moment, at time 0.
@@ -170,11 +192,12 @@ class Recognizer:
         Args:
             path: the media file, or the folder of a recording.
             image_topic, audio_topic: of a recording; found by message type where empty.
+            audio_track: of a film, from 1; 0: the one with most speech.
 
         Raises:
             MediaError: the file cannot be read.
         """
-        with open_media(Path(path), image_topic, audio_topic) as media:
+        with self.open(path, image_topic, audio_topic, audio_track) as media:
             if media.is_image:
                 events = iter([Event(0.0, 0.0, self.faces(read_image(media.path)))])
             else:

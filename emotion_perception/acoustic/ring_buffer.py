@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from emotion_perception.acoustic.features import SAMPLE_RATE
-from emotion_perception.messages.samples import to_float
+from emotion_perception.messages.samples import Downmix, to_float
 from emotion_perception.types import SECOND
 
 MAX_RATE = 384_000  # Hz, more than any microphone has
@@ -77,7 +77,8 @@ class StreamInput:
 
     Attributes:
         warnings: about the input since the last :meth:`take_warnings`.
-        counts: their number since the start by kind: gap, jump_back, rate_change, not_finite, clipped, out_of_range.
+        counts: their number since the start by kind: gap, jump_back, rate_change, not_finite, clipped, out_of_range,
+            opposite_phase.
 
     Raises:
         ValueError: ``tolerance`` is not positive.
@@ -98,6 +99,7 @@ class StreamInput:
         self._anchor_ns = 0  # stamp of the stream's first chunk; an int, as a float cannot hold ns since 1970
         self._drift_ns = 0.0  # estimated shift of sample 0 by the clock's drift
         self._taken = 0  # samples of the source in this stream
+        self._downmix = Downmix()
 
     def stamps(self) -> Callable[[int], int]:
         """Function from the number of a 16 kHz sample in this stream to its capture time, ns on the source's clock."""
@@ -174,7 +176,12 @@ class StreamInput:
         elif x.size and float((loud >= 0.999).mean()) > CLIPPED_SHARE:
             share = 100 * float((loud >= 0.999).mean())
             self._warn("clipped", f"{share:.0f} % of the samples are at full scale: the microphone gain is too high")
-        return x if x.ndim == 1 else np.ascontiguousarray(x.mean(axis=1, dtype=np.float32))
+        if x.ndim == 1:
+            return x
+        cancelled, mono = self._downmix.cancels, self._downmix(x)
+        if self._downmix.cancels and not cancelled:
+            self._warn("opposite_phase", "the channels are in opposite phase and cancel each other; one is used")
+        return mono
 
     def _warn(self, kind: str, text: str) -> None:
         self.counts[kind] += 1

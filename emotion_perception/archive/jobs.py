@@ -23,7 +23,7 @@ from emotion_perception.archive.recordings import ArchiveRecording, recorded_at
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
 from emotion_perception.media.items import MediaError
-from emotion_perception.media.opening import is_recording, open_media
+from emotion_perception.media.opening import is_recording
 from emotion_perception.media.source import StoredMedia
 from emotion_perception.recognition import Recognizer, RecordingArc, fuse_events
 from emotion_perception.reports.conversation import html_page, summary_fields
@@ -51,7 +51,8 @@ class About:
     parts: int  # 1 if it can only be read from its beginning
     began_ns: int | None  # start of the recording, ns since 1970
     began_by: str  # source of that time (see recorded_at)
-    note: str  # which topics of a rosbag2 are read
+    note: str  # which topics of a rosbag2 or which audio track of a film are read
+    audio_track: int = 0  # number of the one that is read, from 1; 0 without sound
 
 
 class Step(Enum):
@@ -143,7 +144,8 @@ class Worker:
         if item.step is Step.FINISH:
             return Outcome(item, item.about, finished=True)
         with self._profile.stage("probe"):
-            media = open_media(item.recording.path, *self._topics(item.recording))
+            track = item.about.audio_track if item.about else 0
+            media = self._recognizer.open(item.recording.path, *self._topics(item.recording), track)
         with media:
             about = item.about or self._about(item.recording, media)
             if item.step is Step.OPEN and about.parts > 1:
@@ -184,7 +186,7 @@ class Worker:
     def _about(self, recording: ArchiveRecording, media: StoredMedia) -> About:
         began_ns, began_by = recorded_at(recording, media, self._zone)
         parts = count_parts(media.duration, self._task.settings.part_s) if media.seekable else 1
-        return About(media.duration, parts, began_ns, began_by, media.note)
+        return About(media.duration, parts, began_ns, began_by, media.note, media.audio_track)
 
     def _write(self, held: list[tuple[Item, About, Part]]) -> None:
         """Classify the faces held, and write their rows."""

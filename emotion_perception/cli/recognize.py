@@ -54,6 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--image-topic", default="", help="camera topic of a recording (default: by message type)")
     parser.add_argument("--audio-topic", default="", help="microphone topic of a recording (default: by message type)")
+    parser.add_argument(
+        "--audio-track",
+        type=int,
+        default=0,
+        metavar="N",
+        help="audio track of a film, from 1 (default: with most speech)",
+    )
     parser.add_argument("--face-model", help="face network: ONNX or TFLite file with a model card")
     parser.add_argument("--emotion", help="the emotion to explain (default: the most probable)")
     return parser
@@ -65,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.step <= 0 or args.fps <= 0:
         parser.error(f"--step and --fps must be positive, got {args.step} and {args.fps}")
+    if args.audio_track < 0:
+        parser.error(f"--audio-track counts from 1, got {args.audio_track}")
     if (args.report or args.explain) and len(args.paths) > 1:
         parser.error("--report takes one recording, --explain one image")
     if args.emotion and not args.explain:
@@ -81,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     failed = 0
     for path in args.paths:
         try:
-            _recognize(recognizer, path, args.report, (args.image_topic, args.audio_topic))
+            _recognize(recognizer, path, args.report, (args.image_topic, args.audio_topic), args.audio_track)
             if args.explain:
                 _explain(recognizer, path, args.explain, args.emotion)
         except MediaError as error:
@@ -99,18 +108,20 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str]) -> None:
+def _recognize(
+    recognizer: Recognizer, path: Path, report: Path | None, topics: tuple[str, str], audio_track: int
+) -> None:
     from tqdm import tqdm
 
     from emotion_perception.media.images import read_image
     from emotion_perception.media.items import MediaError
-    from emotion_perception.media.opening import open_media
     from emotion_perception.types import EmotionStatus
 
-    with open_media(path, *topics) as media:
-        is_image = media.is_image
+    with recognizer.open(path, *topics, audio_track) as media:
+        is_image, audio_track = media.is_image, media.audio_track
         if media.note:
-            print(f"emotion-recognize: {path}: {media.note}", file=sys.stderr)
+            hint = f" (--audio-track 1 to {media.audio_tracks})" if media.audio_tracks > 1 else ""
+            print(f"emotion-recognize: {path}: {media.note}{hint}", file=sys.stderr)
     if is_image:
         if report:
             raise MediaError(f"{path} is an image; --report needs a video, sound file or recording")
@@ -122,7 +133,7 @@ def _recognize(recognizer: Recognizer, path: Path, report: Path | None, topics: 
         return
     arc = recognizer.recording_arc() if report else None
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
-        for moment in recognizer.moments(path, *topics):
+        for moment in recognizer.moments(path, *topics, audio_track):
             bar.total = moment.duration and round(moment.duration, 1)
             bar.update(round(moment.time - bar.n, 3))
             state = moment.state

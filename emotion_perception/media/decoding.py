@@ -16,6 +16,7 @@ from emotion_perception.media.source import FALLBACK_FPS, interval_number
 DEMUX_ATTEMPTS = 8  # breaks in a container after which the rest is given up
 SEEK_BACK_S = (0.0, 2.0, 10.0, 60.0)  # tried in this order until a frame before the wanted time is found
 LUMA_PLANE = ("yuv4", "yuvj4", "nv12", "nv21", "gray")  # pixel formats whose first plane is brightness in bytes
+MAX_PIXEL_ASPECT = 4.0  # larger or smaller (the inverse): a broken header
 # Demuxers that take any text for an image, or whose files refer to other files.
 REFUSED_FORMATS = {"tty", "hls", "dash", "concat", "sdp", "applehttp"}
 
@@ -38,18 +39,23 @@ def open_container(path: Path) -> Any:
     return container
 
 
-def pick_stream(container: Any, kind: str) -> Any:
-    """The stream of a kind ("video", "audio") that a player would choose: the default or the first, None without any.
+def pick_video(container: Any) -> Any:
+    """The video stream that a player would choose: the default or the first, None without any.
 
-    Cover images of songs do not count as video.
+    Cover images of songs do not count.
     """
     streams = [
         stream
-        for stream in getattr(container.streams, kind)
+        for stream in container.streams.video
         if stream.codec_context is not None and not stream.disposition & av.stream.Disposition.attached_pic
     ]
     preferred = [stream for stream in streams if stream.disposition & av.stream.Disposition.default]
     return (preferred or streams or [None])[0]
+
+
+def audio_streams(container: Any) -> list[Any]:
+    """The audio tracks that have a decoder."""
+    return [stream for stream in container.streams.audio if stream.codec_context is not None]
 
 
 class DuePackets:
@@ -154,11 +160,35 @@ def frame_rate(stream: Any) -> float:
     return FALLBACK_FPS
 
 
-def frame_to_bgr(frame: Any) -> np.ndarray:
-    """Any pixel format and size to ``(H, W, 3)`` uint8 BGR, rotated by the file's display matrix."""
-    image = cast(np.ndarray, frame.to_ndarray(format="bgr24"))
-    turn = round(frame.rotation / 90) % 4  # quarter turns counterclockwise
-    return np.ascontiguousarray(np.rot90(image, turn) if turn else image)
+def pixel_aspect_ratio(stream: Any) -> float:
+    """Width over height of a pixel of a video stream; 1 where it is not stated or implausible."""
+    ratio = float(stream.sample_aspect_ratio or 1)
+    return ratio if 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT else 1.0
+
+
+def frame_to_bgr(frame: Any, pixel_aspect: float = 1.0) -> np.ndarray:
+    """Any pixel format and size to ``(H, W, 3)`` uint8 BGR with square pixels, rotated and mirrored for display.
+
+    Args:
+        frame: of PyAV.
+        pixel_aspect: width over height of its pixels.
+    """
+    image = cast(np.ndarray, frame.to_ndarray(format="bgr24", width=max(1, round(frame.width * pixel_aspect))))
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else np.ascontiguousarray(_oriented(image, np.frombuffer(matrix, np.int32)))
+
+
+def _oriented(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """An image after a display matrix of ISO/IEC 14496-12, of which the nearest quarter turn and mirroring count.
+
+    Args:
+        image: (H, W, 3).
+        matrix: nine numbers: the stored place (x, y) is shown at (m0 x + m3 y, m1 x + m4 y).
+    """
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, a, d = image.transpose(1, 0, 2), c, b
+    return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def frame_thumbnail(frame: Any) -> np.ndarray:

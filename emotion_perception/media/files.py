@@ -7,6 +7,7 @@ sound and images stay synchronised.
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -19,6 +20,7 @@ import numpy as np
 
 from emotion_perception.media.decoding import (
     DuePackets,
+    audio_streams,
     decode,
     decode_from,
     frame_rate,
@@ -26,15 +28,18 @@ from emotion_perception.media.decoding import (
     frame_to_bgr,
     frame_to_samples,
     open_container,
-    pick_stream,
+    pick_video,
+    pixel_aspect_ratio,
 )
 from emotion_perception.media.formats import checked_path
 from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem
 from emotion_perception.media.source import StoredMedia, interval_number
-from emotion_perception.messages.samples import to_float, to_int16
+from emotion_perception.messages.samples import Downmix, to_float, to_int16
 
 MAX_AUDIO_BLOCK_S = 0.032  # longer codec frames are cut, so that a live consumer gets blocks like a microphone's
 AUDIO_JITTER_S = 0.02  # stamps this close to the sample count are rounding (FLV counts milliseconds), not gaps
+LEVEL_S = 30.0  # of each of several audio tracks, in which their levels are compared
+SILENCE = 1e-4  # root mean square, 0..1; digital silence with dither is below
 MAX_GAP_S = 600.0  # longest pause in a stream; a larger step of the stamps is damage
 # At this many frames per interval, B frames are skipped; the frame that is due may then be the next one.
 FRAMES_TO_SKIP = 4
@@ -43,13 +48,24 @@ FRAMES_TO_SKIP = 4
 class MediaFile(StoredMedia):
     """A video or audio file.
 
+    Args:
+        path: of the file.
+        audio_track: number of the audio track, from 1; 0: that which a player would choose, or, if that is silent at
+            its beginning, the loudest.
+
     Raises:
-        MediaError: nothing in it can be decoded.
+        MediaError: nothing in it can be decoded, or there is no such track.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, audio_track: int = 0) -> None:
         super().__init__(path)
         self._origin = 0.0  # s on the container's clock that is media time 0
+        self._pixel_aspect = 1.0
+        with open_container(path) as container:
+            self.audio_tracks = len(audio_streams(container))
+        if audio_track > self.audio_tracks:
+            raise MediaError(f"{path}: no audio track {audio_track}, it has {self.audio_tracks}")
+        self.audio_track = audio_track or self._audible_track()
         self._probe()
 
     def _read(self) -> Generator[MediaItem, None, None]:
@@ -70,7 +86,7 @@ class MediaFile(StoredMedia):
         first: dict[str, float] = {}
         for kind in ("video", "audio"):
             with open_container(self.path) as container:
-                stream = pick_stream(container, kind)
+                stream = pick_video(container) if kind == "video" else self._audio_stream(container)
                 if stream is None:
                     continue
                 if container.duration:
@@ -83,7 +99,8 @@ class MediaFile(StoredMedia):
                 if kind == "video":
                     self.has_video = True
                     self.fps = frame_rate(stream)
-                    self.height, self.width = frame_to_bgr(frame).shape[:2]
+                    self._pixel_aspect = pixel_aspect_ratio(stream)
+                    self.height, self.width = frame_to_bgr(frame, self._pixel_aspect).shape[:2]
                 else:
                     self.has_audio = True
                     self.sample_rate, self.channels = frame.sample_rate, len(frame.layout.channels)
@@ -92,7 +109,30 @@ class MediaFile(StoredMedia):
         known = [time for time in first.values() if not math.isnan(time)]
         self._origin = min(known, default=0.0)
         self.seekable = self.duration is not None and len(known) == len(first)
-        self.errors = 0  # those found here are counted again by read()
+        self.errors = self.repaired = 0  # those found here are counted again by read()
+
+    def _audio_stream(self, container: Any) -> Any:
+        streams = audio_streams(container)
+        return streams[self.audio_track - 1] if self.audio_track else None
+
+    def _audible_track(self) -> int:
+        """The track that a player would choose, or the loudest if that begins in silence; 0 without sound."""
+        if self.audio_tracks <= 1:
+            return self.audio_tracks
+        with open_container(self.path) as container:
+            default = [bool(s.disposition & av.stream.Disposition.default) for s in audio_streams(container)]
+        choice = 1 + (default.index(True) if True in default else 0)
+        levels = [self._level(track) for track in range(1, self.audio_tracks + 1)]
+        return choice if levels[choice - 1] > SILENCE else 1 + int(np.argmax(levels))
+
+    def _level(self, track: int) -> float:
+        """Root mean square, 0..1, of the loudest channel in the first `LEVEL_S` of a track."""
+        self.audio_track = track
+        blocks = [b.samples for b in itertools.takewhile(lambda b: b.time < LEVEL_S, self.sound())]
+        widths = {block.shape[1] for block in blocks}
+        if len(widths) != 1:
+            return 0.0
+        return float(np.sqrt(np.square(np.concatenate(blocks) / 32768.0).mean(axis=0).max()))
 
     def _count_error(self) -> None:
         self.errors += 1
@@ -113,7 +153,7 @@ class MediaFile(StoredMedia):
     def frames(self, start: float = 0.0, interval: float = 0.0) -> Generator[LazyFrame, None, None]:
         """See :meth:`StoredMedia.frames`."""
         with open_container(self.path) as container:
-            stream = pick_stream(container, "video")
+            stream = pick_video(container)
             if stream is None:
                 return
             period = 1 / self.fps
@@ -137,7 +177,9 @@ class MediaFile(StoredMedia):
                 due = interval <= 0 or interval_number(time, interval) > slot
                 if due and interval > 0:
                     slot = interval_number(time, interval)
-                yield LazyFrame(time, due, partial(frame_to_bgr, frame), partial(frame_thumbnail, frame))
+                yield LazyFrame(
+                    time, due, partial(frame_to_bgr, frame, self._pixel_aspect), partial(frame_thumbnail, frame)
+                )
 
     def _decoded(self, container: Any, stream: Any, start: float, interval: float) -> Iterator[Any]:
         """Frames from the last one before ``start`` on; fewer if that suffices for the interval."""
@@ -151,7 +193,7 @@ class MediaFile(StoredMedia):
     def sound(self, start: float = 0.0) -> Generator[MediaAudio, None, None]:
         """See :meth:`StoredMedia.sound`."""
         with open_container(self.path) as container:
-            stream = pick_stream(container, "audio")
+            stream = self._audio_stream(container)
             if stream is None:
                 return
             clock: float | None = None  # time of the next sample, by count
@@ -183,7 +225,7 @@ class MediaFile(StoredMedia):
 
 
 def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
-    """All sound of a file as ``((T,) float32 in -1..1, sample rate in Hz)``, channels averaged.
+    """All sound of a file as ``((T,) float32 in -1..1, sample rate in Hz)``, channels averaged (:class:`Downmix`).
 
     Reading ends at a damaged end, or where the sample rate changes.
 
@@ -194,13 +236,13 @@ def read_audio(path: str | Path) -> tuple[np.ndarray, int]:
     parts: list[np.ndarray] = []
     rate = 0
     with open_container(file) as container:
-        stream = pick_stream(container, "audio")
-        if stream is not None:
+        downmix = Downmix()
+        for stream in audio_streams(container)[:1]:
             for frame in decode(container, stream):
                 rate = rate or frame.sample_rate
                 if frame.sample_rate != rate:
                     break
-                parts.append(np.clip(np.nan_to_num(to_float(frame_to_samples(frame))), -1.0, 1.0).mean(axis=1))
+                parts.append(downmix(np.clip(np.nan_to_num(to_float(frame_to_samples(frame))), -1.0, 1.0)))
     if not parts:
         raise MediaError(f"{file}: no audio in it that can be decoded")
     return np.concatenate(parts), rate

@@ -11,12 +11,13 @@ from emotion_perception.media.items import MediaError
 from emotion_perception.media.source import StoredMedia
 
 
-def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "") -> StoredMedia:
+def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "", audio_track: int = 0) -> StoredMedia:
     """Open a local video, audio or image file, or a rosbag2 recording; use it as a context manager.
 
     Args:
         path: a file, or the folder of a recording.
         image_topic, audio_topic: topics of a recording; found by message type where empty.
+        audio_track: number of a film's audio track, from 1; 0: that of a player, or the loudest if that is silent.
 
     Raises:
         MediaError: missing, a directory, empty, not readable, corrupt, or nothing in it can be decoded.
@@ -34,7 +35,7 @@ def open_media(path: str | Path, image_topic: str = "", audio_topic: str = "") -
     if image_topic or audio_topic:
         raise MediaError(f"{path}: only a recording (.mcap, .db3, or its folder) has topics")
     file = checked_path(path)
-    return ImageFile(file) if image_format(file) else MediaFile(file)
+    return ImageFile(file) if image_format(file) else MediaFile(file, audio_track)
 
 
 def is_recording(path: str | Path) -> bool:

@@ -82,6 +82,8 @@ class StoredMedia(MediaSource):
         created: when it was recorded, as the container states it; empty where it does not.
         fps, width, height: 0 without video; width and height after rotation.
         sample_rate, channels: 0 without audio.
+        audio_tracks: their number; 0 or 1 where a file cannot have several.
+        audio_track: number of the one that is read, from 1; 0 without audio.
         errors: packets or messages that could not be decoded so far, over all reads.
         repaired: stamps that were missing or jumped and were replaced, over all reads.
     """
@@ -91,7 +93,7 @@ class StoredMedia(MediaSource):
     created = ""
     duration: float | None = None
     fps = 0.0
-    width = height = sample_rate = channels = repaired = 0
+    width = height = sample_rate = channels = repaired = audio_tracks = audio_track = 0
 
     def __init__(self, path: Path) -> None:
         self.path = path

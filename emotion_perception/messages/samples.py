@@ -13,6 +13,8 @@ import numpy as np
 from emotion_perception.messages.sensors import ConversionError
 
 MAX_CHANNELS = 1024
+CANCELLED = 0.1  # share of the power expected of independent channels, below which their mean is a cancellation
+DOWNMIX_MEMORY = 0.9  # weight of the past at each block of samples
 
 # GStreamer's names, which ros-drivers' audio_common uses; S24 is packed into three bytes.
 SAMPLE_FORMATS: dict[str, str] = {
@@ -98,6 +100,41 @@ def to_float(samples: np.ndarray) -> np.ndarray:
             return x.astype(np.float32)
     middle, half = _scale(x.dtype)
     return (x.astype(np.float32) - np.float32(middle)) / np.float32(half)
+
+
+class Downmix:
+    """Averages the channels of a stream, unless they cancel each other: then its loudest channel.
+
+    Stereo with a channel in opposite phase (a swapped wire, a "wide" effect) averages to silence.
+
+    Attributes:
+        cancels: whether the channels of the newest samples cancel each other.
+
+    Example:
+        >>> x = np.ones((4, 1), np.float32) * np.array([0.5, -0.5], np.float32)
+        >>> Downmix()(x).tolist()
+        [0.5, 0.5, 0.5, 0.5]
+    """
+
+    def __init__(self) -> None:
+        self.cancels = False
+        self._power: np.ndarray | None = None  # of each channel, then of their mean; recent samples count more
+
+    def __call__(self, samples: np.ndarray) -> np.ndarray:
+        """The next samples, float ``(T, channels)``, as float32 ``(T,)``."""
+        mean = samples.mean(axis=1, dtype=np.float32)
+        count = samples.shape[1]
+        if count == 1 or not len(samples):
+            return mean
+        energy = np.array([*np.square(samples, dtype=np.float64).sum(axis=0), np.square(mean, dtype=np.float64).sum()])
+        if self._power is None or len(self._power) != count + 1:
+            self._power = np.zeros(count + 1)
+        self._power = DOWNMIX_MEMORY * self._power + energy
+        # Independent channels leave 1 / count of their power.
+        self.cancels = bool(self._power[-1] < CANCELLED * self._power[:-1].mean() / count)
+        if not self.cancels:
+            return mean
+        return np.ascontiguousarray(samples[:, int(self._power[:-1].argmax())], np.float32)
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:

@@ -15,7 +15,6 @@ import pytest
 from emotion_perception import recognition
 from emotion_perception.cli import recognize
 from emotion_perception.emotions import emotion_index
-from emotion_perception.media import opening
 from emotion_perception.recognition import Moment, RecordingArc
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
 
@@ -57,7 +56,10 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file whose recognition is played instead of computed."""
 
     class Player(recognition.Recognizer):
-        def moments(self, path: Path, *topics: str) -> Iterator[Moment]:
+        def open(self, path: Path, *choices: object) -> Any:
+            return Opened(is_image=False, note="", audio_track=0)
+
+        def moments(self, path: Path, *choices: object) -> Iterator[Moment]:
             return moments(self._step)
 
     class Opened(SimpleNamespace):
@@ -68,7 +70,6 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pass
 
     monkeypatch.setattr(recognition, "Recognizer", Player)
-    monkeypatch.setattr(opening, "open_media", lambda path, *topics: Opened(is_image=False, note=""))
     return tmp_path / "talk <1>.mp4"
 
 

@@ -23,6 +23,8 @@ def write_clip(
     video_start: float = 0.0,
     audio_start: float = 0.0,
     rotation: int | None = None,
+    display_matrix: tuple[int, ...] | None = None,
+    pixel_aspect: Fraction | None = None,
     frame_times: list[float] | None = None,
     skip_audio: tuple[float, float] = (0.0, 0.0),
     fps: int = FPS,
@@ -38,6 +40,10 @@ def write_clip(
             video.codec_context.time_base = Fraction(1, TICKS)
             if rotation is not None:
                 video.set_display_rotation(rotation)
+            if display_matrix is not None:
+                video.set_display_matrix(display_matrix)
+            if pixel_aspect is not None:
+                video.codec_context.sample_aspect_ratio = pixel_aspect
         if samples is not None:
             audio = container.add_stream(audio_codec, rate=RATE, layout="mono")
         for index, image in enumerate(frames or []):
@@ -62,4 +68,18 @@ def write_clip(
                     continue
                 container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
+    return path
+
+
+def write_tracks(path: Path, tracks: list[np.ndarray], rate: int = RATE) -> Path:
+    """A Matroska file with several mono audio tracks, ``(T,)`` int16 of the same length."""
+    with av.open(str(path), "w", format="matroska") as container:
+        streams = [container.add_stream("flac", rate=rate, layout="mono") for _ in tracks]
+        for begin in range(0, len(tracks[0]), 4096):
+            for stream, samples in zip(streams, tracks, strict=True):
+                frame = av.AudioFrame.from_ndarray(samples[begin : begin + 4096].reshape(1, -1), "s16", "mono")
+                frame.sample_rate, frame.pts, frame.time_base = rate, begin, Fraction(1, rate)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
     return path
