@@ -14,6 +14,16 @@ FOLDER_MODE = 0o700
 MAX_JSON = 8_000_000  # bytes; a conversation summary of 1200 bins has a tenth
 
 
+def printable(path: str | os.PathLike[str]) -> str:
+    r"""A path as text that can be encoded: bytes of a file name that are not UTF-8 become ``\xNN``.
+
+    Example:
+        >>> print(printable(os.fsdecode(b"caf\xe9.jpg")))
+        caf\xe9.jpg
+    """
+    return os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a folder and its missing parents, all of them for the robot's own user alone.
 

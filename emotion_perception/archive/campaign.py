@@ -81,7 +81,7 @@ class Campaign:
     ) -> None:
         self._store, self._workers, self._progress = store, workers, progress
         self.tally = Tally(len(recordings), sum(r.size for r in recordings))
-        removed_before(store, [(r.path, r.id) for r in recordings])
+        removed_before(store, [(r.shown_path, r.id) for r in recordings])
         new = self._without_done(recordings, retry)
         self._new = self._open_jobs(new)
         self._ready: deque[Job] = deque()  # jobs of opened recordings, which come first
@@ -119,7 +119,7 @@ class Campaign:
             self.tally.done_before += 1
             self.tally.bytes_done += recording.size
             if found["status"] != "done":
-                self.tally.troubles[recording.path] = found["reason"]
+                self.tally.troubles[recording.shown_path] = found["reason"]
         return new
 
     def _open_jobs(self, recordings: list[ArchiveRecording]) -> Iterator[Job]:
@@ -156,13 +156,13 @@ class Campaign:
         elif outcome.trouble:
             self._store.remove(recording.id)
             self._store.write_marker(recording.id, marker(recording, "failed", outcome.trouble))
-            self.tally.troubles[recording.path] = outcome.trouble
+            self.tally.troubles[recording.shown_path] = outcome.trouble
             self.tally.bytes_done += recording.size if item.step is Step.OPEN else 0
         elif outcome.finished:
             self.tally.done += 1
             self.tally.bytes_done += recording.size if item.step is Step.OPEN else 0
             if outcome.damage:
-                self.tally.troubles[recording.path] = outcome.damage
+                self.tally.troubles[recording.shown_path] = outcome.damage
         else:
             self._plan(outcome)
 

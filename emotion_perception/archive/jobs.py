@@ -22,6 +22,7 @@ from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.recordings import ArchiveRecording, recorded_at
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.errors import ModelError
+from emotion_perception.files import printable
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.opening import is_recording
 from emotion_perception.media.source import StoredMedia
@@ -134,7 +135,7 @@ class Worker:
             except MediaError as error:
                 result.outcomes.append(Outcome(item, trouble=_without_path(error, item)))
             except Exception as error:  # a damaged file may raise anything, and must not affect the others
-                result.outcomes.append(Outcome(item, trouble=f"{type(error).__name__}: {error}"))
+                result.outcomes.append(Outcome(item, trouble=printable(f"{type(error).__name__}: {error}")))
         self._write(held)
         result.outcomes = [self._end(outcome) for outcome in result.outcomes]
         result.seconds = self._profile.take()
@@ -197,7 +198,7 @@ class Worker:
             with self._profile.stage("rows"):
                 rows = self._analyser.rows(part, observations)
                 for row in rows:
-                    row.update(path=item.recording.path, place=item.recording.place)
+                    row.update(path=item.recording.shown_path, place=item.recording.place)
                     if about.began_ns is not None:
                         row["began_at"] = _moment(about.began_ns + round(row["start_s"] * SECOND))
                 self._store.write_part(
@@ -220,7 +221,7 @@ class Worker:
         arc = RecordingArc(ARC_STEP_S)
         for moment in fuse_events(events(counted()), self._recognizer.fusion(), ARC_STEP_S, about.duration):
             arc.add(moment)
-        name = Path(recording.path).name
+        name = Path(recording.shown_path).name
         summary = arc.summary(recording.id)
         page = html_page(summary, title=f"Emotional arc of {name}", relative_time=True)
         self._store.write_arc(recording.id, arc_table(summary.arc), page)
@@ -253,7 +254,7 @@ def marker(recording: ArchiveRecording, status: str, reason: str) -> dict[str, A
     """The common fields of every recording's marker."""
     return {
         "recording": recording.id,
-        "path": recording.path,
+        "path": recording.shown_path,
         "place": recording.place,
         "size": recording.size,
         "status": status,
@@ -273,7 +274,7 @@ def run_job(task: Task, job: Job) -> JobResult:
 
 
 def _without_path(error: MediaError, item: Item) -> str:
-    return str(error).removeprefix(f"{item.recording.path}: ")
+    return printable(str(error).removeprefix(f"{item.recording.path}: "))
 
 
 def _moment(ns: int) -> datetime:

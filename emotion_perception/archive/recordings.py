@@ -6,11 +6,14 @@ import glob
 import hashlib
 import os
 import re
+import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 
+from emotion_perception.files import printable
 from emotion_perception.media.formats import is_media_name
 from emotion_perception.media.opening import is_recording
 from emotion_perception.media.rosbag import Recording
@@ -27,10 +30,15 @@ class ArchiveRecording:
     """One recording of an archive."""
 
     id: str  # 16 hexadecimal digits: hash of path, size and modification time
-    path: str  # absolute
+    path: str  # absolute; bytes that are not UTF-8 are surrogates, as in all paths of Python
     place: str
     size: int  # bytes
     modified_ns: int  # since 1970
+
+    @property
+    def shown_path(self) -> str:
+        """The path as text for files, pages and messages."""
+        return printable(self.path)
 
 
 @dataclass(frozen=True)
@@ -39,54 +47,104 @@ class Found:
 
     recordings: tuple[ArchiveRecording, ...]  # by path, each once
     missing: tuple[str, ...]  # paths and globs without a match
-    passed_over: int  # files in folders that are not media by their names
+    unreadable: tuple[tuple[str, str], ...]  # links and folders that cannot be followed, and the reason
+    other: Counter[str]  # files in folders that are not media by their names: number by suffix
+
+    @property
+    def passed_over(self) -> int:
+        """Number of files in folders that are not media by their names."""
+        return self.other.total()
 
 
 def find_recordings(paths: Sequence[str]) -> Found:
     """The recordings in files, folders (searched recursively) and globs (``**`` matches subfolders).
 
     The place of a recording is the name of the subfolder of the given folder that contains it; for a recording directly
-    in the given folder, or given as a file, the name of its own folder.
+    in the given folder, or given as a file, the name of its own folder. A linked folder is searched once, under its own
+    path if that is searched too. Nothing in an archive ends the search.
     """
-    found: dict[str, ArchiveRecording] = {}
-    missing, passed_over = [], 0
+    search = _Search()
     for given in paths:
-        matches = [given] if Path(given).exists() else sorted(glob.glob(given, recursive=True))
+        matches = [given] if os.path.lexists(given) else sorted(glob.glob(given, recursive=True))
         if not matches:
-            missing.append(given)
+            search.missing.append(given)
         for match in matches:
-            path = Path(os.path.abspath(match))
-            if path.is_dir() and not is_recording(path):
-                inside, other = _walk(path)
-                passed_over += other
-            else:
-                inside = [path]
-            for file in inside:
-                found.setdefault(str(file), _describe(file, _place(file, path)))
-    return Found(tuple(found[path] for path in sorted(found)), tuple(missing), passed_over)
+            search.add(Path(os.path.abspath(match)))
+    found = search.found
+    return Found(
+        tuple(found[path] for path in sorted(found)),
+        tuple(search.missing),
+        tuple(sorted(search.unreadable.items())),
+        search.other,
+    )
 
 
-def _walk(folder: Path) -> tuple[list[Path], int]:
-    """Recordings in a folder and its subfolders, and the number of other files; hidden files are ignored."""
-    files, other = [], 0
-    for name, folders, names in os.walk(folder):
-        here = Path(name)
-        bags = {entry for entry in folders if is_recording(here / entry)}
-        files += [here / entry for entry in bags]
-        folders[:] = [entry for entry in folders if entry not in bags and not entry.startswith(".")]
-        for entry in names:
-            if entry.startswith("."):
+class _Search:
+    """What :func:`find_recordings` collects."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, ArchiveRecording] = {}
+        self.missing: list[str] = []
+        self.unreadable: dict[str, str] = {}
+        self.other: Counter[str] = Counter()
+
+    def add(self, given: Path) -> None:
+        """Add a file, or the recordings of a folder."""
+        try:
+            is_folder = stat.S_ISDIR(given.stat().st_mode) and not is_recording(given)
+        except OSError as error:
+            self._refuse(given, error)
+            return
+        if not is_folder:
+            self._take(given, given)
+            return
+        visited: set[tuple[int, int]] = set()
+        linked: list[Path] = []
+        self._walk(given, given, visited, linked)
+        while linked:  # after the folders that are in the archive themselves
+            self._walk(linked.pop(0), given, visited, linked)
+
+    def _walk(self, folder: Path, given: Path, visited: set[tuple[int, int]], linked: list[Path]) -> None:
+        """Take the recordings below a folder that was not visited yet; hidden files are ignored."""
+        for name, folders, names in os.walk(folder, onerror=lambda error: self._refuse(Path(error.filename), error)):
+            here = Path(name)
+            try:
+                state = here.stat()
+            except OSError as error:
+                self._refuse(here, error)
                 continue
-            if is_media_name(entry):
-                files.append(here / entry)
-            else:
-                other += 1
-    return files, other
+            if (state.st_dev, state.st_ino) in visited:
+                folders.clear()
+                continue
+            visited.add((state.st_dev, state.st_ino))
+            folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
+            bags = [entry for entry in folders if is_recording(here / entry)]
+            linked += [here / entry for entry in folders if entry not in bags and os.path.islink(here / entry)]
+            folders[:] = [entry for entry in folders if entry not in bags]  # os.walk does not follow links
+            for entry in (*bags, *sorted(names)):
+                if entry.startswith("."):
+                    continue
+                if entry in bags or is_media_name(entry):
+                    self._take(here / entry, given)
+                else:
+                    self.other[Path(printable(entry)).suffix.lower() or "no suffix"] += 1
+
+    def _take(self, file: Path, given: Path) -> None:
+        try:
+            self.found.setdefault(str(file), _describe(file, _place(file, given)))
+        except OSError as error:
+            self._refuse(file, error)
+
+    def _refuse(self, path: Path, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if os.path.islink(path):
+            reason = f"a link to {os.readlink(path)}: {reason}"
+        self.unreadable[str(path)] = reason
 
 
 def _place(file: Path, given: Path) -> str:
     inside = file.parent.relative_to(given).parts if given != file else ()
-    return inside[0] if inside else file.parent.name
+    return printable(inside[0] if inside else file.parent.name)
 
 
 def _describe(path: Path, place: str) -> ArchiveRecording:

@@ -24,7 +24,8 @@ EPILOG = """examples:
   emotion-archive report shop_emotions                          # writes report.html: arcs, families, hours, search
 
 The data set is Parquet; docs/archives.md describes its columns and queries in SQL.
-Exit code: 0 if every recording was analysed, 1 if some are damaged or could not be read (listed with the reason), 2 for
+Exit code: 0 if every recording was analysed, 1 if some are damaged or could not be read, or a link or folder
+could not be followed (listed with the reason), 2 for
 wrong arguments or a data set that cannot be written, 130 if interrupted by Ctrl-C."""
 
 
@@ -122,15 +123,19 @@ def _analyse(args: argparse.Namespace) -> int:
     from emotion_perception.archive.profile import profile_table
     from emotion_perception.archive.recordings import find_recordings
     from emotion_perception.archive.store import Store
+    from emotion_perception.files import printable
 
     found = find_recordings(args.paths)
     for path in found.missing:
-        print(f"emotion-archive: {path}: no such file or folder, and no match", file=sys.stderr)
+        print(f"emotion-archive: {printable(path)}: no such file or folder, and no match", file=sys.stderr)
+    for path, reason in found.unreadable:
+        print(f"emotion-archive: {printable(path)}: {printable(reason)}", file=sys.stderr)
+    if found.other:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in found.other.most_common())
+        print(f"emotion-archive: {found.passed_over} files are not media by their names: {kinds}", file=sys.stderr)
     if not found.recordings:
         print("emotion-archive: no recordings found", file=sys.stderr)
         return 1
-    if found.passed_over:
-        print(f"emotion-archive: {found.passed_over} files are not media by their names", file=sys.stderr)
     settings = Settings(
         pictures_per_second=args.fps,
         part_s=args.part,
@@ -165,7 +170,9 @@ def _analyse(args: argparse.Namespace) -> int:
         print(f"  {path}: {reason}")
     if args.profile:
         print(profile_table(tally.seconds, tally.media_s, wall))
-    return 1 if tally.troubles or found.missing else 0
+    # Every ext4 disk has a lost+found, which only its administrator can read.
+    failed = [path for path, _ in found.unreadable if Path(path).name != "lost+found"]
+    return 1 if tally.troubles or found.missing or failed else 0
 
 
 def _workers(task: Task, args: argparse.Namespace) -> Workers:

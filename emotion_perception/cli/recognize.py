@@ -113,6 +113,7 @@ def _recognize(
 ) -> None:
     from tqdm import tqdm
 
+    from emotion_perception.files import printable
     from emotion_perception.media.images import read_image
     from emotion_perception.media.items import MediaError
     from emotion_perception.types import EmotionStatus
@@ -127,9 +128,9 @@ def _recognize(
             raise MediaError(f"{path} is an image; --report needs a video, sound file or recording")
         faces = recognizer.faces(read_image(path))
         for face in faces:
-            _print({"path": str(path), "status": "VISUAL_ONLY", **face_fields(face)})
+            _print({"path": printable(path), "status": "VISUAL_ONLY", **face_fields(face)})
         if not faces:
-            _print({"path": str(path), "status": "NO_EVIDENCE"})
+            _print({"path": printable(path), "status": "NO_EVIDENCE"})
         return
     arc = recognizer.recording_arc() if report else None
     with tqdm(unit="s", desc=path.name, disable=not sys.stderr.isatty(), leave=False) as bar:
@@ -141,7 +142,7 @@ def _recognize(
                 arc.add(moment)
             _print(
                 {
-                    "path": str(path),
+                    "path": printable(path),
                     "time": round(moment.time, 3),
                     "status": state.status.name,
                     "face_id": state.face_id,
@@ -152,7 +153,7 @@ def _recognize(
             )
     if arc and report:
         try:
-            arc.write_report(report, path.name)
+            arc.write_report(report, printable(path.name))
         except OSError as error:
             raise OSError(f"the report {report} cannot be written: {error.strerror or error}") from error
 
