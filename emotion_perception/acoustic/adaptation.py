@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from emotion_perception.acoustic.place import PlaceAdaptation
+
 HALF = 6.0  # utterances after which half of the mean deviation is attributed to the speaker
 
 
@@ -43,3 +45,14 @@ class SpeakerBaseline:
             return logits
         known = self._count / (self._count + HALF)
         return logits - self._strength * known * (self._sum / self._count - self._population)
+
+
+class Adaptation:
+    """Place and speaker together: the speaker's baseline is relative to the place."""
+
+    def __init__(self, place: PlaceAdaptation, speaker: SpeakerBaseline) -> None:
+        self._place, self._speaker = place, speaker
+
+    def normalise(self, logits: np.ndarray) -> np.ndarray:
+        """``(8,)`` logits without the shifts of place and speaker."""
+        return self._speaker.normalise(self._place.normalise(logits))

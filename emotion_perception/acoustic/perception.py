@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emotion_perception.acoustic.adaptation import SpeakerBaseline
+from emotion_perception.acoustic.adaptation import Adaptation, SpeakerBaseline
 from emotion_perception.acoustic.emotion_classifier import VoiceEmotionClassifier
 from emotion_perception.acoustic.noise import (
     MIN_NOISE_S,
@@ -23,6 +23,7 @@ from emotion_perception.acoustic.noise import (
     foreground,
     load_noisereduce,
 )
+from emotion_perception.acoustic.place import ClassStatistics, PlaceAdaptation
 from emotion_perception.acoustic.ring_buffer import Continuity, RingBuffer, StreamInput, resample
 from emotion_perception.acoustic.segmentation import Segment, UtteranceSegmenter
 from emotion_perception.acoustic.voice_activity import (
@@ -32,6 +33,7 @@ from emotion_perception.acoustic.voice_activity import (
     VoiceActivityDetector,
     speech_slice,
 )
+from emotion_perception.emotions import EMOTIONS
 from emotion_perception.inference.protocols import VoiceClassifier
 from emotion_perception.messages.samples import check_samples
 from emotion_perception.resources import find_model
@@ -105,6 +107,13 @@ class AcousticConfig:
         0.0,
         1.0,
     )
+    place_adaptation: float = setting(
+        0.0,
+        "Strength of the adaptation to a place: how much of the shift that microphone, room and language give to all "
+        "voices there is removed. It is learnt slowly from all utterances, see acoustic_model.md. 0: off.",
+        0.0,
+        1.0,
+    )
     stamp_tolerance: float = setting(
         0.05,
         "Difference between the stamp of a chunk and the end of the previous chunk up to which it counts as jitter; "
@@ -147,6 +156,7 @@ class AcousticPerception:
     Attributes:
         classifier: the voice classifier.
         detector, segmenter, noise: the stages before it.
+        place: adaptation to the place; it survives :meth:`reset`.
 
     Raises:
         ModelError: a model is missing or not usable; names the path.
@@ -176,6 +186,9 @@ class AcousticPerception:
         self._reduce = NoiseReducer(config.noise_reduction_strength)
         self._cleaner = UtteranceCleaner(self._reduce)
         self._baseline = SpeakerBaseline(self.classifier.population, config.speaker_adaptation)
+        statistics = ClassStatistics.from_card(self.classifier.card.details.get("class_statistics"))
+        self.place = PlaceAdaptation(statistics, strength=config.place_adaptation)
+        self._adaptation = Adaptation(self.place, self._baseline)
         self._input = StreamInput(config.stamp_tolerance)
         self._ring = RingBuffer(int((config.max_utterance + 2.0) * SAMPLE_RATE))
         self._muted = False
@@ -213,7 +226,7 @@ class AcousticPerception:
         self._muted = muted
 
     def reset(self) -> None:
-        """Forget stream, utterance, speaker baseline and noise: another source. Muting and counters stay."""
+        """Forget stream, utterance, speaker baseline and noise: another source. Muting, counters and place stay."""
         self._input.reset()
         self._baseline.reset()
         self.noise.clear()
@@ -307,9 +320,33 @@ class AcousticPerception:
         parts = np.array_split(x, -(-len(x) // int(self.config.max_utterance * SAMPLE_RATE)))
         if self._needs_cleaning(speech.noise, speech.snr_db) if clean is None else clean and speech.noise.known:
             parts = [self._reduce(part, speech.noise.samples) for part in parts]
-        estimates = [self.classifier.classify(part).emotion for part in parts]
+        estimates = [self.classifier.classify(part, self.place).emotion for part in parts]
         emotion = estimates[0] if len(estimates) == 1 else _mean(estimates)
         return VoiceClip(emotion, speech.found, len(x) / SAMPLE_RATE, speech.snr_db)
+
+    def calibrate_place(self, samples: np.ndarray, sample_rate: int) -> int:
+        """Estimate the shift of the place from a recording of ordinary speech there; replaces what was learnt.
+
+        Half a minute of speech or more of several people is best. The stream is unchanged.
+
+        Args:
+            samples: ``(T,)`` or ``(T, channels)``.
+
+        Returns:
+            The number of utterances found; with fewer than five the estimate has little effect.
+
+        Raises:
+            ValueError: wrong shape, type or rate, or no samples.
+        """
+        x = resample(samples, sample_rate)
+        config = self.config
+        segmenter = UtteranceSegmenter(
+            config.speech_threshold, config.min_utterance, config.max_utterance, config.hang_over, config.max_utterance
+        )
+        segments = [segmenter.update(float(p)) for p in self.detector.probabilities(x)] + [segmenter.flush(len(x))]
+        logits = [self.classifier.classify(x[s.start : s.stop]).logits for s in segments if s is not None and s.final]
+        self.place.fit(np.array(logits).reshape(-1, len(EMOTIONS)))
+        return len(logits)
 
     def _restart(self) -> None:
         """Begin a new stream at sample 0."""
@@ -356,9 +393,11 @@ class AcousticPerception:
         front = slice(None) if paused else foreground(samples)
         if self._needs_cleaning(self.noise, snr):
             samples = self._cleaner(self._ring, start, segment.stop, self.noise.samples)
-        estimate = self.classifier.classify(samples[front], self._baseline)
+        estimate = self.classifier.classify(samples[front], self._adaptation)
         if segment.final:
-            self._baseline.add(estimate.logits)
+            self._baseline.add(self.place.normalise(estimate.logits))
+            if not estimate.overlapped:
+                self.place.add(estimate.logits)
         return VoiceObservation(
             stamp_ns=stamp_of(segment.stop),
             duration=(segment.stop - start) / SAMPLE_RATE,

@@ -6,7 +6,7 @@ They become the node's ROS parameters (:mod:`emotion_perception.ros.parameters`)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emotion_perception.messages.audio import DIALECTS, MAX_RATE
 from emotion_perception.messages.samples import MAX_CHANNELS, SAMPLE_FORMATS
@@ -41,11 +41,13 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     if node == "acoustic_node":
         from emotion_perception.acoustic.perception import AcousticConfig
 
+        # A robot stays in its place; files are from anywhere, so the configuration's own default is off.
+        acoustic = tuple(
+            replace(item, default=1.0) if item.name == "place_adaptation" else item
+            for item in settings_of(AcousticConfig)
+        )
         return (
-            settings_of(AudioInputSettings)
-            + settings_of(StampSettings)
-            + settings_of(AcousticNodeSettings)
-            + settings_of(AcousticConfig)
+            settings_of(AudioInputSettings) + settings_of(StampSettings) + settings_of(AcousticNodeSettings) + acoustic
         )
     if node == "fusion_node":
         from emotion_perception.fusion.config import FusionConfig
@@ -210,6 +212,15 @@ class AcousticNodeSettings:
         10.0,
         "s",
         dynamic=True,
+    )
+
+    place_file: str = setting(
+        "",
+        "File in which the adaptation to the place is kept between runs: 17 numbers, no sound. emotion-calibrate also "
+        "writes such a file. Empty: it is learnt anew at each start.",
+    )
+    place_calibration_s: float = setting(
+        45.0, "Speech that the service ~/calibrate_place waits for before it sets the place.", 10.0, 600.0, "s"
     )
 
 

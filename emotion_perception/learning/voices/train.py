@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from emotion_perception.acoustic.place import ClassStatistics
 from emotion_perception.learning import precision
 from emotion_perception.learning.common import (
     load_checkpoint,
@@ -49,6 +50,7 @@ from emotion_perception.learning.voices.overlap import train_overlap
 from emotion_perception.learning.voices.weights import load_initial, load_voice, publish_voice
 
 HELD_PARTS = ("validation", "test")
+RENEWED = ("calibration", "prior", "population", "class_statistics", "overlap")  # card fields, also without training
 
 
 def train(
@@ -103,12 +105,13 @@ def train(
         "calibration": fit_calibration(calibrating),
         "prior": class_prior([calibrating.labels[rows] for rows in calibrating.rows_by_corpus]),
         "population": mean_logits(validated).tolist(),
+        "class_statistics": ClassStatistics.of(validated.logits[-1], validated.labels, validated.corpora).to_card(),
         "overlap": overlap_card,
         "scores": evaluate(net, validation),
     }
     if initial is not None and not config.epochs:  # the same weights: everything else in their card stays valid
         published = load_voice(initial)[2].to_mapping()
-        card |= {k: v for k, v in published.items() if k not in ("calibration", "prior", "population", "overlap")}
+        card |= {k: v for k, v in published.items() if k not in RENEWED}
     net.sex = net.given_sex = None
     return publish_voice(out, net, overlap, card)
 
