@@ -24,7 +24,7 @@ from launch.actions import (
     UnregisterEventHandler,
 )
 from launch.event_handlers import OnProcessExit, OnProcessStart
-from launch.events import matches_action
+from launch.events import Shutdown, matches_action
 from launch.events.process import ProcessExited
 from launch.logging import launch_config
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
@@ -33,9 +33,17 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, GraphNode, container_arguments, graph_nodes
+from emotion_perception.bringup.graph import (
+    ARGUMENTS,
+    CONTAINER,
+    GraphNode,
+    check_parameter_file,
+    container_arguments,
+    graph_nodes,
+)
 from emotion_perception.bringup.supervisor import Backoff, describe_exit
 from emotion_perception.resources import config_path
+from emotion_perception.ros.lifecycle import EXIT_BAD_ARGUMENT
 from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
@@ -124,6 +132,12 @@ class RestartedProcess:
     def _on_exit(self, event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity] | None:
         if context.is_shutdown:
             return None
+        if event.returncode in (0, EXIT_BAD_ARGUMENT):  # interrupted, or a parameter that no restart makes right
+            ended = LogInfo(msg=f"{self._name} ended ({describe_exit(event.returncode)})")
+            if event.returncode == 0:
+                return [ended]
+            reason = f"{self._name} cannot start with these parameters"
+            return [ended, EmitEvent(event=Shutdown(reason=reason))]
         wait = self._backoff.after(time.monotonic() - self._started)
         # The handlers match by node name and would also act on the next process of that name.
         over = [UnregisterEventHandler(registered.event_handler) for registered in self._events]
@@ -139,6 +153,8 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Evaluate the arguments and create the processes."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     nodes = graph_nodes(values)
+    if values["config"]:
+        check_parameter_file(values["config"])
     if values["composed"] == "true":
         return RestartedProcess(CONTAINER, nodes, by_events=False).start()
     by_events = values["lifecycle"] == "launch"

@@ -11,15 +11,22 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, TextIO
 
-from emotion_perception.bringup.graph import ARGUMENTS, CONTAINER, TRUE_FALSE, container_command, graph_nodes
+from emotion_perception.bringup.graph import (
+    ARGUMENTS,
+    CONTAINER,
+    TRUE_FALSE,
+    check_parameter_file,
+    container_command,
+    graph_nodes,
+)
 from emotion_perception.bringup.supervisor import Supervisor
 from emotion_perception.media.items import MediaError
-from emotion_perception.media.playback import check_source
+from emotion_perception.media.playback import check_source, is_live
 from emotion_perception.resources import config_path
+from emotion_perception.ros.lifecycle import EXIT_BAD_ARGUMENT
 from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
 
-EXIT_BAD_ARGUMENT = 2
 EXIT_NO_INPUT = 66  # same as media_source_node
 SOURCE = "media_source_node"
 WATCH_PERIOD = 0.1  # s
@@ -50,9 +57,11 @@ def start_graph(
         FileNotFoundError: the parameter file does not exist.
     """
     nodes = graph_nodes(arguments, source_parameters)
+    if arguments.get("config"):
+        check_parameter_file(arguments["config"])
     if arguments.get("lifecycle") == "launch":
         raise ValueError("lifecycle:=launch works only with robot.launch.py; use self or manager here")
-    if arguments.get("source"):
+    if arguments.get("source") and not is_live(arguments["source"]):  # a device may be plugged in later
         check_source(arguments["source"])
     os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
     tidy_shared_memory()
@@ -64,8 +73,9 @@ def start_graph(
         commands = {node.name: node.command() for node in nodes}
         source = SOURCE
     for name, command in commands.items():
-        # The end of the source and an unreadable source are final exits, not failures to restart from.
-        final = (0, EXIT_NO_INPUT) if name == source else ()
+        # Final exits, not failures to restart from: the end of the source, an interrupted node, a source that cannot
+        # be read, a parameter that the node refuses.
+        final = (0, EXIT_BAD_ARGUMENT, EXIT_NO_INPUT) if name == source else (0, EXIT_BAD_ARGUMENT)
         supervisor.add(name, command, restart=partial(_is_failure, final))
     return supervisor
 
@@ -118,6 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         while not stop.wait(WATCH_PERIOD):
             supervisor.watch()
+            if bad := [name for name, one in supervisor.processes.items() if one.exit_code == EXIT_BAD_ARGUMENT]:
+                print(f"emotion-bringup: {', '.join(bad)} cannot start with these parameters", file=sys.stderr)
+                code = EXIT_BAD_ARGUMENT
+                break
+            if all(one.exit_code == 0 for one in supervisor.processes.values()):
+                break  # each was interrupted by somebody else
             ended = source_ended(supervisor)
             if ended is not None:
                 code = ended

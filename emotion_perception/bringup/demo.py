@@ -22,6 +22,7 @@ from emotion_perception.bringup.command import (
     wait_for_signal,
 )
 from emotion_perception.media.items import MediaError
+from emotion_perception.media.playback import check_source
 from emotion_perception.ros.private_files import make_new_files_private
 
 STILL_SECONDS = 10.0  # s for which an image is shown without --duration
@@ -74,6 +75,7 @@ def open_window() -> Any:
 
 def play(options: argparse.Namespace, source: str, window: Any, stop: threading.Event) -> int:
     """Run the graph on ``source`` until it ends, the window is closed or ``stop`` is set; returns the exit code."""
+    check_source(source)  # also a device, for which a graph would wait
     os.environ.setdefault("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 101)))
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     arguments = {

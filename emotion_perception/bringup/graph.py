@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from emotion_perception.ros.node_settings import IMAGE_TRANSPORTS
@@ -204,6 +205,27 @@ def graph_nodes(
             extra.setdefault("replay", "recorded")
         nodes.insert(0, node("media_source_node", "image_topic", "audio_topic", **extra))
     return tuple(nodes)
+
+
+def check_parameter_file(path: str) -> None:
+    """Check that nodes can read a parameter file, so that a wrong one is one error and not one of every node.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a ROS 2 parameter file; the message has the line.
+    """
+    import yaml
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"config:={path}: no such file; start from a copy of config/robot.yaml")
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"config:={path}: not readable as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not all(
+        isinstance(node, dict) and isinstance(node.get("ros__parameters", node), dict) for node in content.values()
+    ):
+        raise ValueError(f"config:={path}: not a ROS 2 parameter file (NODE: ros__parameters: NAME: VALUE)")
 
 
 def _is_recording(source: str) -> bool:

@@ -93,6 +93,7 @@ class Supervised:
         self._process = None
         if not self._restart(code):
             self.exit_code = code
+            self.say(f"ended ({describe_exit(code)})")
             return
         wait = self._backoff.after(now - self._started)
         self._due = now + wait

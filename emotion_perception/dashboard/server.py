@@ -126,6 +126,9 @@ def _listen(address: str, port: int) -> socket.socket:
         listener.bind(place)
         listener.listen(128)
     except OSError as error:
-        raise OSError(f"cannot listen on {address}:{port} ({error.strerror or error}); set address or port") from error
+        raise OSError(
+            f"cannot listen on {address}:{port} ({error.strerror or error}); set address or port, "
+            f"for example the launch argument port:={port + 1}"
+        ) from error
     listener.setblocking(False)
     return listener

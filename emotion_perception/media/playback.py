@@ -93,6 +93,11 @@ def open_source(
     return Source(name, (file,), live=False, note=file.note)
 
 
+def is_live(name: str) -> bool:
+    """Whether a source is a device, which may be plugged in later."""
+    return name.partition(":")[0] in ("webcam", "microphone") or name.startswith("/dev/video")
+
+
 def check_source(name: str) -> None:
     """Check that a source can be opened.
 

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image
 from emotion_msgs.msg import AudioChunk
 from emotion_perception.media.items import MediaError, MediaFrame, MediaItem
 from emotion_perception.media.opening import is_recording
-from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, open_source, paced
+from emotion_perception.media.playback import TOO_LATE, Pace, Source, due_time, is_live, open_source, paced
 from emotion_perception.media.source import MediaSource, StoredMedia
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
@@ -50,6 +50,7 @@ class MediaSourceNode(PerceptionNode):
         self._clock_out: LifecyclePublisher = NOT_CONFIGURED
         self._threads: list[threading.Thread] = []
         self._stop_playing = threading.Event()
+        self._missing = ""  # why a live device could not be opened; empty if it is open
         self._media_time = 0.0
         self._pace = Pace(0.0)  # of the file that is playing
         self._held_up = 0.0  # s for which playing waited for the computer, in all passes
@@ -57,15 +58,25 @@ class MediaSourceNode(PerceptionNode):
 
     def configure(self) -> None:
         """Open the source and make the publishers."""
+        self._missing = ""
         try:
             self._source = self._open()
-        except MediaError:
+        except MediaError as error:
+            if is_live(self.parameters["source"]):
+                self._source = Source(self.parameters["source"], (), live=True)
+                self._missing = f"{error}; trying again every {RETRY:g} s"
+                self.get_logger().warning(self._missing)
+                self._make_publishers()
+                return
             if self.parameters["at_end"] == "exit":
                 self.end_process(EXIT_NO_INPUT)
             raise
         if self._source.note:
             log = self.get_logger().warning if self._source.live else self.get_logger().info
             log(self._source.note)
+        self._make_publishers()
+
+    def _make_publishers(self) -> None:
         # Both, whatever the source contains: a silent topic is easier to understand than a missing one.
         self._images = self.publish_to(Image, "image_raw", "image_out")
         self._audio = self.publish_to(AudioChunk, "audio", "audio_out")
@@ -78,10 +89,34 @@ class MediaSourceNode(PerceptionNode):
         self._held_up = 0.0
         self._stop_playing = threading.Event()
         play = self._play_live if self._source.live else self._replay if self._replays else self._play_file
-        numbers = range(len(self._source.devices))
-        self._threads = [threading.Thread(target=self._play, args=(play, n), daemon=True) for n in numbers]
+        if self._missing:
+            self._threads = [threading.Thread(target=self._wait_for_device, args=(play,), daemon=True)]
+        else:
+            self._threads = self._players(play)
         for thread in self._threads:
             thread.start()
+
+    def _players(self, play: Callable[[Any], None]) -> list[threading.Thread]:
+        numbers = range(len(self._source.devices))
+        return [threading.Thread(target=self._play, args=(play, number), daemon=True) for number in numbers]
+
+    def _wait_for_device(self, play: Callable[[Any], None]) -> None:
+        """Open a device that was missing at start, and play it."""
+        while not self._stop_playing.wait(RETRY):
+            try:
+                source = self._open()
+            except MediaError as error:
+                self._missing = f"{error}; trying again every {RETRY:g} s"
+                continue
+            self._source, self._missing = source, ""
+            self.model_name = source.description
+            self.get_logger().info(f"{source.description} is there now")
+            players = self._players(play)
+            for player in players:
+                player.start()
+            for player in players:
+                player.join()
+            return
 
     def deactivate(self) -> None:
         """Stop playing."""
@@ -96,6 +131,10 @@ class MediaSourceNode(PerceptionNode):
         if self._source is not NOT_CONFIGURED:
             self._source.close()
         self._source = self._images = self._audio = self._clock_out = NOT_CONFIGURED
+
+    def input_failure(self) -> str:
+        """Why the device cannot be opened."""
+        return self._missing
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Media time, and how long playing waited for the computer."""

@@ -17,7 +17,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
-from rclpy.exceptions import InvalidParameterValueException
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
@@ -34,6 +34,7 @@ from emotion_perception.settings import Setting, settings_of
 from emotion_perception.types import SECOND
 
 EXIT_BROKEN = 1
+EXIT_BAD_ARGUMENT = 2  # a parameter or argument that a restart does not make right
 NOT_CONFIGURED: Any = None  # value of an attribute that configure() sets; callbacks run only in configured nodes
 GRACE = 1.5  # s between the signal to end and the exit, even if models are still loading
 STALE_AFTER = 2.0  # s without work before an active node warns
@@ -379,7 +380,11 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
     one_thread_each()
     private = make_new_files_private()
     tidy_shared_memory()
-    rclpy.init(args=args)
+    try:
+        rclpy.init(args=args)
+    except rclpy_implementation.RCLError as error:
+        print(f"bad argument: {' '.join(str(error).split())}", file=sys.stderr)
+        return EXIT_BAD_ARGUMENT
     nodes: list[PerceptionNode] = []
     threading.Thread(target=_end_anyway, args=(nodes,), daemon=True).start()
     threads: list[threading.Thread] = []
@@ -394,9 +399,9 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
         rclpy.spin(nodes[0])
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except InvalidParameterValueException as error:
+    except (InvalidParameterValueException, InvalidParameterTypeException) as error:
         print(f"bad parameter: {error}", file=sys.stderr)
-        return 2
+        return EXIT_BAD_ARGUMENT
     except Exception:
         if rclpy.ok():
             raise

@@ -23,6 +23,7 @@ from machine import elapsed, in_time, slowness
 from node_world import World, a_face, children, now_header
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.bringup.command import _is_failure
 from emotion_perception.bringup.graph import ARGUMENTS, graph_nodes
 from emotion_perception.bringup.supervisor import Supervisor, describe_exit
 from emotion_perception.ros import conversions, qos
@@ -199,6 +200,26 @@ def test_a_process_that_dies_under_launch_is_started_again_later_and_later(robot
     assert kept._on_exit(died, context) is None, "Ctrl-C is no death"
 
 
+def test_an_interrupted_node_and_one_with_refused_parameters_are_not_restarted_by_launch(robot_launch: ModuleType):
+    from launch import LaunchContext
+    from launch.actions import EmitEvent, TimerAction
+    from launch.events import Shutdown
+    from launch.events.process import ProcessExited
+
+    kept = robot_launch.RestartedProcess("fusion_node", [graph_nodes()[2]], by_events=False)
+    for code, shuts_down in ((0, False), (2, True)):
+        ended = ProcessExited(action=kept.start()[-1], name="x", cmd=[], cwd=None, env=None, pid=1, returncode=code)
+        reactions = kept._on_exit(ended, LaunchContext())
+        assert not [entity for entity in reactions if isinstance(entity, TimerAction)]
+        emitted = [entity.event for entity in reactions if isinstance(entity, EmitEvent)]
+        assert [isinstance(event, Shutdown) for event in emitted] == [True] * shuts_down
+
+
+def test_launch_refuses_a_missing_parameter_file(robot_launch: ModuleType):
+    with pytest.raises(FileNotFoundError, match="config:=/no/such.yaml: no such file"):
+        launched(robot_launch, config="/no/such.yaml")
+
+
 def test_life_cycle_events_of_a_dead_process_do_not_drive_the_next_one(robot_launch: ModuleType):
     from launch import LaunchContext
     from launch.actions import RegisterEventHandler, UnregisterEventHandler
@@ -347,6 +368,49 @@ def test_bringup_says_in_one_line_that_the_source_cannot_be_read(tmp_path: Path)
     )
     assert result.returncode == 66
     assert result.stderr.strip() == f"emotion-bringup: {tmp_path / 'no.mp4'}: no such file"
+
+
+def run_bringup(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "emotion_perception.bringup.command", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no such file; start from a copy of config/robot.yaml"),
+        ("fusion_node: [", "not readable as YAML"),
+        ("rate: 5\n", "not a ROS 2 parameter file"),
+    ],
+)
+def test_a_wrong_parameter_file_is_one_error_and_nothing_is_started(tmp_path: Path, content: str | None, words: str):
+    path = tmp_path / "my.yaml"
+    if content is not None:
+        path.write_text(content)
+    result = run_bringup("--config", str(path))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"emotion-bringup: config:={path}: {words}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_parameter_that_a_node_refuses_ends_the_bringup_instead_of_restarting_it(tmp_path: Path):
+    path = tmp_path / "my.yaml"
+    path.write_text("/**/fusion_node:\n  ros__parameters:\n    rate: -5.0\n")
+    result = run_bringup("--config", str(path), "--overlay", "false")
+    assert result.returncode == 2
+    assert "Min: 0.5, Max: 100.0, value: -5.0: rate" in result.stderr and "starting again" not in result.stderr
+    assert "emotion-bringup: fusion_node cannot start with these parameters" in result.stderr
+
+
+def test_an_interrupted_node_is_not_restarted():
+    log = io.StringIO()
+    supervisor = Supervisor(log)
+    code = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(0)); print('up', flush=True); "
+    supervisor.add("node", [sys.executable, "-S", "-c", code + "time.sleep(60)"], lambda code: _is_failure((0,), code))
+    assert in_time(lambda: "[node] up" in log.getvalue(), 5.0)
+    os.kill(supervisor.processes["node"].pid, signal.SIGINT)
+    assert in_time(lambda: supervisor.watch() or "[node] ended (exit code 0)" in log.getvalue(), 5.0)
+    assert "died" not in log.getvalue()
 
 
 def test_a_dying_process_is_restarted_later_and_later():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -14,8 +15,10 @@ from node_world import World
 from sensor_msgs.msg import Image
 
 from emotion_msgs.msg import AudioChunk
-from emotion_perception.media.items import MediaAudio, MediaFrame
-from emotion_perception.media.playback import Pace, due_time, paced
+from emotion_perception.media.items import MediaAudio, MediaError, MediaFrame
+from emotion_perception.media.playback import Pace, Source, due_time, paced
+from emotion_perception.media.source import MediaSource
+from emotion_perception.nodes import media_source_node
 from emotion_perception.nodes.media_source_node import EXIT_NO_INPUT, MediaSourceNode
 from emotion_perception.ros import conversions, qos
 
@@ -232,3 +235,34 @@ def test_a_short_delay_is_caught_up():
     come, pace, skipped = play_slowly(20.0, 0.001, halt=(5.0, 0.3))
     assert pace.held_up == 0 and 0 < len(skipped) < 8
     assert come[-1][0] == pytest.approx(20.0, abs=0.1)
+
+
+def test_a_camera_that_is_plugged_in_later_is_played(ros: World, monkeypatch: pytest.MonkeyPatch):
+    class Camera(MediaSource):
+        has_video = True
+
+        def close(self) -> None:
+            """There is nothing to release."""
+
+        def read(self) -> Iterator[MediaFrame]:
+            while True:
+                time.sleep(0.05)
+                yield MediaFrame(time.time(), np.zeros((48, 64, 3), np.uint8))
+
+    plugged: list[bool] = []
+
+    def open_source(name: str, *_: object) -> Source:
+        if not plugged:
+            raise MediaError("camera 0: cannot be opened (missing, in use, or no permission)")
+        return Source(name, (Camera(),), live=True)
+
+    monkeypatch.setattr(media_source_node, "open_source", open_source)
+    monkeypatch.setattr(media_source_node, "RETRY", 0.2)
+    node = ros.begin(MediaSourceNode, source="webcam", at_end="exit")
+    images = ros.hear(Image, "image_raw", qos.profile("image_in"))
+    assert ros.until(lambda: "missing, in use, or no permission); trying again" in node.input_failure())
+    plugged.append(True)
+    assert ros.until(lambda: bool(images))
+    assert node.input_failure() == ""
+    node.trigger_deactivate()
+    assert not any(thread.is_alive() for thread in node._threads)
