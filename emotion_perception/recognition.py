@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -115,9 +116,10 @@ class Recognizer:
         visual, acoustic, fusion: settings; the defaults are those of the nodes, without the limit on faces.
         frames_per_second: frames of a video that are analysed; the others are decoded and dropped.
         step: s of media time between two moments.
+        prior: class prior of all results, as the setting ``emotion_prior``; None: that of each configuration.
 
     Raises:
-        ValueError: ``frames_per_second`` or ``step`` is not positive.
+        ValueError: ``frames_per_second`` or ``step`` is not positive, or the prior is invalid.
         ModelError: (at the first use) a model file is missing or corrupt.
 
     Example:
@@ -138,12 +140,14 @@ class Recognizer:
         fusion: FusionConfig | None = None,
         frames_per_second: float = 10.0,
         step: float = 1.0,
+        prior: str | None = None,
     ) -> None:
         if frames_per_second <= 0 or step <= 0:
             raise ValueError(f"frames_per_second and step must be positive, got {frames_per_second} and {step}")
-        self._visual_config = visual or VisualConfig(max_faces=OFFLINE_FACES)
-        self._acoustic_config = acoustic or AcousticConfig()
-        self._fusion_config = fusion or FusionConfig()
+        chosen: dict[str, Any] = {} if prior is None else {"emotion_prior": prior}
+        self._visual_config = replace(visual or VisualConfig(max_faces=OFFLINE_FACES), **chosen)
+        self._acoustic_config = replace(acoustic or AcousticConfig(), **chosen)
+        self._fusion_config = replace(fusion or FusionConfig(), **chosen)
         self._frame_interval = 1 / frames_per_second
         self._step = step
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, valence_arousal
+from emotion_perception.priors import BALANCED, exchange_prior
 
 SECOND = 1_000_000_000  # ns, the unit of every stamp
 
@@ -50,6 +51,8 @@ class EmotionEstimate:
     confidence: float  # probability that `label` is correct, 0..1
     valence: float  # -1..1
     arousal: float  # -1..1
+    # (8,) float32, the class prior that `probabilities` contain, sum 1; all 0 where it is not known
+    prior: np.ndarray = field(default_factory=lambda: BALANCED)
 
     @property
     def label(self) -> int:
@@ -63,7 +66,11 @@ class EmotionEstimate:
 
     @classmethod
     def from_probabilities(
-        cls, probabilities: np.ndarray, intensities: np.ndarray | None = None, confidence: float | None = None
+        cls,
+        probabilities: np.ndarray,
+        intensities: np.ndarray | None = None,
+        confidence: float | None = None,
+        prior: np.ndarray = BALANCED,
     ) -> EmotionEstimate:
         """Make an estimate from a distribution; valence and arousal are its mean on the circumplex.
 
@@ -71,6 +78,7 @@ class EmotionEstimate:
             probabilities: ``(8,)``, >= 0; normalised to sum 1.
             intensities: ``(8,)`` in 0..1; NaN if left out.
             confidence: 0..1; the largest probability if left out.
+            prior: ``(8,)``, the class prior that ``probabilities`` contain.
 
         Raises:
             ValueError: ``probabilities`` is not ``(8,)``, not finite, negative, or its sum is 0.
@@ -87,7 +95,22 @@ class EmotionEstimate:
         p = p / total
         strengths = np.full(len(EMOTIONS), np.nan, np.float32) if intensities is None else intensities
         valence, arousal = valence_arousal(p, strengths)
-        return cls(p, strengths, float(p.max()) if confidence is None else confidence, valence, arousal)
+        return cls(p, strengths, float(p.max()) if confidence is None else confidence, valence, arousal, prior)
+
+    def with_prior(self, prior: np.ndarray) -> EmotionEstimate:
+        """The same evidence under another class prior ``(8,)``; the confidence keeps its ratio to the largest p.
+
+        Example:
+            >>> from emotion_perception.priors import PRIORS
+            >>> even = EmotionEstimate.from_probabilities(np.array([0.5, 0, 0.4, 0, 0, 0.1, 0, 0]), prior=PRIORS["web"])
+            >>> even.name, even.with_prior(PRIORS["balanced"]).name
+            ('neutral', 'fearful')
+        """
+        if prior is self.prior or np.array_equal(prior, self.prior):
+            return self
+        p = exchange_prior(self.probabilities, self.prior, prior)
+        confidence = min(1.0, self.confidence * max(p.tolist()) / max(self.probabilities.tolist()))
+        return EmotionEstimate(p, self.intensities, confidence, *valence_arousal(p, self.intensities), prior)
 
     @classmethod
     def unknown(cls) -> EmotionEstimate:

@@ -67,6 +67,7 @@ class VoiceEmotionClassifier:
             if self.card.labels != EMOTIONS:
                 raise ValueError(f"labels are {self.card.labels}, expected {EMOTIONS}")
             details = self.card.details
+            self._prior = self.card.prior_of(EMOTIONS)
             self._scale, self._short_s = self.card.scale(), float(self.card.calibration.get("short_s", 0.0))
             self.population = np.array(details.get("population", np.zeros(N)), np.float32)
             self._threshold = float(details.get("overlap", {}).get("threshold", 1.0))
@@ -100,7 +101,8 @@ class VoiceEmotionClassifier:
     def classify(self, samples: np.ndarray, baseline: LogitNormalizer | None = None) -> VoiceEstimate:
         """Classify ``(T,)`` float samples, -1..1, 16 kHz, cropped to speech; their level has no influence.
 
-        The intensity of neutral is NaN.
+        The estimate is under the balanced prior: the posterior divided by the prior in the card. The intensity of
+        neutral is NaN.
 
         Args:
             baseline: of the speaker, if known.
@@ -113,11 +115,11 @@ class VoiceEmotionClassifier:
         seconds = len(samples) / SAMPLE_RATE
         adapted = emotion if baseline is None else baseline.normalise(emotion)
         scaled = self._scale * seconds / (seconds + self._short_s) * adapted  # short speech is less reliable
-        weight = np.exp(scaled - scaled.max())
+        ratios = np.exp(scaled - scaled.max()) / self._prior
         intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
         intensities[NEUTRAL] = np.nan
         overlap = float(1 / (1 + np.exp(-several[0]))) if len(several) else 0.0
-        estimate = EmotionEstimate.from_probabilities(weight / weight.sum(), intensities)
+        estimate = EmotionEstimate.from_probabilities(ratios / ratios.sum(), intensities)
         return VoiceEstimate(estimate, overlap, overlap > self._threshold, emotion)
 
 

@@ -36,6 +36,7 @@ from emotion_perception.acoustic.voice_activity import (
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.inference.protocols import VoiceClassifier
 from emotion_perception.messages.samples import check_samples
+from emotion_perception.priors import DEFAULT_PRIOR, PRIOR_SETTING, parse_prior
 from emotion_perception.resources import find_model
 from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import EmotionEstimate, VoiceObservation
@@ -56,6 +57,7 @@ class AcousticConfig:
     model: str = setting(
         "voice.onnx", "ONNX file of the voice emotion classifier: a path, or the name of a model in the package."
     )
+    emotion_prior: str = setting(DEFAULT_PRIOR, PRIOR_SETTING)
     voice_activity_model: str = setting(
         "", "Silero VAD weights (ONNX, 16 kHz, any number of windows). Empty: those of the silero-vad package."
     )
@@ -125,6 +127,7 @@ class AcousticConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        parse_prior(self.emotion_prior)
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,7 @@ class AcousticPerception:
         self.noise = NoiseProfile()
         self._reduce = NoiseReducer(config.noise_reduction_strength)
         self._cleaner = UtteranceCleaner(self._reduce)
+        self._prior = parse_prior(config.emotion_prior)
         self._baseline = SpeakerBaseline(self.classifier.population, config.speaker_adaptation)
         statistics = ClassStatistics.from_card(self.classifier.card.details.get("class_statistics"))
         self.place = PlaceAdaptation(statistics, strength=config.place_adaptation)
@@ -322,7 +326,7 @@ class AcousticPerception:
             parts = [self._reduce(part, speech.noise.samples) for part in parts]
         estimates = [self.classifier.classify(part, self.place).emotion for part in parts]
         emotion = estimates[0] if len(estimates) == 1 else _mean(estimates)
-        return VoiceClip(emotion, speech.found, len(x) / SAMPLE_RATE, speech.snr_db)
+        return VoiceClip(emotion.with_prior(self._prior), speech.found, len(x) / SAMPLE_RATE, speech.snr_db)
 
     def calibrate_place(self, samples: np.ndarray, sample_rate: int) -> int:
         """Estimate the shift of the place from a recording of ordinary speech there; replaces what was learnt.
@@ -405,7 +409,7 @@ class AcousticPerception:
             snr_db=snr,
             overlapped_speech=estimate.overlapped,
             final=segment.final,
-            emotion=estimate.emotion,
+            emotion=estimate.emotion.with_prior(self._prior),
             level_db=level_db(samples),
         )
 

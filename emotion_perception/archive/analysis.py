@@ -22,6 +22,7 @@ from emotion_perception.archive.rows import face_row, voice_row
 from emotion_perception.archive.shots import mark_cuts
 from emotion_perception.media.items import LazyFrame, MediaAudio
 from emotion_perception.media.source import StoredMedia
+from emotion_perception.priors import DEFAULT_PRIOR, parse_prior
 from emotion_perception.recognition import OFFLINE_FACES
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, FaceObservation, VoiceObservation
@@ -49,17 +50,20 @@ class Settings:
     image_topic: str = ""  # of rosbag2 recordings; found by message type where empty
     audio_topic: str = ""
     device: str = "CPU"  # OpenVINO device of the face classifier
+    emotion_prior: str = DEFAULT_PRIOR  # class prior of all probabilities (emotion_perception.priors)
     face_model: str = ""  # file with a model card, or name in models/; the published model where empty
 
     def __post_init__(self) -> None:
         for name in ("pictures_per_second", "search_interval_s", "part_s", "decision_interval_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        parse_prior(self.emotion_prior)
 
     @property
     def visual(self) -> VisualConfig:
         """The settings of the visual pipeline."""
         return VisualConfig(
+            emotion_prior=self.emotion_prior,
             expression_model=self.face_model or VisualConfig().expression_model,
             max_faces=OFFLINE_FACES,
             detection_interval=self.search_interval_s,
@@ -142,7 +146,10 @@ class Analyser:
     def acoustic(self) -> AcousticPerception:
         """The acoustic pipeline."""
         with self.profile.stage("models"):
-            acoustic = AcousticPerception(AcousticConfig(decision_interval=self.settings.decision_interval_s))
+            config = AcousticConfig(
+                emotion_prior=self.settings.emotion_prior, decision_interval=self.settings.decision_interval_s
+            )
+            acoustic = AcousticPerception(config)
             acoustic.warm_up()
             return acoustic
 

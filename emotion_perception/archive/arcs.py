@@ -15,11 +15,12 @@ from emotion_perception.recognition import Event
 from emotion_perception.types import SECOND, Box, EmotionEstimate, EmotionStatus, FaceObservation, VoiceObservation
 
 
-def events(parts: Iterable[tuple[float, pa.Table]]) -> Iterator[Event]:
+def events(parts: Iterable[tuple[float, pa.Table]], prior: np.ndarray) -> Iterator[Event]:
     """Evidence in the rows of a recording, in order of time: the faces of each frame, each decision about a voice.
 
     Args:
         parts: end, s, and rows of each part, in order.
+        prior: ``(8,)``, class prior of the rows.
     """
     for end, rows in parts:
         frames: dict[float, list[FaceObservation]] = {}
@@ -31,26 +32,26 @@ def events(parts: Iterable[tuple[float, pa.Table]]) -> Iterator[Event]:
             elif row["kind"] == "face":
                 name = f"{row['part']}-{row['segment']}-{row['subject']}"
                 for look in row["course"]:
-                    frames.setdefault(look["time_s"], []).append(_face(name, look))
+                    frames.setdefault(look["time_s"], []).append(_face(name, look, prior))
             else:
-                found += [Event(look["time_s"], look["time_s"], _voice(look)) for look in row["course"]]
+                found += [Event(look["time_s"], look["time_s"], _voice(look, prior)) for look in row["course"]]
         found += [Event(time, time, tuple(faces)) for time, faces in frames.items()]
         yield from sorted(found, key=lambda event: event.time)
         yield Event(max((event.time for event in found), default=0.0), end, None)
 
 
-def _estimate(look: dict[str, Any]) -> EmotionEstimate:
+def _estimate(look: dict[str, Any], prior: np.ndarray) -> EmotionEstimate:
     return EmotionEstimate.from_probabilities(
-        np.array(look["probabilities"], np.float32), np.array(look["intensities"], np.float32)
+        np.array(look["probabilities"], np.float32), np.array(look["intensities"], np.float32), prior=prior
     )
 
 
-def _face(name: str, look: dict[str, Any]) -> FaceObservation:
+def _face(name: str, look: dict[str, Any], prior: np.ndarray) -> FaceObservation:
     box = Box(look["x"], look["y"], look["width"], look["height"])
-    return FaceObservation(name, box, look["score"], look["quality"], _estimate(look))
+    return FaceObservation(name, box, look["score"], look["quality"], _estimate(look, prior))
 
 
-def _voice(look: dict[str, Any]) -> VoiceObservation:
+def _voice(look: dict[str, Any], prior: np.ndarray) -> VoiceObservation:
     return VoiceObservation(
         stamp_ns=round(look["time_s"] * SECOND),
         duration=look["duration_s"],
@@ -58,7 +59,7 @@ def _voice(look: dict[str, Any]) -> VoiceObservation:
         snr_db=look["snr_db"],
         overlapped_speech=look["overlapped"],
         final=look["final"],
-        emotion=_estimate(look),
+        emotion=_estimate(look, prior),
     )
 
 

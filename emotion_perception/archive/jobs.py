@@ -26,6 +26,7 @@ from emotion_perception.files import printable
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.opening import is_recording
 from emotion_perception.media.source import StoredMedia
+from emotion_perception.priors import parse_prior
 from emotion_perception.recognition import Recognizer, RecordingArc, fuse_events
 from emotion_perception.reports.conversation import html_page, summary_fields
 from emotion_perception.types import SECOND
@@ -115,7 +116,8 @@ class Worker:
 
     @cached_property
     def _recognizer(self) -> Recognizer:
-        return Recognizer(self._task.settings.visual, step=ARC_STEP_S)
+        settings = self._task.settings
+        return Recognizer(settings.visual, step=ARC_STEP_S, prior=settings.emotion_prior)
 
     def run(self, job: Job) -> JobResult:
         """Run a job; errors of a recording are part of the result, errors of the data set or a model are raised.
@@ -219,7 +221,8 @@ class Worker:
                 yield end, rows
 
         arc = RecordingArc(ARC_STEP_S)
-        for moment in fuse_events(events(counted()), self._recognizer.fusion(), ARC_STEP_S, about.duration):
+        evidence = events(counted(), parse_prior(self._task.settings.emotion_prior))
+        for moment in fuse_events(evidence, self._recognizer.fusion(), ARC_STEP_S, about.duration):
             arc.add(moment)
         name = Path(recording.shown_path).name
         summary = arc.summary(recording.id)

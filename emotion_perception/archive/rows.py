@@ -15,7 +15,9 @@ def face_row(looks: Sequence[tuple[float, FaceObservation]]) -> dict[str, Any]:
     observations = [face for _, face in looks]
     strengths = np.stack([face.emotion.intensities for face in observations])
     mean = EmotionEstimate.from_probabilities(
-        np.mean([face.emotion.probabilities for face in observations], axis=0), strengths.mean(axis=0)
+        np.mean([face.emotion.probabilities for face in observations], axis=0),
+        strengths.mean(axis=0),
+        prior=observations[0].emotion.prior,
     )
     return {
         "kind": "face",

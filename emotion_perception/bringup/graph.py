@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emotion_perception.priors import parse_prior
 from emotion_perception.ros.node_settings import IMAGE_TRANSPORTS
 
 
@@ -46,6 +47,11 @@ ARGUMENTS: dict[str, Argument] = {
     ),
     "namespace": Argument("", "Namespace of all nodes and topics, for several robots or people on one network."),
     "config": Argument("", "Parameter file. Empty: config/robot.yaml of the package."),
+    "emotion_prior": Argument(
+        "",
+        "How often each emotion is assumed to occur: balanced, service, web, or eight numbers such as "
+        "neutral=0.3,calm=0.1,...; see docs/fusion.md. Empty: the parameter file's.",
+    ),
     "overlay": Argument("true", "Start overlay_node; it draws only while its topics have subscribers.", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, arcs and reports.", TRUE_FALSE),
     "dashboard": Argument("false", "Start dashboard_node: web page at http://127.0.0.1:8080.", TRUE_FALSE),
@@ -163,6 +169,9 @@ def graph_nodes(
         raise ValueError("lifecycle:=launch needs one process per node; with composed:=true use self or manager")
     if values["port"] and not (values["port"].isdecimal() and int(values["port"]) < 1 << 16):
         raise ValueError(f"port must be a number from 0 to 65535, got {values['port']!r}")
+    if values["emotion_prior"]:
+        parse_prior(values["emotion_prior"])
+    prior: dict[str, Any] = {"emotion_prior": values["emotion_prior"]} if values["emotion_prior"] else {}
     config = values["config"] or str(_default_config())
     common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
     if values["lifecycle"] != "self":
@@ -184,9 +193,9 @@ def graph_nodes(
 
     images = {"image_transport": values["image_transport"]} if values["image_transport"] else {}
     nodes = [
-        node("visual_node", "image_topic", **images),
-        node("acoustic_node", "audio_topic"),
-        node("fusion_node"),
+        node("visual_node", "image_topic", **images, **prior),
+        node("acoustic_node", "audio_topic", **prior),
+        node("fusion_node", **prior),
     ]
     if values["interaction"] == "true":
         nodes.append(node("interaction_node"))
@@ -194,7 +203,7 @@ def graph_nodes(
         port = {"port": int(values["port"])} if values["port"] else {}
         nodes.append(node("dashboard_node", "image_topic", "audio_topic", **images, **port))
     if values["ros4hri"] == "true":
-        nodes.append(node("ros4hri_node"))
+        nodes.append(node("ros4hri_node", **prior))
     if values["overlay"] == "true":
         nodes.append(node("overlay_node", "image_topic", **images))
     if values["source"]:

@@ -68,6 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="face network: ONNX or TFLite file with a model card (default: the published one)",
     )
+    analyse.add_argument(
+        "--prior", help="class prior of all probabilities: service (default), balanced, web, or eight numbers"
+    )
     analyse.add_argument("--device", default="CPU", help="OpenVINO device of the face classifier (CPU)")
     analyse.add_argument("--retry", action="store_true", help="analyse recordings again that failed before")
     analyse.add_argument("--profile", action="store_true", help="show the time per stage")
@@ -93,6 +96,13 @@ def main(argv: list[str] | None = None) -> int:
     from emotion_perception.archive.store import ArchiveError
     from emotion_perception.errors import ModelError
 
+    if args.command == "analyse" and args.prior:
+        from emotion_perception.priors import parse_prior
+
+        try:
+            parse_prior(args.prior)
+        except ValueError as error:
+            parser.error(f"--prior: {error}")
     if args.time_zone:
         from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -124,6 +134,7 @@ def _analyse(args: argparse.Namespace) -> int:
     from emotion_perception.archive.recordings import find_recordings
     from emotion_perception.archive.store import Store
     from emotion_perception.files import printable
+    from emotion_perception.priors import DEFAULT_PRIOR
 
     found = find_recordings(args.paths)
     for path in found.missing:
@@ -142,6 +153,7 @@ def _analyse(args: argparse.Namespace) -> int:
         image_topic=args.image_topic,
         audio_topic=args.audio_topic,
         device=args.device,
+        emotion_prior=args.prior or DEFAULT_PRIOR,
         face_model=str(args.face_model.resolve()) if args.face_model else "",
     )
     store = Store(args.out.resolve())

@@ -24,8 +24,9 @@ EPILOG = """examples:
   emotion-recognize portrait.jpg --explain why.png --emotion angry   # which regions of the face support it
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
-Each line has path, status, label, confidence, probabilities (by name), valence and arousal (-1..1); a face adds its
-rectangle in pixels, detection score and quality (0..1). Without a face or a voice the status is NO_EVIDENCE.
+Each line has path, status, label, confidence, probabilities (by name), their prior, valence and arousal (-1..1); a
+face adds its rectangle in pixels, detection score and quality (0..1). Without a face or a voice the status is
+NO_EVIDENCE.
 Exit code: 0 if every file was read, 1 if some could not be read, 2 for wrong arguments."""
 
 
@@ -62,6 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="audio track of a film, from 1 (default: with most speech)",
     )
     parser.add_argument("--face-model", help="face network: ONNX or TFLite file with a model card")
+    parser.add_argument(
+        "--prior",
+        help="how often each emotion is assumed to occur: service (default), balanced, web, or eight numbers such as "
+        "neutral=0.3,calm=0.1,... (docs/fusion.md)",
+    )
     parser.add_argument("--emotion", help="the emotion to explain (default: the most probable)")
     return parser
 
@@ -86,7 +92,10 @@ def main(argv: list[str] | None = None) -> int:
     visual = None
     if args.face_model:
         visual = VisualConfig(max_faces=OFFLINE_FACES, expression_model=args.face_model)
-    recognizer = Recognizer(visual, frames_per_second=args.fps, step=args.step)
+    try:
+        recognizer = Recognizer(visual, frames_per_second=args.fps, step=args.step, prior=args.prior)
+    except ValueError as error:
+        parser.error(f"--prior: {error}")
     failed = 0
     for path in args.paths:
         try:
@@ -178,12 +187,14 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
 def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, Any]:
     """An estimate as JSON fields; unknown intensities are left out, and without evidence the label is empty."""
     from emotion_perception.emotions import EMOTIONS
+    from emotion_perception.priors import prior_name
 
     strengths = zip(EMOTIONS, map(float, emotion.intensities), strict=True)
     return {
         "label": emotion.name if known else "",
         "confidence": round(emotion.confidence, 4),
         "probabilities": {n: round(float(p), 4) for n, p in zip(EMOTIONS, emotion.probabilities, strict=True)},
+        "prior": prior_name(emotion.prior),
         "intensities": {n: round(i, 4) for n, i in strengths if not math.isnan(i)},
         "valence": round(emotion.valence, 4),
         "arousal": round(emotion.arousal, 4),

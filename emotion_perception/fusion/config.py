@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emotion_perception.fusion.pooling import half_life_decay
+from emotion_perception.priors import DEFAULT_PRIOR, PRIOR_SETTING, parse_prior
 from emotion_perception.settings import check_settings, setting
 from emotion_perception.types import EmotionModality
 
@@ -17,6 +18,7 @@ class FusionConfig:
         ValueError: a value is out of range, or a fresh time is longer than its maximum age; the message names it.
     """
 
+    emotion_prior: str = setting(DEFAULT_PRIOR, PRIOR_SETTING)
     visual_weight: float = setting(
         1.0, "Factor on the weight of faces in the pool. Larger trusts faces more. 0: ignore faces.", 0.0, 4.0
     )
@@ -114,6 +116,7 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        parse_prior(self.emotion_prior)
         for modality in EmotionModality:
             _, fresh, _, oldest = self._of(modality)
             if not fresh <= oldest:

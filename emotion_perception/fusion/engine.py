@@ -2,6 +2,8 @@
 
 Evidence is kept by its stamp, so the state at a time depends on what was captured, not on the order of arrival.
 
+- **Priors.** Each estimate is freed of the prior that it states (none stated: taken as balanced), the pool works on
+  likelihood ratios, and the state and its evidence are under the one configured prior.
 - **Weight** in the pool = base weight * reliability of the model at this quality or SNR (``reliability.py``)
   * certainty of the detection (length of speech, overlap, probability of the speaker) * staleness (1 while fresh, then
   halved every half-life, 0 from the maximum age on).
@@ -22,6 +24,7 @@ import math
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.active_speaker import Candidate, SoundDirections, bearing, speaker_posterior
@@ -33,6 +36,7 @@ from emotion_perception.fusion.persons import Persons
 from emotion_perception.fusion.pooling import pool
 from emotion_perception.fusion.reliability import Reliability
 from emotion_perception.fusion.voice_evidence import VoiceBelief, VoiceTracks
+from emotion_perception.priors import BALANCED, parse_prior
 from emotion_perception.types import (
     EmotionEstimate,
     EmotionModality,
@@ -86,6 +90,7 @@ class EmotionFusion:
         acoustic: Reliability | None = None,
     ) -> None:
         self.config = config or FusionConfig()
+        self._prior = parse_prior(self.config.emotion_prior)
         self._visual, self._acoustic = visual or Reliability(), acoustic or Reliability()
         self._camera: tuple[float, float] | None = None  # focal length and centre column, px
         self.counts: Counter[str] = Counter()
@@ -164,7 +169,7 @@ class EmotionFusion:
             self.counts["invalid"] += 1
         elif self._accept(modality, stamp_ns):
             estimates = self._estimates.setdefault(modality, [])
-            insort(estimates, (stamp_ns, estimate), key=lambda held: held[0])
+            insort(estimates, (stamp_ns, estimate.with_prior(BALANCED)), key=lambda held: held[0])
             del estimates[:-MAX_ESTIMATES]
 
     def add_direction(self, stamp_ns: int, angle: float) -> None:
@@ -369,7 +374,7 @@ class EmotionFusion:
             [item.emotion for item in evidence],
             [item.weight for item in evidence],
             [item.modality == EmotionModality.ACOUSTIC for item in evidence],
-        )
+        ).with_prior(self._prior)
         return EmotionState(
             stamp_ns=max(stamps),
             status=_STATUS[track is not None, assigned is not None],
@@ -377,7 +382,7 @@ class EmotionFusion:
             face_id=face_id,
             voice_id=voice_id,
             emotion=emotion,
-            evidence=tuple(evidence),
+            evidence=tuple(replace(item, emotion=item.emotion.with_prior(self._prior)) for item in evidence),
         )
 
     def _further_evidence(self, now_ns: int) -> list[Evidence]:
@@ -399,7 +404,7 @@ def _age(now_ns: int, stamp_ns: int) -> float:
 
 def _is_distribution(estimate: EmotionEstimate) -> bool:
     p = estimate.probabilities
-    if p.shape != (len(EMOTIONS),) or estimate.intensities.shape != p.shape:
+    if p.shape != (len(EMOTIONS),) or not estimate.intensities.shape == estimate.prior.shape == p.shape:
         return False
     values = p.tolist()  # faster than numpy on eight numbers; NaN fails the first comparison
     return abs(sum(values) - 1.0) < 0.01 and min(values) >= 0 and 0.0 <= estimate.confidence <= 1.0

@@ -29,7 +29,7 @@ class FaceEvidence:
 
     stamp_ns: int
     face: FaceObservation = field(compare=False)
-    emotion: EmotionEstimate = field(compare=False)  # after the class factors of the model
+    emotion: EmotionEstimate = field(compare=False)  # likelihood ratios after the class factors of the model
     size: float = field(compare=False)  # px^2: area of the box, reduced off-centre
     weight: float = field(compare=False)  # in the pool, without staleness
 

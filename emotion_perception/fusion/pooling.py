@@ -1,16 +1,17 @@
-"""Late fusion of calibrated distributions by log-linear pooling.
+"""Late fusion of likelihood ratios by log-linear pooling.
 
-``p(e) ~ product over i of p_i(e) ** w_i`` (Genest & Zidek 1986, "Combining probability distributions", section 3). With
-all weights 1 it is Bayes' rule for modalities that are independent given the emotion, under a uniform prior. A weight
-below 1 discounts a source, weight 0 leaves it out. Weights need not sum to 1.
+``l(e) ~ product over i of l_i(e) ** w_i`` (Genest & Zidek 1986, "Combining probability distributions", section 3). A
+likelihood ratio is a calibrated posterior divided by its prior, written as a distribution under the balanced prior.
+With all weights 1 and multiplied by a prior (once, by the caller) it is Bayes' rule for modalities that are independent
+given the emotion. A weight below 1 discounts a source, weight 0 leaves it out. Weights need not sum to 1.
 
 Neutral and calm: a face classifier does not separate them, so its "neutral" means neutral or calm. Sources are pooled
-over seven classes with the two merged, and then that class is divided:
+over seven classes with the two merged (the mean of their ratios), and then that class is divided:
 
 - a source that separates them (the voice) divides it in its own ratio, several sources in the pooled ratio;
-- with a face, the calm part is multiplied by ``min(1, weight of the voice)``: as the voice loses weight, the result
+- with a face, the division is faded in by ``s = min(1, weight of the voice)``: as the voice loses weight, the result
   approaches that of the face alone;
-- a face alone leaves all of it neutral.
+- a face alone leaves all of it neutral; the prior of calm then counts for nothing.
 """
 
 from __future__ import annotations
@@ -66,10 +67,11 @@ def merge_intensities(intensities: Sequence[np.ndarray], weights: Sequence[float
 def pool(
     estimates: Sequence[EmotionEstimate], weights: Sequence[float], separates_calm: Sequence[bool]
 ) -> EmotionEstimate:
-    """Pool N estimates into one.
+    """Pool N estimates into one, all under the balanced prior.
 
     Args:
-        estimates: calibrated distributions over the vocabulary, each finite, >= 0, with a positive sum.
+        estimates: calibrated distributions over the vocabulary under the balanced prior (likelihood ratios), each
+            finite, >= 0, with a positive sum.
         weights: exponents, >= 0, finite.
         separates_calm: per source, whether it separates calm from neutral (voice: yes, face: no).
 
@@ -105,8 +107,10 @@ def pool(
     for estimate, weight, separates in zip(estimates, weights, separates_calm, strict=True):
         p = estimate.probabilities.tolist()
         norm = sum(p)
-        scale = (1 - _CLASSES * FLOOR) / norm
-        merged = (p[NEUTRAL] + p[CALM], *p[CALM + 1 :])
+        # The ratio of "neutral or calm" is the mean of both; a source without calm means both by its neutral.
+        either = (p[NEUTRAL] + p[CALM]) / 2 if separates or p[CALM] > 0 else p[NEUTRAL]
+        merged = (either, *p[CALM + 1 :])
+        scale = (1 - _CLASSES * FLOOR) / sum(merged)
         log_mass = [log + weight * math.log(q * scale + FLOOR) for log, q in zip(log_mass, merged, strict=True)]
         confidence_ratio += weight * estimate.confidence * norm / max(p)
         if separates:
@@ -116,12 +120,15 @@ def pool(
             merging += weight
     largest = max(log_mass)
     mass = [math.exp(log - largest) for log in log_mass]
-    scale = 1.0 / sum(mass)
-    calm = 0.0
+    neutral, calm = mass[0], 0.0
     if separating > 0:
+        divided = min(1.0, separating) if merging > 0 else 1.0
         # Shares of the weight, not the weights: pooling the same ratio twice must give that ratio.
-        calm = mass[0] / (1.0 + math.exp(-calm_odds / separating)) * (min(1.0, separating) if merging > 0 else 1.0)
-    shares = [q * scale for q in (mass[0] - calm, calm, *mass[1:])]
+        calm_share = 1.0 / (1.0 + math.exp(-calm_odds / separating))
+        calm = mass[0] * divided * 2 * calm_share
+        neutral = mass[0] * (1 - divided + divided * 2 * (1 - calm_share))
+    scale = 1.0 / (neutral + calm + sum(mass[1:]))
+    shares = [q * scale for q in (neutral, calm, *mass[1:])]
     pooled, confidence = np.array(shares, np.float32), min(1.0, max(shares) * confidence_ratio / total)
     intensities = merge_intensities([estimate.intensities for estimate in estimates], weights)
     return EmotionEstimate(pooled, intensities, confidence, *valence_arousal(pooled, intensities))

@@ -3,8 +3,9 @@
 ``emotion-train fusion`` (:mod:`emotion_perception.learning.fusion`) measures it on validation data and writes it, by
 the name in each model's card, to ``models/fusion.yaml``. It has two parts:
 
-- **Factors**, one per emotion, from the confusion matrix of probabilities. If a model names an emotion more often than
-  it occurs, that name is weaker evidence; the factors make the column sums of the matrix equal to its row sums.
+- **Factors**, one per emotion, from the confusion matrix of probabilities under the balanced prior. If a model names an
+  emotion more often than it occurs, that name is weaker evidence; the factors make the column sums of the matrix equal
+  to its row sums. They hold no class frequencies: these are a matter of the prior.
 - **A weight** by face quality or SNR: the exponent in the pool that gave the least log loss of the fused distribution.
   It is below 1 where the model is overconfident.
 """
@@ -25,6 +26,7 @@ import yaml
 from emotion_perception.emotions import EMOTIONS, emotion_index, valence_arousal
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import load_card
+from emotion_perception.priors import BALANCED
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 
@@ -102,10 +104,11 @@ class Reliability:
         return self.weight[upper - 1] + rise * (quality - low) / (high - low)
 
     def as_evidence(self, estimate: EmotionEstimate) -> EmotionEstimate:
-        """The model's distribution times the factors, normalised.
+        """The model's likelihood ratios: without the prior of the estimate, times the factors, normalised.
 
-        The confidence keeps its ratio to the largest probability.
+        The confidence keeps its ratio to the largest probability. A prior that is not known counts as balanced.
         """
+        estimate = estimate.with_prior(BALANCED)
         if self._has_equal_factors:
             return estimate
         # Python's own arithmetic is faster than numpy's on eight numbers, once per face and frame.

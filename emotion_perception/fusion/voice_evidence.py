@@ -42,7 +42,7 @@ class _Decision:
 
     voice: VoiceObservation
     weight: float  # in the pool, without staleness
-    emotion: EmotionEstimate  # after the class factors of the model
+    emotion: EmotionEstimate  # likelihood ratios after the class factors of the model
     temporal: TemporalConfig
 
     @cached_property

@@ -58,7 +58,7 @@ class ModelCard:
     labels: tuple[str | None, ...]  # emotion of each of the network's classes in their order; None: left out
     input: FaceInput | VoiceInput | None = None
     outputs: Mapping[str, str] = field(default_factory=dict)  # name in the network: logits, probabilities, ...
-    prior: Mapping[str, float] | None = None  # class frequencies it was calibrated on, by emotion; None: not known
+    prior: Mapping[str, float] | None = None  # class frequencies that its outputs contain; None: all alike
     calibration: Mapping[str, float] = field(default_factory=dict)
     reliability: Mapping[str, Any] | None = None  # by quality or SNR (emotion_perception.fusion.reliability)
     scores: Mapping[str, Any] = field(default_factory=dict)
@@ -117,6 +117,26 @@ class ModelCard:
             ValueError: it is not a positive number.
         """
         return _positive(self.calibration.get(name, 1.0), f"calibration.{name}")
+
+    def prior_of(self, emotions: tuple[str, ...], output: str = "") -> np.ndarray:
+        """The class prior ``(len(emotions),)`` that the network's distributions over ``emotions`` contain; sum 1.
+
+        Args:
+            emotions: those that the network tells apart.
+            output: of the network, where several have priors of their own: the field ``<output>_prior`` of the card
+                comes before ``prior``.
+
+        Raises:
+            ValueError: an emotion is missing in the prior, or has 0.
+        """
+        own = self.details.get(f"{output}_prior")
+        prior = self.prior if own is None else _prior(_mapping(own, f"{output}_prior"))
+        if prior is None:
+            return np.full(len(emotions), 1 / len(emotions))
+        if missing := [name for name in emotions if prior.get(name, 0.0) <= 0]:
+            raise ValueError(f"prior lacks {', '.join(missing)}")
+        values = np.array([prior[name] for name in emotions])
+        return np.asarray(values / values.sum())
 
     def class_matrix(self, emotions: tuple[str, ...]) -> np.ndarray:
         """``(classes, len(emotions))`` of 0 and 1 that adds up the network's classes by emotion.

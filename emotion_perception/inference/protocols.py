@@ -33,8 +33,9 @@ class FaceClassifier(Protocol):
             faces: uint8 ``(N, *crop_shape)``.
 
         Returns:
-            Probabilities ``(N, 7)`` that sum to 1 and intensities ``(N, 7)`` in 0..1, NaN where the network estimates
-            none; columns are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`.
+            Probabilities ``(N, 7)`` that sum to 1, without the network's class prior (posterior divided by prior,
+            normalised), and intensities ``(N, 7)`` in 0..1, NaN where the network estimates none; columns are
+            :data:`emotion_perception.emotions.VISUAL_EMOTIONS`.
 
         Raises:
             ValueError: shape or type differ.
@@ -52,7 +53,7 @@ class LogitNormalizer(Protocol):
 class VoiceEstimate:
     """A voice classifier's estimate for one segment."""
 
-    emotion: EmotionEstimate
+    emotion: EmotionEstimate  # under the balanced prior
     overlap: float  # 0..1, probability that several people speak at once; 0 where the network does not estimate it
     overlapped: bool  # overlap is above the threshold of the model card
     logits: np.ndarray  # (8,) of the emotions, before adaptation and calibration

@@ -91,6 +91,7 @@ def _mean(emotions: Sequence[EmotionEstimate], p: np.ndarray, w: np.ndarray, val
         float(np.clip(mean.max() * trust, 0.0, 1.0)),
         valence,
         float(w @ np.array([emotion.arousal for emotion in emotions])),
+        emotions[0].prior,
     )
 
 

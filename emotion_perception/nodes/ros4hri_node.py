@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sensor_msgs.msg import Image
 
+from emotion_perception.priors import parse_prior
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
@@ -108,7 +109,7 @@ class Ros4HriNode(PerceptionNode):
             Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
         )
         hold, outlier = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
-        expression = ExpressionFilter(hold, outlier)
+        expression = ExpressionFilter(hold, outlier, prior=parse_prior(self.parameters["emotion_prior"]))
         self._faces[face_id] = _Face(subscription, publisher, expression)
 
     def _drop(self, face_id: str) -> None:

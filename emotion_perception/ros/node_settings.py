@@ -63,7 +63,7 @@ def node_settings(node: str) -> tuple[Setting, ...]:
         inputs = settings_of(ImageInputSettings) + settings_of(AudioInputSettings) + settings_of(StampSettings)
         return settings_of(DashboardSettings) + inputs
     if node == "ros4hri_node":
-        shared = ("expression_model", "expression_hold_s", "expression_slip")
+        shared = ("emotion_prior", "expression_model", "expression_hold_s", "expression_slip")
         return tuple(item for item in _visual_settings() if item.name in shared) + settings_of(Ros4hriSettings)
     raise ValueError(f"there is no node {node!r}; there are {', '.join(NODES)}")
 

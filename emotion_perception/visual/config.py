@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from emotion_perception.hmm_filter import TemporalConfig
+from emotion_perception.priors import DEFAULT_PRIOR, PRIOR_SETTING, parse_prior
 from emotion_perception.settings import check_settings, setting
 
 
@@ -21,6 +22,7 @@ class VisualConfig:
         "Facial expression classifier: path of an ONNX or TFLite file with a model card, or the name of a model in the "
         "package.",
     )
+    emotion_prior: str = setting(DEFAULT_PRIOR, PRIOR_SETTING)
     face_detector_model: str = setting(
         "", "ONNX file of another face detector (CenterFace or YuNet). Empty: the bundled CenterFace."
     )
@@ -118,3 +120,4 @@ class VisualConfig:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        parse_prior(self.emotion_prior)

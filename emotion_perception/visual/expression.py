@@ -27,7 +27,7 @@ THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT"}  # of any device but the CPU
 
 
 class ExpressionClassifier:
-    """Calibrated expression probabilities and intensities of face crops. Several threads may use it.
+    """Calibrated expressions and their intensities of face crops, without class prior. Several threads may use it.
 
     Args:
         model: ONNX or TFLite file with a card (:mod:`emotion_perception.inference.cards`).
@@ -90,6 +90,9 @@ class ExpressionClassifier:
         matrix = self.card.class_matrix(VISUAL_EMOTIONS)[:width]  # another head may lack the last classes
         self._kept = np.flatnonzero(matrix.any(1))  # classes with an emotion
         self._matrix = matrix[self._kept]
+        present = np.flatnonzero(self._matrix.any(0))
+        self._prior = np.ones(len(VISUAL_EMOTIONS), np.float32)
+        self._prior[present] = self.card.prior_of(tuple(VISUAL_EMOTIONS[i] for i in present), self.convention)
 
     def _compile(self, device: str, exact: bool) -> None:
         core = ov.Core()
@@ -139,7 +142,8 @@ class ExpressionClassifier:
     def probabilities(self, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Calibrated probabilities and intensities, each ``(N, 7)``, of :data:`VISUAL_EMOTIONS`.
 
-        An intensity is NaN where the network estimates none.
+        The probabilities are likelihood ratios: the posterior divided by the prior in the card, normalised, so the
+        seven are equally probable without evidence. An intensity is NaN where the network estimates none.
 
         Raises:
             ValueError: shape or type differ from uint8 ``(N, *crop_shape)``.
@@ -157,10 +161,14 @@ class ExpressionClassifier:
             logits = np.log(np.maximum(logits, 1e-9))
         logits = self._scale * logits
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weight / weight.sum(axis=1, keepdims=True) @ self._matrix, intensities
+        ratios = weight @ self._matrix / self._prior
+        return ratios / ratios.sum(axis=1, keepdims=True), intensities
 
     def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:
-        """One estimate for each face of uint8 ``(N, *crop_shape)``; calm has probability 0 and intensity NaN."""
+        """One estimate under the balanced prior for each face of uint8 ``(N, *crop_shape)``.
+
+        Calm has probability 0 and intensity NaN.
+        """
         probabilities, strengths = self.probabilities(faces)
         full = visual_to_vocabulary(probabilities)
         intensities = np.full_like(full, np.nan)

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.inference.protocols import FaceClassifier
+from emotion_perception.priors import parse_prior
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.attention import Attention, box_side
@@ -68,9 +68,8 @@ class VisualPerception:
         )
         self.classifier: FaceClassifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
+        self._prior = parse_prior(config.emotion_prior)
         self._attention = Attention(config.max_faces)
-        prior = self.classifier.card.prior or dict.fromkeys(VISUAL_EMOTIONS, 1.0)
-        self._prior = np.array([max(prior.get(name, 0.0), 1e-3) for name in VISUAL_EMOTIONS])
         self.reset()
 
     def warm_up(self) -> None:
@@ -140,16 +139,21 @@ class VisualPerception:
         return self._track(bgr, stamp_ns)
 
     def observation(self, face: DetectedFace, probabilities: np.ndarray, intensities: np.ndarray) -> FaceObservation:
-        """A face with the classifier's output ``(7,)`` for its crop, flattened according to its quality."""
+        """A face with the classifier's output ``(7,)`` for its crop, flattened according to its quality.
+
+        The estimate is under the balanced prior; :meth:`face_filter` applies the configured one.
+        """
         p = np.maximum(probabilities, 1e-9) ** quality_exponent(face.quality / self.config.full_quality)
         return _observation(face, face_estimate(p, intensities))
 
     def face_filter(self) -> FaceFilter:
-        """A new filter for one face track, with a baseline of its own."""
+        """A new filter for one face track, with a baseline of its own; its estimates are under the configured prior."""
         config = self.config
-        expression = ExpressionFilter(config.expression_hold_s, config.expression_slip, config.intensity_smoothing_s)
+        expression = ExpressionFilter(
+            config.expression_hold_s, config.expression_slip, config.intensity_smoothing_s, self._prior
+        )
         baseline = FaceBaseline(config.face_baseline, config.face_baseline_s) if config.face_baseline else None
-        return FaceFilter(expression, baseline, self._prior)
+        return FaceFilter(expression, baseline)
 
     def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """Faces in a single image, largest first, with ids face_1, face_2 ...; no tracking, no filter.
@@ -157,7 +161,7 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        return self._classify(self.detect_still(image))
+        return tuple(self._with_prior(face) for face in self._classify(self.detect_still(image)))
 
     def detect_still(self, image: np.ndarray) -> tuple[DetectedFace, ...]:
         """:meth:`still` without the classifier.
@@ -188,7 +192,7 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        return self._classify([self.detect_whole(image)])[0]
+        return self._with_prior(self._classify([self.detect_whole(image)])[0])
 
     def crops(self, image: np.ndarray) -> list[np.ndarray]:
         """The classifier's input for each face of a single image, largest first; for the whole image if it is tiny.
@@ -275,7 +279,9 @@ class VisualPerception:
         unfiltered = self._classify(faces)
         crops = {face.face_id: face.crop for face in faces if face.crop is not None}
         self._crops = {
-            face.face_id: ClassifiedCrop(face.face_id, stamp_ns, crops[face.face_id], face.emotion)
+            face.face_id: ClassifiedCrop(
+                face.face_id, stamp_ns, crops[face.face_id], face.emotion.with_prior(self._prior)
+            )
             for face in unfiltered
         }
         observations = [_observation(face, EmotionEstimate.unknown()) for face in faces if face.crop is None]
@@ -285,8 +291,11 @@ class VisualPerception:
             observations.append(self._filters[face.face_id].update(face, stamp_ns))
         return tuple(sorted(observations, key=lambda face: -box_side(face.box)))
 
+    def _with_prior(self, face: FaceObservation) -> FaceObservation:
+        return replace(face, emotion=face.emotion.with_prior(self._prior))
+
     def _classify(self, faces: Sequence[DetectedFace]) -> tuple[FaceObservation, ...]:
-        """The emotions of the faces with a crop, in one batch, unfiltered."""
+        """The emotions of the faces with a crop, in one batch, unfiltered, under the balanced prior."""
         cut = [(face, face.crop) for face in faces if face.crop is not None]
         if not cut:
             return ()

@@ -47,7 +47,9 @@ def test_contradiction_lowers_confidence_below_both():
 
 
 def test_smaller_weight_flattens_a_lone_source():
-    voice = estimate(SAD, 0.9)
+    p = np.full(len(EMOTIONS), 0.1 / 7)
+    p[SAD] = 0.9
+    voice = EmotionEstimate.from_probabilities(p)
     confidences = [pool([voice], [weight], [VOICE]).confidence for weight in (1.0, 0.5, 0.1, 0.01)]
     assert confidences == sorted(confidences, reverse=True)
     assert confidences[-1] < 0.2

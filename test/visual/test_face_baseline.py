@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import VISUAL_EMOTIONS, visual_to_vocabulary
+from emotion_perception.priors import PRIORS
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceObservation
 from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter
 from emotion_perception.visual.face_baseline import MAX_LOWERED, MAX_RAISED, FaceBaseline
@@ -136,13 +137,13 @@ def test_settings_out_of_range_are_refused(wrong):
 
 
 def observation(margins: dict[str, float], prior: np.ndarray) -> FaceObservation:
-    emotion = EmotionEstimate.from_probabilities(visual_to_vocabulary(p_of(margins) * prior))
+    emotion = EmotionEstimate.from_probabilities(visual_to_vocabulary(p_of(margins))).with_prior(prior)
     return FaceObservation("face_1", Box(0, 0, 90, 90), 0.9, 1.0, emotion)
 
 
-@pytest.mark.parametrize("prior", [np.full(7, 1 / 7), np.array([0.38, 0.25, 0.12, 0.09, 0.02, 0.01, 0.13])])
+@pytest.mark.parametrize("prior", PRIORS.values(), ids=PRIORS)
 def test_a_face_track_publishes_the_weight_of_its_baseline(prior):
-    track = FaceFilter(ExpressionFilter(0.0, 0.2), FaceBaseline(1.0, 3.0), prior)
+    track = FaceFilter(ExpressionFilter(0.0, 0.2), FaceBaseline(1.0, 3.0))
     first = track.update(observation(RESTING, prior), 0)
     assert first.baseline_weight == 0.0
     for i in range(1, 100):

@@ -23,6 +23,7 @@ from emotion_perception.learning.faces.labelled import load_ferplus_faces
 from emotion_perception.learning.voices.augmentation import coloured_noise, fan_noise
 from emotion_perception.learning.voices.corpora import load_speech
 from emotion_perception.media.files import read_audio
+from emotion_perception.priors import BALANCED
 from emotion_perception.visual.perception import VisualPerception
 
 Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -32,7 +33,7 @@ Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class ModelOutputs:
     """The outputs of one model for N labelled cases, with what decides their weight as evidence."""
 
-    probabilities: np.ndarray  # (N, 8)
+    probabilities: np.ndarray  # (N, 8) under the balanced prior (likelihood ratios)
     labels: np.ndarray  # (N,) int64, index in the vocabulary
     quality: np.ndarray  # (N,) quality of a face, 0..1, or SNR of a voice, dB; NaN where unknown
     seconds: np.ndarray  # (N,) length of the speech; 0 for a face
@@ -105,7 +106,7 @@ def face_outputs(
     probabilities, quality = [], []
     for face in tqdm(archive.faces, desc=f"faces of {split}", unit="face", leave=False):
         observed = perception.whole_face(damage(face, rng) if damage else face)
-        probabilities.append(observed.emotion.probabilities)
+        probabilities.append(observed.emotion.with_prior(BALANCED).probabilities)
         quality.append(observed.quality)
     n = len(archive.labels)
     return ModelOutputs(
@@ -138,7 +139,7 @@ def voice_outputs(
             raise ValueError(f"{path} has {rate} Hz, expected {SAMPLE_RATE} Hz")
         clips.append(perception.classify_recording(damage(mono, rng) if damage else mono, rate))
     return ModelOutputs(
-        np.array([clip.emotion.probabilities for clip in clips]),
+        np.array([clip.emotion.with_prior(BALANCED).probabilities for clip in clips]),
         corpus.labels,
         np.array([clip.snr_db for clip in clips]),
         np.array([clip.duration for clip in clips]),
@@ -168,9 +169,9 @@ def _fingerprint(model: Path) -> str:
     if (card := card_path(model)).is_file():
         digest.update(card.read_bytes())
     package = Path(__file__).parents[2]
-    for folder in ("inference", "visual", "acoustic"):
-        for source in sorted((package / folder).glob("*.py")):
-            digest.update(source.read_bytes())
+    sources = [path for name in ("inference", "visual", "acoustic") for path in sorted((package / name).glob("*.py"))]
+    for source in (*sources, package / "priors.py"):
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

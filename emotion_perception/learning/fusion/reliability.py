@@ -1,7 +1,8 @@
 """Learn the reliability of the two published models from validation data alone; written to be read top to bottom.
 
 Faces of FER+ PublicTest and voices of RAVDESS' validation actors, clean and degraded, go through the robot's own
-pipelines. The confusion matrix of each model gives its class factors. Pairs of a face and a voice with the same emotion
+pipelines, which give likelihood ratios: the prior in each model's card is taken off, and no other enters here. The
+confusion matrix of each model gives its class factors. Pairs of a face and a voice with the same emotion
 (synthetic: they are different people) give the weights by quality and SNR. Both are written to the fusion file, which
 :mod:`emotion_perception.fusion.reliability` reads. The test splits are never used.
 """
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import yaml
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
@@ -31,16 +33,13 @@ from emotion_perception.learning.fusion.outputs import (
     synthetic_pairs,
     voice_outputs,
 )
+from emotion_perception.priors import SMALLEST
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 VALIDATION_FACES, VALIDATION_VOICES = "PublicTest", "validation"
 # Cases without bias that are added to those of each class. The number is chosen by the log loss on speakers (for faces:
 # images) that the factors were not computed from; the two validation actors of RAVDESS lead to the last, no factors.
 PSEUDO_COUNTS = (5.0, 20.0, 100.0, 500.0, 1e9)
-# Exponent of the class frequencies that the factors keep. Those of FER+ are frequencies of web images; those of a
-# robot's people are not known. 0.5 instead of 1 costs 0.3 points of accuracy at the frequencies of FER+ and gains 2 at
-# equal ones (PublicTest). The prior enters the pool once, so the voice has none.
-FACE_PRIOR, VOICE_PRIOR = 0.5, 0.0
 FACE_QUALITIES = (0.05, 0.25, 0.5, 0.8)
 VOICE_SNRS_DB = (-8.0, -3.0, 2.0, 8.0, 15.0)
 NOISY_COPIES = 4  # per validation clip
@@ -52,15 +51,16 @@ PAIRS = 20_000
 HEADER = """\
 # How fusion uses the estimates of each model as evidence. Written by `emotion-train fusion`; keys are the models' names
 # in their cards.
-#   factors         factor on the probability of each emotion, against the model's bias towards some emotions
+#   factors         factor on the likelihood ratio of each emotion, against the bias of the model towards some emotions;
+#                   class frequencies are not in it: they are in the card of the model and in emotion_prior
 #   weights         exponent of the distribution in the pool at a face quality (0..1) or voice SNR (dB), linear between
 #   unknown_weight  the same where quality or SNR is not known
-#   confusion       mean probabilities by true emotion, for information
+#   confusion       mean probabilities by true emotion under the balanced prior, for information
 """
 
 
 def soft_confusion(outputs: ModelOutputs) -> np.ndarray:
-    """Mean probabilities ``(8, 8)``, rows the true emotion; NaN rows without a case."""
+    """Mean probabilities ``(8, 8)`` under the balanced prior, rows the true emotion; NaN rows without a case."""
     with np.errstate(invalid="ignore"):
         return np.stack(
             [
@@ -70,15 +70,14 @@ def soft_confusion(outputs: ModelOutputs) -> np.ndarray:
         )
 
 
-def class_factors(outputs: ModelOutputs, prior: float, pseudo_counts: float) -> np.ndarray:
-    """Factors ``(8,)`` on the probabilities of a model, with geometric mean 1.
+def class_factors(outputs: ModelOutputs, pseudo_counts: float) -> np.ndarray:
+    """Factors ``(8,)`` on the likelihood ratios of a model, with geometric mean 1.
 
-    With them the columns of its confusion matrix have the sums of its rows, so that the model predicts each emotion as
-    often as it occurs, at the class frequencies of the cases to the power ``prior``.
+    With them the columns of its confusion matrix under the balanced prior have the sums of its rows: at equal class
+    frequencies the model predicts each emotion as often as it occurs.
 
     Args:
         outputs: of the model.
-        prior: exponent of the class frequencies; 0: all equal.
         pseudo_counts: cases without bias that are added to each class.
 
     Returns:
@@ -86,7 +85,7 @@ def class_factors(outputs: ModelOutputs, prior: float, pseudo_counts: float) -> 
     """
     present = np.unique(outputs.labels)
     p = outputs.probabilities[:, present].astype(np.float64)
-    counts = case_counts(outputs.labels, prior)
+    counts = balancing_weights(outputs.labels)
     cases = np.array([(outputs.labels == emotion).sum() for emotion in present], dtype=np.float64)
     each = np.array([counts[outputs.labels == emotion][0] for emotion in present])
     factors = np.ones(len(present))
@@ -100,32 +99,35 @@ def class_factors(outputs: ModelOutputs, prior: float, pseudo_counts: float) -> 
     return full
 
 
-def case_counts(labels: np.ndarray, prior: float) -> np.ndarray:
-    """Weights ``(N,)`` of the cases, 1 on average, that give the class frequencies to the power ``prior``."""
-    frequency = np.bincount(labels, minlength=len(EMOTIONS))[labels]
-    counts = frequency ** (prior - 1.0)
-    return np.asarray(counts / counts.mean())
+def balancing_weights(labels: np.ndarray) -> np.ndarray:
+    """Weights ``(N,)`` of the cases, 1 on average, that make all classes equally frequent."""
+    weights = 1.0 / np.bincount(labels, minlength=len(EMOTIONS))[labels]
+    return np.asarray(weights / weights.mean())
 
 
-def learned_factors(outputs: ModelOutputs, prior: float) -> np.ndarray:
+def learned_factors(outputs: ModelOutputs) -> np.ndarray:
     """:func:`class_factors` with the pseudo-counts that give the least log loss in leave-one-group-out validation."""
 
     def loss(pseudo_counts: float) -> float:
         nats = 0.0
         for group in np.unique(outputs.group):
             held_out, others = outputs.where(outputs.group == group), outputs.where(outputs.group != group)
-            log_p = _merged_log(held_out.probabilities * class_factors(others, prior, pseudo_counts))
+            log_p = _merged_log(held_out.probabilities * class_factors(others, pseudo_counts))
             truth = np.maximum(held_out.labels - 1, 0)
-            nats -= float(case_counts(held_out.labels, prior) @ log_p[np.arange(len(truth)), truth])
+            log_p = log_softmax(log_p, axis=1)[np.arange(len(truth)), truth]
+            nats -= float(balancing_weights(held_out.labels) @ log_p)
         return nats
 
-    return class_factors(outputs, prior, min(PSEUDO_COUNTS, key=loss))
+    return class_factors(outputs, min(PSEUDO_COUNTS, key=loss))
 
 
 def _merged_log(p: np.ndarray) -> np.ndarray:
-    """Logarithms ``(N, 7)`` of distributions ``(N, 8)`` as in the pool: calm and neutral merged."""
+    """Logarithms ``(N, 7)`` of likelihood ratios ``(N, 8)`` as in the pool: of calm and neutral the mean.
+
+    A model without calm (all 0) means both by its neutral.
+    """
     merged = p[:, CALM:].astype(np.float64)
-    merged[:, 0] += p[:, NEUTRAL]
+    merged[:, 0] = (p[:, NEUTRAL] + p[:, CALM]) / np.where(p[:, CALM] > 0, 2, 1)
     merged /= merged.sum(1, keepdims=True)
     return np.log(merged * (1 - FLOOR * merged.shape[1]) + FLOOR)
 
@@ -140,21 +142,25 @@ def _hats(knots: Sequence[float], values: np.ndarray) -> np.ndarray:
 def pooling_weights(
     faces: ModelOutputs, voices: ModelOutputs, face_factors: np.ndarray, voice_factors: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
-    """The weights that minimise the mean log loss of the pooled distribution over pairs, which is convex in them.
+    """The weights that minimise the mean log loss of the posterior over pairs, which is convex in them.
 
-    Half of the pairs have the class frequencies of the faces, half have equal ones.
+    Half of the pairs have the class frequencies of the faces, half have equal ones; the prior of each half is its own,
+    so the weights contain none.
 
     Returns:
         Weights at :data:`FACE_QUALITIES`; weights at :data:`VOICE_SNRS_DB` and, last, at an unknown SNR; log losses,
         nats.
     """
     rng = np.random.default_rng(0)
-    picks = []
+    picks, priors = [], []
     for each in (0, PAIRS // 2 // len(EMOTIONS)):
         f, v = synthetic_pairs(faces.labels, voices.labels, rng, each)
         some = rng.choice(len(f), PAIRS // 2, replace=len(f) < PAIRS // 2)
         picks.append((f[some], v[some]))
+        shares = np.bincount(np.maximum(voices.labels[v] - 1, 0), minlength=len(EMOTIONS) - 1) / len(v)
+        priors.append(np.tile(np.log(np.maximum(shares, SMALLEST)), (PAIRS // 2, 1)))
     f, v = (np.concatenate(rows) for rows in zip(*picks, strict=True))
+    log_prior = np.concatenate(priors)
     truth = np.maximum(voices.labels[v] - 1, 0)  # neutral-or-calm, happy, ...
     log_f = _merged_log(faces.probabilities[f] * face_factors)
     log_v = _merged_log(voices.probabilities[v] * voice_factors)
@@ -164,7 +170,7 @@ def pooling_weights(
     ridge = np.repeat((FACE_RIDGE, VOICE_RIDGE), (cut, hats_v.shape[1]))
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
-        z = (hats_f @ w[:cut])[:, None] * log_f + (hats_v @ w[cut:])[:, None] * log_v
+        z = (hats_f @ w[:cut])[:, None] * log_f + (hats_v @ w[cut:])[:, None] * log_v + log_prior
         z -= z.max(1, keepdims=True)
         total = np.exp(z).sum(1)
         slope = np.exp(z) / total[:, None]
@@ -211,7 +217,7 @@ def measure(
     )
     faces, voices = concatenate([clean_faces, degraded_faces]), concatenate([clean_voices, noisy_voices])
     voices = voices.where(voices.found)  # without speech the robot has no evidence
-    face_factors, voice_factors = learned_factors(clean_faces, FACE_PRIOR), learned_factors(clean_voices, VOICE_PRIOR)
+    face_factors, voice_factors = learned_factors(clean_faces), learned_factors(clean_voices)
     by_quality, by_snr, losses = pooling_weights(faces, voices, face_factors, voice_factors)
     face = Reliability(_rounded(face_factors), FACE_QUALITIES, _rounded(by_quality))
     spoken = Reliability(

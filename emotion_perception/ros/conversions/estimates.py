@@ -14,6 +14,7 @@ from emotion_msgs.msg import EmotionEstimate as EmotionEstimateMessage
 from emotion_msgs.msg import FaceEmotion, FaceEmotionArray, VoiceEmotion
 from emotion_perception.emotions import ROS4HRI_NAMES
 from emotion_perception.messages.sensors import ConversionError, stamp_to_ns
+from emotion_perception.priors import UNKNOWN
 from emotion_perception.ros.conversions.images import box_to_roi, roi_to_box
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
 from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
@@ -25,6 +26,7 @@ def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
     """A distribution as a message."""
     return EmotionEstimateMessage(
         probabilities=np.asarray(estimate.probabilities, dtype=np.float32),
+        prior=np.asarray(estimate.prior, dtype=np.float32),
         intensities=np.asarray(estimate.intensities, dtype=np.float32),
         label=estimate.label,
         confidence=float(estimate.confidence),
@@ -34,27 +36,41 @@ def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
 
 
 def estimate_from_message(message: EmotionEstimateMessage) -> EmotionEstimate:
-    """The distribution in a message, normalised.
+    """The distribution in a message, normalised, with the prior that it contains; all 0 where that is not known.
 
     Raises:
-        ConversionError: probabilities that are no distribution, or a confidence, valence or arousal out of range.
+        ConversionError: probabilities or a prior that are no distribution, or a confidence, valence or arousal out of
+            range.
     """
-    probabilities = np.array(message.probabilities, dtype=np.float32)
-    with np.errstate(invalid="ignore"):  # both infinities in one message: the next line says so
-        total = float(probabilities.sum())
-    if not math.isfinite(total) or probabilities.min() < 0 or not 0.9 < total < 1.1:
-        raise ConversionError(f"emotion probabilities are no distribution: {probabilities.tolist()}")
+    probabilities = _distribution(message.probabilities, "probabilities")
+    prior = np.array(message.prior, dtype=np.float32)
+    prior = _distribution(prior, "prior") if prior.any() else UNKNOWN
     for name, low in (("confidence", 0.0), ("valence", -1.0), ("arousal", -1.0)):
         value = getattr(message, name)
         if not low - 1e-3 <= value <= 1.001:  # also false for NaN
             raise ConversionError(f"emotion {name} is {value}, not in {low:g}..1")
     return EmotionEstimate(
-        probabilities / total,
+        probabilities,
         np.array(message.intensities, dtype=np.float32),
         float(message.confidence),
         float(message.valence),
         float(message.arousal),
+        prior,
     )
+
+
+def _distribution(values: Any, name: str) -> np.ndarray:
+    """``(8,)`` float32 with sum 1 of a message's field.
+
+    Raises:
+        ConversionError: a value is negative or not finite, or the sum is far from 1.
+    """
+    p = np.array(values, dtype=np.float32)
+    with np.errstate(invalid="ignore"):  # both infinities in one message: the next line says so
+        total = float(p.sum())
+    if not math.isfinite(total) or p.min() < 0 or not 0.9 < total < 1.1:
+        raise ConversionError(f"emotion {name} are no distribution: {p.tolist()}")
+    return np.asarray(p / total)
 
 
 def estimate_to_expression(estimate: EmotionEstimate, header: Header, expression_type: type[Expression]) -> Expression:

@@ -39,7 +39,7 @@ def says_happy_too_often(rng: np.random.Generator, n: int = 4000):
 
 def test_factors_remove_a_bias_of_the_model():
     cases = says_happy_too_often(np.random.default_rng(0))
-    factors = learning.learned_factors(cases, 1.0)
+    factors = learning.learned_factors(cases)
     others = [factors[e] for e in range(8) if e not in (CALM, HAPPY)]
     assert factors[HAPPY] / np.mean(others) == pytest.approx(0.25, rel=0.15)
     assert factors[CALM] == factors[NEUTRAL]
@@ -49,7 +49,7 @@ def test_factors_remove_a_bias_of_the_model():
 
 def test_few_cases_hardly_change_the_factors():
     few = says_happy_too_often(np.random.default_rng(0), 20)
-    factors = learning.class_factors(few, 1.0, 20.0)
+    factors = learning.class_factors(few, 20.0)
     assert 0.6 < factors[HAPPY] / factors[SAD] < 1.1
 
 
@@ -61,7 +61,7 @@ def test_bias_of_one_speaker_alone_is_not_learned():
     p[:, HAPPY] /= 16
     other = replace(other, probabilities=p / p.sum(1, keepdims=True), group=np.ones(60, int))
     both = outputs.concatenate([replace(one, group=np.zeros(60, int)), other])
-    np.testing.assert_allclose(learning.learned_factors(both, 1.0), 1.0, atol=0.15)
+    np.testing.assert_allclose(learning.learned_factors(both), 1.0, atol=0.15)
 
 
 def test_overconfident_model_gets_a_weight_below_one_at_that_quality():
