@@ -1,18 +1,26 @@
-"""How the messages of a rosbag2 recording are decoded: the definitions in the bag, or known ones for old bags."""
+"""How the messages of a recording are decoded: the definitions in the bag, or known ones for old bags."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rosbags.interfaces import Connection, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 # For old bags without definitions: messages that rosbags does not know.
-AUDIO_DEFINITIONS = {
+DEFINITIONS = {
     "emotion_msgs/msg/AudioChunk": "std_msgs/Header header\nuint32 sample_rate\nuint8 channels\nint16[] samples\n",
     "foxglove_msgs/msg/RawAudio": (
         "builtin_interfaces/Time timestamp\nuint8[] data\nstring format\n"
         "uint32 sample_rate\nuint32 number_of_channels\n"
+    ),
+    "foxglove_msgs/msg/CompressedVideo": (
+        "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+    ),
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": (
+        "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\n"
+        "bool is_bigendian\nuint8[] data\n"
     ),
 }
 DRIVERS_AUDIO = {  # ros-drivers' audio_common
@@ -32,8 +40,11 @@ MGONZS_AUDIO = {  # mgonzs13's package of the same name, recognised by AudioStam
 }
 
 
-def typestore_of(reader: Reader, connection: Connection) -> Typestore:
-    """The decoder of a topic: by the definition in the bag or, without one, by those of Jazzy and those known here."""
+def typestore_of(connections: Sequence[Connection], connection: Connection) -> Typestore:
+    """The decoder of one of the topics: by the definition in the bag or, without one, by those of Jazzy and known here.
+
+    It decodes ROS 1 messages, too, whose bags always contain their definitions.
+    """
     definition = connection.msgdef
     if definition.format == MessageDefinitionFormat.MSG:
         store = get_typestore(Stores.EMPTY)
@@ -46,8 +57,8 @@ def typestore_of(reader: Reader, connection: Connection) -> Typestore:
             store.register(get_types_from_idl(part))
         return store
     store = get_typestore(Stores.ROS2_JAZZY)
-    types = {c.msgtype for c in reader.connections}
+    types = {c.msgtype for c in connections}
     audio_common = MGONZS_AUDIO if "audio_common_msgs/msg/AudioStamped" in types else DRIVERS_AUDIO
-    for name, text in (AUDIO_DEFINITIONS | audio_common).items():
+    for name, text in (DEFINITIONS | audio_common).items():
         store.register({k: v for k, v in get_types_from_msg(text, name).items() if k not in store.fielddefs})
     return store

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import filetype
 
+from emotion_perception.media.bag_names import ROS1_SUFFIX, STORAGE_SUFFIXES, is_storage_name
 from emotion_perception.media.items import MediaError
 
 HEAD = 8192  # bytes from the start of a file that decide its format
@@ -25,7 +26,7 @@ AUDIO_SUFFIXES = _suffixes("3ga aac ac3 aif aifc aiff amr au awb caf flac m4a mk
 IMAGE_SUFFIXES = _suffixes(
     "apng avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpf jpg jpx pbm pgm png pnm ppm tif tiff webp"
 )
-RECORDING_SUFFIXES = _suffixes("bag db3 mcap")  # of ROS; of ROS 2 also with .zstd behind it
+RECORDING_SUFFIXES = frozenset({ROS1_SUFFIX, *STORAGE_SUFFIXES})  # of ROS; those of ROS 2 also with .zstd
 
 _IMAGE_NAMES = {"jpg", "png", "apng", "gif", "bmp", "webp", "tif", "jpx", "avif"}  # as `filetype` names them
 _VIDEO_NAMES = {"mp4", "m4v", "mkv", "webm", "mov", "avi", "wmv", "flv", "mpg", "3gp"}
@@ -97,10 +98,8 @@ def is_media_name(name: str) -> bool:
         >>> [is_media_name(name) for name in ("a.HEIC", "bag_0.mcap.zstd", "notes.txt", "b.zstd")]
         [True, True, False, False]
     """
-    stem, suffix = os.path.splitext(name.lower())
-    if suffix == ".zstd":
-        return os.path.splitext(stem)[1] in RECORDING_SUFFIXES
-    return suffix in VIDEO_SUFFIXES | AUDIO_SUFFIXES | IMAGE_SUFFIXES | RECORDING_SUFFIXES
+    suffix = os.path.splitext(name.lower())[1]
+    return is_storage_name(name) or suffix in VIDEO_SUFFIXES | AUDIO_SUFFIXES | IMAGE_SUFFIXES | RECORDING_SUFFIXES
 
 
 def _heif(head: bytes) -> FileFormat | None:

@@ -1,13 +1,15 @@
-"""rosbag2 recordings (MCAP and sqlite3) as a stream of frames and audio blocks, without ROS.
+"""ROS recordings (MCAP, sqlite3, ROS 1 bags) as a stream of frames and audio blocks, without ROS.
 
-The image and audio topics are found by their types: ``sensor_msgs/Image`` and ``CompressedImage``, and every dialect of
-audio that ``messages/audio.py`` knows. Time is that of the messages' stamps, so image and sound keep the offset with
-which they were captured; where stamps jump or are missing, the time of recording is used.
+The image and audio topics are found by their types: ``sensor_msgs/Image``, ``CompressedImage`` (with H.264 and other
+video, too), ``FFMPEGPacket`` and ``foxglove_msgs/CompressedVideo``, and every dialect of audio that
+``messages/audio.py`` knows. Time is that of the messages' stamps, so image and sound keep the offset with which they
+were captured; where stamps jump or are missing, the time of recording is used.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,28 +20,39 @@ from typing import Any, cast
 import cv2
 import numpy as np
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
 
-from emotion_perception.media.bag_types import typestore_of
+from emotion_perception.media.bag_files import BagReader
 from emotion_perception.media.items import LazyFrame, MediaAudio, MediaError, MediaFrame, MediaItem, thumbnail_of
 from emotion_perception.media.source import FALLBACK_FPS, StoredMedia, interval_number
 from emotion_perception.messages.audio import ArrivalStamps, Dialect, SoundForm, dialects_of, form_from_audio_info
-from emotion_perception.messages.compressed import image_from_compressed
+from emotion_perception.messages.compressed import (
+    CompressedDecoder,
+    DecodedImage,
+    image_from_compressed,
+    video_codec,
+)
 from emotion_perception.messages.samples import to_int16
 from emotion_perception.messages.sensors import ConversionError, image_from_message, stamp_to_ns
 from emotion_perception.types import SECOND
 
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED = (
+    "sensor_msgs/msg/CompressedImage",
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove_msgs/msg/CompressedVideo",
+)
+DEPTH_ENCODINGS = ("16UC1", "32FC1")  # infrared cameras use them, too
+FIRST_KEY_FRAME = 300  # messages of a video in which its first key frame is searched
 OUR_OUTPUTS = "/emotion/"  # our annotated image is not a camera
 JUMP = SECOND  # ns; change of the delay from stamp to recording from which a stamp counts as jumped
 REORDER = SECOND // 2  # ns; an audio chunk is recorded after its last sample but stamped with its first
 
 
 class Recording(StoredMedia):
-    """A rosbag2 recording.
+    """A ROS recording.
 
     Args:
-        path: the folder of the bag, or its ``.mcap`` or ``.db3`` file.
+        path: the folder of the bag, or a file as :class:`~emotion_perception.media.bag_files.BagReader` reads it.
         image_topic, audio_topic: the topics to read; found by message type where empty.
 
     Attributes:
@@ -79,12 +92,12 @@ class Recording(StoredMedia):
                 yield block
 
     @contextmanager
-    def _open(self) -> Iterator[Reader]:
+    def _open(self) -> Iterator[BagReader]:
         if not self.path.exists():
             raise MediaError(f"{self.path}: no such file")
+        reader = BagReader(self.path)
         try:
-            reader = Reader(self.path)
-            reader.open()
+            reader.__enter__()
         except Exception as error:  # rosbags raises any exception on a damaged file
             hint = ""
             if "end magic" in str(error) or "footer" in str(error):
@@ -93,11 +106,11 @@ class Recording(StoredMedia):
         try:
             yield reader
         finally:
-            reader.close()
+            reader.__exit__()
 
     # --- topics
 
-    def _probe(self, reader: Reader, image_topic: str, audio_topic: str) -> None:
+    def _probe(self, reader: BagReader, image_topic: str, audio_topic: str) -> None:
         connections = {connection.topic: connection for connection in reader.connections}
         for wanted in filter(None, (image_topic, audio_topic)):
             if wanted not in connections:
@@ -106,27 +119,27 @@ class Recording(StoredMedia):
         notes = [*self._find_images(reader, image_topic, firsts), *self._find_sound(reader, audio_topic, firsts)]
         if not (self.has_video or self.has_audio):
             raise MediaError(f"{self.path}: {'; '.join(notes) or 'no images and no sound in it'}; {_listed(reader)}")
-        self.note = "; ".join(notes)
+        self.note = "; ".join(filter(None, [reader.note, *notes]))
         self._lag = next((first.logged - first.stamp for first in firsts if first.stamp is not None), 0)
         self.start_ns = min(
             first.logged - self._lag - first.length if first.stamp is None else first.stamp for first in firsts
         )
 
-    def _find_images(self, reader: Reader, wanted: str, firsts: list[_First]) -> list[str]:
+    def _find_images(self, reader: BagReader, wanted: str, firsts: list[_First]) -> list[str]:
         """Choose the image topic and add its first message to ``firsts``; returns notes for the user."""
         found: list[tuple[tuple[Any, ...], _First, np.ndarray]] = []
         problems = []
         for connection in reader.connections:
             named = connection.topic == wanted
-            if connection.msgtype not in (IMAGE, COMPRESSED) or (wanted and not named) or not connection.msgcount:
+            if connection.msgtype not in (IMAGE, *COMPRESSED) or (wanted and not named) or not connection.msgcount:
                 continue
             try:
                 first = _first(reader, connection)
-                image = _pixels(first.message)
+                image = _first_image(reader, connection)
             except Exception as error:  # a damaged definition may give a message of any content
                 problems.append(f"{connection.topic} cannot be used: {_reason(error)}")
                 continue
-            grey, compressed = image.ndim == 2, connection.msgtype == COMPRESSED
+            grey, compressed = image.ndim == 2, connection.msgtype in COMPRESSED
             rank = (OUR_OUTPUTS in connection.topic, grey, compressed, -connection.msgcount, connection.topic)
             found.append((rank, first, image))
         if not found:
@@ -139,7 +152,7 @@ class Recording(StoredMedia):
         self.fps = self.fps if 0.1 <= self.fps <= 240 else FALLBACK_FPS
         return [f"images from {self._image_topic}"]
 
-    def _find_sound(self, reader: Reader, wanted: str, firsts: list[_First]) -> list[str]:
+    def _find_sound(self, reader: BagReader, wanted: str, firsts: list[_First]) -> list[str]:
         """The same for the audio topic."""
         problems = []
         for dialect in dialects_of(connection.msgtype for connection in reader.connections):
@@ -174,12 +187,13 @@ class Recording(StoredMedia):
         """The content of the topics in the order of time; ``make_frame`` converts an image message."""
         with self._open() as reader:
             chosen = [connection for connection in reader.connections if connection.topic in topics]
-            stores = {connection.topic: typestore_of(reader, connection) for connection in chosen}
+            decoder = CompressedDecoder()
             lines = {topic: _Timeline(self._lag) for topic in topics}
             arrivals = ArrivalStamps()
             waiting: list[tuple[float, int, MediaFrame | LazyFrame | MediaAudio]] = []
             messages = reader.messages(chosen)
-            for number in range(2**62):
+            count = itertools.count()
+            while True:
                 try:
                     connection, logged, data = next(messages)
                 except StopIteration:
@@ -188,17 +202,24 @@ class Recording(StoredMedia):
                     self.errors += 1
                     break
                 try:
-                    message = stores[connection.topic].deserialize_cdr(data, connection.msgtype)
+                    message = reader.decode(connection, data)
                     line = lines[connection.topic]
                     stamp = line.stamp(_stamp(message), logged)
-                    if connection.topic == self._image_topic:
-                        item: MediaFrame | LazyFrame | MediaAudio = make_frame(self._time(stamp), message)
+                    items: list[MediaFrame | LazyFrame | MediaAudio]
+                    if connection.topic != self._image_topic:
+                        items = [self._block(message, stamp, logged, arrivals)]
+                    elif connection.msgtype in COMPRESSED and video_codec(message):
+                        items = [
+                            make_frame(self._time(stamp - max(0, _raw(message) - image.stamp_ns)), image)
+                            for image in decoder.decode(message)
+                        ]
                     else:
-                        item = self._block(message, stamp, logged, arrivals)
+                        items = [make_frame(self._time(stamp), message)]
                 except Exception:  # a malformed message: rosbags may raise any exception
                     self.errors += 1
                     continue
-                heapq.heappush(waiting, (item.time, number, item))
+                for item in items:
+                    heapq.heappush(waiting, (item.time, next(count), item))
                 settled = self._time(logged - line.lag - REORDER)
                 while waiting and waiting[0][0] <= settled:
                     yield heapq.heappop(waiting)[2]
@@ -255,13 +276,27 @@ class _First:
     length: int = 0  # ns of sound in it
 
 
-def _first(reader: Reader, connection: Connection) -> _First:
+def _first(reader: BagReader, connection: Connection) -> _First:
     _, logged, data = next(reader.messages([connection]))
-    message = typestore_of(reader, connection).deserialize_cdr(data, connection.msgtype)
+    message = reader.decode(connection, data)
     return _First(connection, message, _stamp(message), logged)
 
 
-def _sound_form(reader: Reader, topic: str, dialect: Dialect) -> SoundForm:
+def _first_image(reader: BagReader, connection: Connection) -> np.ndarray:
+    """The first image of a topic; of a video, that of its first key frame."""
+    decoder = CompressedDecoder()
+    for _, _, data in itertools.islice(reader.messages([connection]), FIRST_KEY_FRAME):
+        message = reader.decode(connection, data)
+        if connection.msgtype == IMAGE:
+            if message.encoding in DEPTH_ENCODINGS and "depth" in connection.topic:
+                raise ConversionError(f"{message.encoding!r} is a depth image; choose the topic of the colour camera")
+            return _pixels(message)
+        if images := decoder.decode(message):
+            return images[0].image
+    raise ConversionError(f"no key frame in the first {FIRST_KEY_FRAME} messages of the video")
+
+
+def _sound_form(reader: BagReader, topic: str, dialect: Dialect) -> SoundForm:
     """The audio format of a topic as ros-drivers' capture node published it, if that was recorded."""
     info = f"{topic.removesuffix('_stamped')}_info"
     for connection in reader.connections:
@@ -276,7 +311,15 @@ def _stamp(message: Any) -> int | None:
     return stamp_to_ns(stamp) or None if stamp is not None else None
 
 
+def _raw(message: Any) -> int:
+    """The stamp as it is in the message, ns; 0 where it has none."""
+    return _stamp(message) or 0
+
+
 def _pixels(message: Any) -> np.ndarray:
+    """The pixels of a message, or of an image of a video that is decoded already."""
+    if isinstance(message, DecodedImage):
+        return message.image
     return image_from_message(message) if hasattr(message, "encoding") else image_from_compressed(message)
 
 
@@ -300,7 +343,7 @@ def _bgr(image: np.ndarray) -> np.ndarray:
     return np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image)
 
 
-def _listed(reader: Reader) -> str:
+def _listed(reader: BagReader) -> str:
     topics = sorted(f"{connection.topic} ({connection.msgtype})" for connection in reader.connections)
     return f"topics in it: {', '.join(topics) or 'none'}"
 

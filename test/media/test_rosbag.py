@@ -109,7 +109,7 @@ def test_depth_image_alone_is_refused_and_named(tmp_path: Path):
     for *_, message in depth:
         message.encoding = "16UC1"
     path = write(tmp_path / "bag", speaker.store, depth)
-    with pytest.raises(MediaError, match=r"/depth/image cannot be used: unknown image encoding '16UC1'"):
+    with pytest.raises(MediaError, match=r"/depth/image cannot be used: '16UC1' is a depth image"):
         open_media(path)
 
 

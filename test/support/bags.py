@@ -12,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from emotion_perception.media.bag_types import AUDIO_DEFINITIONS, DRIVERS_AUDIO, MGONZS_AUDIO
+from emotion_perception.media.bag_types import DEFINITIONS, DRIVERS_AUDIO, MGONZS_AUDIO
 from emotion_perception.media.items import MediaAudio, MediaFrame, MediaItem
 from emotion_perception.types import SECOND
 
@@ -24,7 +24,7 @@ Message = tuple[str, str, int, Any]  # topic, type, time of recording ns, messag
 def typestore(*, mgonz: bool = False) -> Typestore:
     """Jazzy's messages and those of sound."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    for name, text in (AUDIO_DEFINITIONS | (MGONZS_AUDIO if mgonz else DRIVERS_AUDIO)).items():
+    for name, text in (DEFINITIONS | (MGONZS_AUDIO if mgonz else DRIVERS_AUDIO)).items():
         store.register({k: v for k, v in get_types_from_msg(text, name).items() if k not in store.fielddefs})
     return store
 
