@@ -1,4 +1,7 @@
-"""Conversations: ``emotion_state`` to ``interaction/arc``, services ``interaction/start`` and ``interaction/stop``."""
+"""Conversations: ``emotion_state`` to ``interaction/arc`` and, at the end of each, ``interaction/summary``.
+
+The services ``interaction/start`` and ``interaction/stop`` start and end one on request.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
 
-from emotion_msgs.msg import EmotionArc, EmotionState
+from emotion_msgs.msg import EmotionArc, EmotionState, InteractionSummary
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
 from emotion_perception.interaction.sessions import Conversations
@@ -27,6 +30,8 @@ class InteractionNode(PerceptionNode):
         super().__init__("interaction_node", node_settings("interaction_node"), **options)
         self._conversations: Conversations = NOT_CONFIGURED
         self._arc: LifecyclePublisher = NOT_CONFIGURED
+        self._summary: LifecyclePublisher = NOT_CONFIGURED
+        self._summarized = 0  # ended conversations whose summary was published
         self._services: list[Any] = []
         self._published_ns = 0
 
@@ -38,6 +43,8 @@ class InteractionNode(PerceptionNode):
         )
         self._conversations.recover()
         self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
+        self._summary = self.publish_to(InteractionSummary, "interaction/summary", "state")
+        self._summarized = self._conversations.completed
         self._services = [
             self.create_service(StartInteraction, "interaction/start", self._on_start),
             self.create_service(StopInteraction, "interaction/stop", self._on_stop),
@@ -54,6 +61,7 @@ class InteractionNode(PerceptionNode):
         """End the running conversation, because no more states will arrive."""
         if self._conversations is not NOT_CONFIGURED:
             self._conversations.close(self.now_ns, "the node was stopped")
+            self._publish_summary()
 
     def cleanup(self) -> None:
         """Free everything; records that could not be stored are reported and lost."""
@@ -61,7 +69,7 @@ class InteractionNode(PerceptionNode):
             self.destroy_service(self._services.pop())
         if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:
             self.get_logger().error(f"not stored: {self._conversations.problem}")
-        self._conversations = self._arc = NOT_CONFIGURED
+        self._conversations = self._arc = self._summary = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The interaction going on, and what is wrong with the disk."""
@@ -89,10 +97,17 @@ class InteractionNode(PerceptionNode):
     def _on_tick(self) -> None:
         now = self.now_ns
         self._conversations.tick(now)
+        self._publish_summary()
         if not 0 <= now - self._published_ns < self.parameters["arc_period"] * SECOND * 0.95:
             interaction_id, person_id, arc = self._conversations.arc(now)
             self._arc.publish(conversions.arc_to_message(arc, interaction_id, person_id))
             self._published_ns = now
+
+    def _publish_summary(self) -> None:
+        """Publish the summary of a conversation that has just ended."""
+        if self._conversations.completed != self._summarized and self._conversations.last is not None:
+            self._summarized = self._conversations.completed
+            self._summary.publish(conversions.outcome_to_message(self._conversations.last))
 
     def _on_start(
         self, request: StartInteraction.Request, response: StartInteraction.Response
@@ -123,6 +138,7 @@ class InteractionNode(PerceptionNode):
         except ConversationError as error:
             response.message = str(error)
             return response
+        self._publish_summary()
         response.success = True
         response.summary = conversions.outcome_to_message(outcome)
         response.message = f"not stored yet: {outcome.problem}" if outcome.problem else ""

@@ -18,7 +18,7 @@ import pytest
 from machine import elapsed
 from node_world import World, happy_estimate
 
-from emotion_msgs.msg import EmotionArc, EmotionState
+from emotion_msgs.msg import EmotionArc, EmotionState, InteractionSummary
 from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.interaction.arc_shape import ArcShape
@@ -291,3 +291,15 @@ def test_an_outcome_becomes_a_message_field_by_field() -> None:
 def test_shape_numbers_of_core_and_message_agree() -> None:
     for shape in ArcShape:
         assert getattr(EmotionArc, f"SHAPE_{shape.name}") == shape
+
+
+def test_the_end_of_a_conversation_is_published_and_kept_for_late_subscribers(ros: World):
+    talk = Talk(ros)
+    heard = ros.hear(InteractionSummary, "interaction/summary", qos.profile("state"))
+    assert talk.until(lambda: talk.node._conversations.running is not None)
+    assert not heard
+    assert talk.until(lambda: bool(heard), present=False)
+    assert heard[0].interaction_id and heard[0].ended_by and heard[0].text
+    late = ros.hear(InteractionSummary, "interaction/summary", qos.profile("state"))
+    assert ros.until(lambda: bool(late))
+    assert late[0].interaction_id == heard[0].interaction_id and len(heard) == 1
