@@ -26,7 +26,6 @@ from emotion_perception.reports.conversation import html_page
 from emotion_perception.types import SECOND, EmotionState, FaceObservation, VoiceObservation
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.explain import Explanation, explain_face
-from emotion_perception.visual.face_crop import is_whole_face
 from emotion_perception.visual.perception import VisualPerception
 
 OFFLINE_FACES = 64  # faces classified per image; files have no deadline, so more than on a robot
@@ -213,8 +212,8 @@ class Recognizer:
             yield from fuse_events(events, self.fusion(), self._step, media.duration)
 
     def faces(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
-        """The faces of one image, uint8 ``(H, W, 3)`` BGR; an image of 64 pixels or smaller is taken as a face crop."""
-        return (self.visual.whole_face(image),) if is_whole_face(image) else self.visual.still(image)
+        """The faces of one image, uint8 ``(H, W, 3)`` BGR, largest first."""
+        return self.visual.still(image)
 
     def explain(self, image: np.ndarray, emotion: str | None = None) -> tuple[np.ndarray, Explanation] | None:
         """Which regions of the largest face support an emotion.

@@ -29,7 +29,7 @@ from emotion_perception.types import SECOND, FaceObservation, VoiceObservation
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_filter import FaceFilter
-from emotion_perception.visual.face_crop import DetectedFace, is_whole_face
+from emotion_perception.visual.face_crop import DetectedFace
 from emotion_perception.visual.perception import VisualPerception
 
 BATCH = 32  # batch size of the face classifier; constant, because the output for a face may depend on it
@@ -207,7 +207,7 @@ class Analyser:
             image = next(iter(media.frames())).image()
         visual = self.visual
         with self.profile.stage("faces"):
-            seen = (visual.detect_whole(image),) if is_whole_face(image) else visual.detect_still(image)
+            seen = visual.detect_still(image)
         return Part(0, 0.0, 0.0, (Shot("start", 0.0, 0.0, [(0.0, seen)]),), (), 0)
 
     def _shots(

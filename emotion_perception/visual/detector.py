@@ -11,7 +11,6 @@ file.
 from __future__ import annotations
 
 import importlib.metadata
-from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,11 +26,14 @@ from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input
 GRANULE = 32  # px; the sides of its input must be multiples of this
+# Sides of the copy, as shares of its longer side: the shorter one is padded to the next of these, so that images of any
+# proportions share five compiled networks per width. The second is that of 4:3 images, the first that of 16:9.
+SHAPE_SHARES = (0.6, 0.75, 1.0)
+MIN_FACE_IN_COPY = 10  # px, smallest face that is found in the downscaled copy
 ROI_SIZE = 128  # px, side of the window in which a tracked face is detected again
 ROI_MARGIN = 2.0  # side of the window over the longer side of the face, which may move by half its size per frame
 NEIGHBOUR_SCORE = 0.6  # cells with at least this share of the minimum score are averaged into a face ...
 SAME_FACE = 0.5  # ... if the IoU of their box with the best cell's exceeds this
-CACHED_SHAPES = 6  # compiled networks kept: one per image shape of each camera, and one for the window
 
 
 def bundled_model() -> Path:
@@ -59,7 +61,7 @@ class _Network(Protocol):
 class _CenterFace:
     def __init__(self, model: ov.Model, core: ov.Core, min_score: float) -> None:
         self._model, self._core, self._min_score = model, core, min_score
-        self._requests: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._requests: dict[tuple[int, int], Any] = {}
         self._precision: dict[str, Any] | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -68,7 +70,7 @@ class _CenterFace:
         return decode_centerface(heat[0], scale, offset, points, self._min_score)
 
     def _request(self, height: int, width: int) -> Any:
-        """The network compiled for one input shape; the least recently used shape is dropped."""
+        """The network compiled for one input shape, which takes 0.2 s; kept, since there are few shapes."""
         key = (height, width)
         if key not in self._requests:
             model = self._model.clone()
@@ -79,9 +81,6 @@ class _CenterFace:
             steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
             steps.input().model().set_layout(ov.Layout("NCHW"))
             self._requests[key] = self._compiled(steps.build(), key).create_infer_request()
-            if len(self._requests) > CACHED_SHAPES:
-                self._requests.popitem(last=False)
-        self._requests.move_to_end(key)
         return self._requests[key]
 
     def _compiled(self, model: ov.Model, shape: tuple[int, int]) -> Any:
@@ -194,8 +193,14 @@ class FaceDetector:
             reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
             raise ModelError(f"face detection model not usable: {self.path} ({reason})") from error
 
-    def detect(self, bgr: np.ndarray, input_width: int | None = None) -> list[FaceDetection]:
-        """All faces of a uint8 ``(H, W, 3)`` image, best first; ``input_width`` overrides the constructor's.
+    def detect(self, bgr: np.ndarray, input_width: int | None = None, quarter_turns: int = 0) -> list[FaceDetection]:
+        """All faces of an image, best first.
+
+        Args:
+            bgr: uint8 ``(H, W, 3)``.
+            input_width: overrides the constructor's; px, a multiple of 32.
+            quarter_turns: the copy is turned counter-clockwise by as many times 90 degrees before the search; the
+                result is in pixels of the image as it is.
 
         Raises:
             ValueError: the image is empty, not uint8 or not of three channels.
@@ -206,23 +211,33 @@ class FaceDetector:
         scale = target / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.resize(bgr, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        # Pad to the multiple of 32 instead of resizing: the network was trained on faces of natural proportions.
-        right, below = -size[0] % GRANULE, -size[1] % GRANULE
+        if quarter_turns:
+            small = np.ascontiguousarray(np.rot90(small, quarter_turns))
+        # Pad instead of resizing: the network was trained on faces of natural proportions.
+        below, right = (_padded_side(side, target) - side for side in small.shape[:2])
         if right or below:
             small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-        found = self._network(small)
+        found = turn_back(self._network(small), quarter_turns, *size)
         # A face at the border may be detected again in the padding: require the centre to lie in the image.
         centre = found[:, :2] + found[:, 2:4] / 2
         inside = (centre >= 0).all(1) & (centre <= size).all(1)
         return [_detection(row, 1 / scale, (0.0, 0.0)) for row in found[inside]]
 
-    def refine(self, bgr: np.ndarray, box: Box) -> FaceDetection | None:
-        """Detect the face near ``box`` (size and position within some tenths of a face); None if there is none."""
+    def refine(self, bgr: np.ndarray, box: Box, quarter_turns: int = 0) -> FaceDetection | None:
+        """Detect the face near ``box`` (size and position within some tenths of a face); None if there is none.
+
+        Args:
+            bgr: uint8 ``(H, W, 3)``.
+            box: where the face is expected.
+            quarter_turns: counter-clockwise turns by 90 degrees that bring the face upright.
+        """
         side = max(2, round(ROI_MARGIN * max(box.width, box.height)))
         scale = ROI_SIZE / side
         left, top = round(box.x + box.width / 2 - side / 2), round(box.y + box.height / 2 - side / 2)
         window = cut(bgr, left, top, side, ROI_SIZE)
-        found = self._network(window)
+        if quarter_turns:
+            window = np.ascontiguousarray(np.rot90(window, quarter_turns))
+        found = turn_back(self._network(window), quarter_turns, ROI_SIZE, ROI_SIZE)
         if not len(found):
             return None
         expected = np.array([[box.x - left, box.y - top, box.width, box.height]]) * scale
@@ -234,15 +249,49 @@ class FaceDetector:
 
 
 def cut(image: np.ndarray, left: int, top: int, side: int, size: int) -> np.ndarray:
-    """The square at ``left``, ``top`` of ``side`` px as ``(size, size[, 3])``; the border is replicated outside."""
+    """The square at ``left``, ``top`` of ``side`` px as ``(size, size[, 3])``; black outside the image.
+
+    With the border replicated outside, faces that fill the image were missed: of 724 news photographs 94 % had 0.5 or
+    more in their window, against 99 % with black, and the median score was 0.77 against 0.85.
+    """
     height, width = image.shape[:2]
     inner = image[max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
     if inner.size == 0:
         return np.zeros((size, size, *image.shape[2:]), np.uint8)
     below, right = max(top + side - height, 0), max(left + side - width, 0)
     if left < 0 or top < 0 or right or below:
-        inner = cv2.copyMakeBorder(inner, max(-top, 0), below, max(-left, 0), right, cv2.BORDER_REPLICATE)
+        inner = cv2.copyMakeBorder(
+            inner, max(-top, 0), below, max(-left, 0), right, cv2.BORDER_CONSTANT, value=(0, 0, 0)
+        )
     return cv2.resize(inner, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+def turn_back(rows: np.ndarray, quarter_turns: int, width: int, height: int) -> np.ndarray:
+    """Detections ``(N, 15)`` in an image turned by :func:`numpy.rot90`, in pixels of the image as it was.
+
+    Args:
+        rows: x, y, width, height, score, and the x, y of five landmarks.
+        quarter_turns: counter-clockwise.
+        width, height: of the image before it was turned, px.
+    """
+    quarter_turns %= 4
+    if not quarter_turns:
+        return rows
+    matrix, shift = {
+        1: ([[0, -1], [1, 0]], (width, 0)),
+        2: ([[-1, 0], [0, -1]], (width, height)),
+        3: ([[0, 1], [-1, 0]], (0, height)),
+    }[quarter_turns]
+    points = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4], rows[:, 5:15]], axis=1).reshape(-1, 7, 2)
+    points = points @ np.array(matrix, np.float32).T + np.array(shift, np.float32)
+    corner, opposite = points[:, :2].min(1), points[:, :2].max(1)
+    return np.concatenate([corner, opposite - corner, rows[:, 4:5], points[:, 2:].reshape(-1, 10)], axis=1)
+
+
+def _padded_side(side: int, longer: int) -> int:
+    """Side of the network's input for a side of the copy, whose longer side is ``longer``; px."""
+    allowed = (-int(-longer * share // GRANULE) * GRANULE for share in SHAPE_SHARES)
+    return next(padded for padded in allowed if padded >= side)
 
 
 def _detection(row: np.ndarray, scale: float, origin: tuple[float, float]) -> FaceDetection:

@@ -13,7 +13,8 @@ from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.detector import check_image
 from emotion_perception.visual.quality import face_quality
 
-TINY_IMAGE = 64  # px; an image no larger in either direction is a face from edge to edge (FER2013's are 48x48)
+TINY_IMAGE = 64  # px; a face found in an image no larger in either direction may fill it (FER2013's have 48x48)
+FILLED = 0.6  # share of the image's longer side from which a face fills it; in FER2013's faces it is 0.86
 QUALITY_SIZE = 48  # px, side of the grey crop of which the quality is measured
 
 
@@ -54,15 +55,20 @@ def cut_face(image: np.ndarray, face_id: str, face: FaceDetection, shape: tuple[
     return DetectedFace(face_id, face.box, face.score, face_quality(grey, face), crop)
 
 
-def is_whole_face(image: np.ndarray) -> bool:
-    """Whether an image is so small that one face is assumed to fill it."""
+def is_tiny(image: np.ndarray) -> bool:
+    """Whether an image is so small that it may be a face crop such as those of FER2013."""
     return max(image.shape[:2]) <= TINY_IMAGE
 
 
-def whole_image(width: int, height: int) -> FaceDetection:
-    """A detection that covers an image, as if a frontal face filled it."""
+def fills(image: np.ndarray, face: FaceDetection) -> bool:
+    """Whether a face fills an image, so that the image is a face crop already."""
+    return float(np.sqrt(face.box.width * face.box.height)) >= FILLED * max(image.shape[:2])
+
+
+def whole_image(width: int, height: int, score: float = 0.0) -> FaceDetection:
+    """A detection that covers an image, as if a frontal face filled it; ``score`` 0: assumed, not detected."""
     landmarks = TEMPLATE * np.array([width, height], np.float32) / FRAME
-    return FaceDetection(Box(0.0, 0.0, float(width), float(height)), 1.0, landmarks)
+    return FaceDetection(Box(0.0, 0.0, float(width), float(height)), score, landmarks)
 
 
 def whole_crop(image: np.ndarray, shape: tuple[int, ...] = (QUALITY_SIZE, QUALITY_SIZE)) -> np.ndarray:
@@ -80,12 +86,17 @@ def whole_crop(image: np.ndarray, shape: tuple[int, ...] = (QUALITY_SIZE, QUALIT
     return cv2.resize(image, shape[:2], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
 
 
-def whole_face(image: np.ndarray, shape: tuple[int, ...]) -> DetectedFace:
+def whole_face(image: np.ndarray, shape: tuple[int, ...], score: float = 0.0) -> DetectedFace:
     """An image that is a face from edge to edge; the face is named face_1.
+
+    Args:
+        image: uint8 ``(H, W[, 3])``.
+        shape: of the crop, the classifier's ``crop_shape``.
+        score: of the detection; 0 where the face is assumed, not detected.
 
     Raises:
         ValueError: as :func:`whole_crop`.
     """
     crop, grey = whole_crop(image, shape), whole_crop(image)
-    face = whole_image(image.shape[1], image.shape[0])
+    face = whole_image(image.shape[1], image.shape[0], score)
     return DetectedFace("face_1", face.box, face.score, face_quality(grey, face), crop)

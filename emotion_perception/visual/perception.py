@@ -20,7 +20,7 @@ from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
 from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.config import VisualConfig
-from emotion_perception.visual.detector import FaceDetector, box_row, check_image, iou_matrix, non_max_suppression
+from emotion_perception.visual.detector import FaceDetector, check_image
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter, face_estimate
 from emotion_perception.visual.face_baseline import FaceBaseline
@@ -28,18 +28,13 @@ from emotion_perception.visual.face_crop import (
     ClassifiedCrop,
     DetectedFace,
     cut_face,
-    is_whole_face,
+    fills,
+    is_tiny,
     whole_face,
 )
+from emotion_perception.visual.face_search import CANDIDATE_SCORE, ExpectedFace, FaceSearch, quarter_turns
 from emotion_perception.visual.mouth import Mouth, measure_mouth
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
-
-# The search keeps candidates down to this share of the minimum score; detection in the window decides. A face of 20 px
-# in a 640x480 image is 10 px in the downscaled copy and scores about 0.5 there, but 0.88 at full resolution: of twenty
-# such faces the search alone found thirteen, with the window all twenty and no false positive.
-CANDIDATE_SCORE = 0.6
-SAME_PLACE = 0.3  # IoU above which a candidate is the face expected there
-NEWCOMERS = 2  # windows per search beyond max_faces, so that many new faces are found over several searches
 
 
 class VisualPerception:
@@ -69,6 +64,7 @@ class VisualPerception:
         self.classifier: FaceClassifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self._prior = parse_prior(config.emotion_prior)
+        self._search = FaceSearch(self.detector, config)
         self._attention = Attention(config.max_faces)
         self.reset()
 
@@ -80,6 +76,7 @@ class VisualPerception:
         """Remove all tracks, as after a cut or a jump in time."""
         self.tracker.reset()
         self._attention.reset()
+        self._search.reset()
         self._searched_ns: int | None = None
         self._stamp: int | None = None
         self._latest: tuple[FaceObservation, ...] = ()
@@ -170,16 +167,18 @@ class VisualPerception:
             ValueError: as :meth:`process`.
         """
         bgr = _in_colour(image)
-        found = self.detector.detect(bgr, self.config.still_detection_width)
-        if not found:
-            # A face that fills the image is detected more reliably at a smaller scale.
-            found = self.detector.detect(bgr, self.config.detection_width)
-        found = [face for face in self._refine(bgr, found) if box_side(face.box) >= self.config.min_face_size]
+        shape = self.classifier.crop_shape
+        found = self._search.tiny_image(bgr) if is_tiny(bgr) else self._search.single_image(bgr)
+        found = [face for face in found if box_side(face.box) >= self.config.min_face_size]
         found = sorted(found, key=lambda face: -box_side(face.box))[: self.config.max_faces]
-        return tuple(cut_face(bgr, f"face_{i + 1}", face, self.classifier.crop_shape) for i, face in enumerate(found))
+        if found and is_tiny(bgr) and fills(bgr, found[0]):
+            return (whole_face(bgr, shape, found[0].score),)
+        return tuple(cut_face(bgr, f"face_{i + 1}", face, shape) for i, face in enumerate(found))
 
     def detect_whole(self, image: np.ndarray) -> DetectedFace:
         """An image filled by one face, such as those of FER2013, without the classifier.
+
+        The face is assumed, not detected, and has detection score 0; :meth:`detect_still` requires a detection.
 
         Raises:
             ValueError: as :meth:`process`.
@@ -187,7 +186,7 @@ class VisualPerception:
         return whole_face(image, self.classifier.crop_shape)
 
     def whole_face(self, image: np.ndarray) -> FaceObservation:
-        """The emotion of an image filled by one face; its id is face_1.
+        """The emotion of an image filled by one face, as :meth:`detect_whole`; its id is face_1.
 
         Raises:
             ValueError: as :meth:`process`.
@@ -195,13 +194,12 @@ class VisualPerception:
         return self._with_prior(self._classify([self.detect_whole(image)])[0])
 
     def crops(self, image: np.ndarray) -> list[np.ndarray]:
-        """The classifier's input for each face of a single image, largest first; for the whole image if it is tiny.
+        """The classifier's input for each face of a single image, largest first.
 
         Raises:
             ValueError: as :meth:`process`.
         """
-        faces = (self.detect_whole(image),) if is_whole_face(image) else self.detect_still(image)
-        return [face.crop for face in faces if face.crop is not None]
+        return [face.crop for face in self.detect_still(image) if face.crop is not None]
 
     def _find(self, bgr: np.ndarray, stamp_ns: int) -> list[FaceDetection]:
         """Detections in this frame: each tracked face in its window, or all faces by a search of the whole image."""
@@ -211,38 +209,17 @@ class VisualPerception:
             or self.config.detection_interval == 0
         )
         known = dict(self.tracker.predict(stamp_ns))
-        followed = [box for face_id, box in known.items() if face_id in self._visible and face_id in self._classified]
-        if not due:
-            found = [self.detector.refine(bgr, box) for box in followed]
-            if None not in found:
-                return _distinct([face for face in found if face is not None])
+        expected = [
+            ExpectedFace(box, quarter_turns(self.tracker.detection(face_id).landmarks))
+            for face_id, box in known.items()
+            if face_id in self._visible and face_id in self._classified
+        ]
+        followed = None if due else self._search.follow(bgr, expected)
+        if followed is not None:
+            return followed
         # A face that is not at its predicted position moved fast or left: search the whole image once.
         self._searched_ns = stamp_ns
-        return self._refine(bgr, self.detector.detect(bgr), followed, list(known.values()))
-
-    def _refine(
-        self,
-        bgr: np.ndarray,
-        candidates: list[FaceDetection],
-        followed: Sequence[Box] = (),
-        known: Sequence[Box] = (),
-    ) -> list[FaceDetection]:
-        """The faces among the candidates; ``max_faces`` and a few more are detected again in windows.
-
-        Crops are then framed alike after a search and while tracking. Windows go to followed faces first, then to new
-        ones, large ones first. Of the others, a candidate at the position of a known face may have a low score (as in
-        ByteTrack, Zhang et al. 2022), a new one may not.
-        """
-        ranked = sorted(candidates, key=lambda face: -box_side(face.box))
-        is_followed, is_known = _near(ranked, followed), _near(ranked, known)
-        order = sorted(range(len(ranked)), key=lambda i: (not is_followed[i], is_known[i]))
-        windows = set(order[: self.config.max_faces + NEWCOMERS])
-        faces = []
-        for i, face in enumerate(ranked):
-            closer = (self.detector.refine(bgr, face.box) if i in windows else None) or face
-            if closer.score >= self.config.min_detection_score or (is_known[i] and i not in windows):
-                faces.append(closer)
-        return _distinct(faces)
+        return self._search.frame(bgr, stamp_ns, expected, list(known.values()))
 
     def _track(self, bgr: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
         found = self._find(bgr, stamp_ns)
@@ -336,19 +313,3 @@ def _in_colour(image: np.ndarray) -> np.ndarray:
 def _newest(track: TrackedFace) -> tuple[Box, float]:
     """Detected box and score of a track; predicted box and 0 if it was not detected in this frame."""
     return (track.detection.box, track.detection.score) if track.seen else (track.box, 0.0)
-
-
-def _near(faces: Sequence[FaceDetection], boxes: Sequence[Box]) -> np.ndarray:
-    """``(N,)`` bool: which faces overlap one of the boxes."""
-    if not faces or not boxes:
-        return np.zeros(len(faces), bool)
-    rows = [np.array([box_row(box) for box in some]) for some in ([face.box for face in faces], boxes)]
-    return np.asarray((iou_matrix(*rows) > SAME_PLACE).any(1))
-
-
-def _distinct(faces: list[FaceDetection]) -> list[FaceDetection]:
-    """The faces without duplicates found in two windows."""
-    if len(faces) < 2:
-        return faces
-    boxes = np.array([box_row(face.box) for face in faces])
-    return [faces[i] for i in non_max_suppression(boxes, np.array([f.score for f in faces]), 0.5)]

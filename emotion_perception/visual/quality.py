@@ -27,7 +27,6 @@ import cv2
 import numpy as np
 
 from emotion_perception.types import FaceDetection
-from emotion_perception.visual.alignment import face_roll
 
 # log10 of the Laplacian's variance. FER2013's faces have -0.2 in the median; blurred by a Gaussian of 1 px, -1.2; of
 # 2 px, -2.0; of 3 px, -2.4.
@@ -78,16 +77,13 @@ def yaw_offset(landmarks: np.ndarray) -> float:
 
 
 def pose_quality(landmarks: np.ndarray) -> float:
-    """Pose factor from yaw and roll: 1 up to about 20 degrees of yaw, 0.2 in profile; falls beyond 60 degrees of roll.
+    """Pose factor from yaw: 1 up to about 20 degrees, 0.2 in profile.
 
-    Up to 60 degrees of roll, detected PublicTest faces are classified as accurately as upright ones (86 to 90 % of 50
-    to 76 faces; upright 86 %). At 90 degrees, 9 % are detected, and 67 % of these are classified correctly.
+    Roll does not lower it: a rolled face is detected in a window turned upright (:mod:`.face_search`) and its crop is
+    aligned.
     """
     offset = yaw_offset(landmarks)
-    if not np.isfinite(offset):
-        return 0.0
-    roll = abs(float(np.degrees(face_roll(landmarks))))
-    return max(0.2, ramp(offset, 0.6, 0.2)) * max(0.1, ramp(roll, 95.0, 60.0))
+    return max(0.2, ramp(offset, 0.6, 0.2)) if np.isfinite(offset) else 0.0
 
 
 def face_quality(crop: np.ndarray, detection: FaceDetection) -> float:

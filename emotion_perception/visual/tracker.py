@@ -92,6 +92,13 @@ class FaceTracker:
         states, _ = self._propagated(max(0, stamp_ns - (self._stamp or stamp_ns)) / SECOND)
         return [(track.face_id, _box(state)) for track, state in zip(self._tracks, states, strict=True)]
 
+    def detection(self, face_id: str) -> FaceDetection:
+        """The newest detection of a track; KeyError if there is no such track."""
+        for track in self._tracks:
+            if track.face_id == face_id:
+                return track.detection
+        raise KeyError(face_id)
+
     def update(
         self, detections: Sequence[FaceDetection], stamp_ns: int, image: np.ndarray | None = None
     ) -> list[TrackedFace]:

@@ -11,7 +11,6 @@ import pytest
 from emotion_perception.errors import ModelError
 from emotion_perception.types import Box
 from emotion_perception.visual.detector import (
-    CACHED_SHAPES,
     FaceDetector,
     bundled_model,
     iou_matrix,
@@ -95,7 +94,7 @@ def test_an_image_it_cannot_take_is_refused_by_shape(detector, image):
 def test_changing_image_sizes_do_not_pile_up_compiled_networks(detector, astronaut):
     for height in range(64, 640, 40):
         detector.detect(cv2.resize(astronaut, (640, height)))
-    assert len(detector._network._requests) <= CACHED_SHAPES
+    assert len(detector._network._requests) <= 6
 
 
 def test_a_yunet_file_is_run_as_yunet():

@@ -15,8 +15,9 @@ from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.types import SECOND
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import iou_matrix
-from emotion_perception.visual.face_crop import is_whole_face
-from emotion_perception.visual.perception import NEWCOMERS, VisualPerception
+from emotion_perception.visual.face_crop import is_tiny
+from emotion_perception.visual.face_search import NEWCOMERS
+from emotion_perception.visual.perception import VisualPerception
 
 FRAME = SECOND // 30
 FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
@@ -110,7 +111,7 @@ def test_thirty_faces_cost_no_more_looks_than_a_few_and_are_all_followed(percept
     monkeypatch.setattr(
         perception.classifier, "probabilities", lambda faces: read.append(len(faces)) or probabilities(faces)
     )
-    monkeypatch.setattr(perception.detector, "refine", lambda image, box: windows.append(i) or refine(image, box))
+    monkeypatch.setattr(perception.detector, "refine", lambda *args: windows.append(i) or refine(*args))
     for i in range(26):
         image = np.full((480, 640, 3), 90, np.uint8)
         for k in range(30):
@@ -233,9 +234,9 @@ def test_the_newest_picture_of_a_face_is_kept_while_it_is_in_view(perception, as
 def test_a_tiny_picture_is_a_face_by_itself(perception, astronaut):
     x, y, width, height = FACE
     tiny = cv2.resize(astronaut[y : y + height, x : x + width], (48, 48), interpolation=cv2.INTER_AREA)
-    assert is_whole_face(tiny)
-    assert not is_whole_face(astronaut)
-    observed = perception.whole_face(tiny)
+    assert is_tiny(tiny)
+    assert not is_tiny(astronaut)
+    [observed] = perception.still(tiny)
     assert (observed.box.width, observed.box.height) == (48, 48)
     assert observed.emotion.name == "happy"
 

@@ -58,7 +58,7 @@ def visual(
         ModelError: a model file is missing or corrupt.
     """
     from emotion_perception.visual.config import VisualConfig
-    from emotion_perception.visual.face_crop import is_whole_face
+    from emotion_perception.visual.face_crop import is_tiny
     from emotion_perception.visual.perception import VisualPerception
 
     config = VisualConfig()
@@ -93,11 +93,11 @@ def visual(
             tqdm.write(f"left out: {error}", file=sys.stderr)
             counts["unreadable"] += 1
             continue
-        faces = () if is_whole_face(image) else perception.still(image)
+        faces = () if is_tiny(image) else perception.still(image)
         if faces:
             counts["face_found"] += 1
         else:
-            counts["whole_picture_small" if is_whole_face(image) else "whole_picture_no_face"] += 1
+            counts["whole_picture_small" if is_tiny(image) else "whole_picture_no_face"] += 1
         face = faces[0] if faces else perception.whole_face(image)
         estimates.append(face.emotion)
         kept.append(int(label))
