@@ -19,7 +19,7 @@ EPILOG = """DIR is one of
 examples:
   emotion-eval visual --data ../shared/data/ferplus.npz --split PrivateTest --labels fer2013 --out runs/fer2013
   emotion-eval acoustic --data ../shared/data/ravdess_speech --split test --out runs/ravdess
-  emotion-eval visual --data my_photos --out runs/mine
+  emotion-eval visual --data my_photos --out runs/mine --prior balanced
   emotion-eval fusion --data ../shared/data --out runs/fusion
   emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --initial runs/speech_encoder.safetensors \\
       --out runs/speakers
@@ -33,7 +33,9 @@ Written to OUT: report.json, classification_report.txt, confusion_matrix.png, ro
 risk_coverage.png and, for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n,
 accuracy, accuracy_closed (among the labels present), uar, macro_f1, auc, ece, ece_by_chance (its expectation for so few
 cases if every confidence is right), 95 % intervals (..._interval), accuracy_surest_80 (of the 80 % with the highest
-confidence), expected_cost, seconds, and how the files were read."""
+confidence), expected_cost, seconds, and how the files were read. These are under --prior; accuracy_own_prior,
+uar_own_prior, ece_own_prior ... are under the class frequencies of the data, accuracy_balanced_prior ... under equal
+ones (there with cases weighted for ece so that all classes are equally frequent)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,6 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--clips", type=int, help="use only so many clips of the corpus, evenly spaced, for --noise-table"
     )
+    parser.add_argument(
+        "--prior",
+        default="service",
+        help="class prior of the outputs, as the parameter emotion_prior: service (default), balanced, web, or eight "
+        "numbers; scores under the data's own prior and the balanced one are reported as well",
+    )
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
     return parser
 
@@ -102,11 +110,18 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--protocol, --noise-table and --adaptation need emotion-eval acoustic")
     if args.model == "fusion" and (args.split or args.weights):
         parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
+    from emotion_perception.priors import parse_prior, prior_name
+
+    try:
+        parse_prior(args.prior)
+    except ValueError as error:
+        parser.error(f"--prior: {error}")
     if not args.data.exists():
         print(f"emotion-eval: no data at {args.data}", file=sys.stderr)
         return 2
     from emotion_perception.errors import ModelError
     from emotion_perception.learning.evaluation import evaluate as evaluation
+    from emotion_perception.learning.evaluation.prior_scores import prior_scores
     from emotion_perception.learning.report import write_report
 
     started = time.monotonic()
@@ -114,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.model == "fusion":
             from emotion_perception.learning.evaluation.fusion import evaluate
 
-            summary = evaluate(args.data, args.out)
+            summary = evaluate(args.data, args.out, prior=args.prior)
             print((args.out / "fusion.md").read_text(), file=sys.stderr)
             print(json.dumps(summary))
             return 0
@@ -133,11 +148,21 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if args.model == "visual":
             cases = evaluation.visual(
-                args.data, args.split or "PrivateTest", args.labels, args.weights, args.corruption, args.convention
+                args.data,
+                args.split or "PrivateTest",
+                args.labels,
+                args.weights,
+                args.corruption,
+                args.convention,
+                args.prior,
             )
         else:
-            cases = evaluation.acoustic(args.data, args.split or "test", args.weights)
-        extra: dict[str, Any] = {"seconds": round(time.monotonic() - started, 3), **cases.counts, **cases.ceiling}
+            cases = evaluation.acoustic(args.data, args.split or "test", args.weights, args.prior)
+        extra: dict[str, Any] = {
+            "prior": prior_name(cases.prior),
+            **prior_scores(cases.probabilities, cases.labels, cases.confidence, cases.prior),
+        }
+        extra |= {"seconds": round(time.monotonic() - started, 3), **cases.counts, **cases.ceiling}
         summary = write_report(
             args.out, cases.title, cases.probabilities, cases.labels, cases.confidence, extra, cases.pictures
         )

@@ -83,7 +83,11 @@ class CalibrationBins:
 
 
 def calibration_bins(
-    probabilities: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None = None, bins: int = BINS
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    confidence: np.ndarray | None = None,
+    bins: int = BINS,
+    weights: np.ndarray | None = None,
 ) -> CalibrationBins:
     """Calibration of the confidence (Guo et al. 2017).
 
@@ -91,6 +95,8 @@ def calibration_bins(
         probabilities: ``(N, K)``, rows sum to 1.
         labels: ``(N,)`` indices 0..K-1.
         confidence: ``(N,)`` as the classifier states it; None: the largest probability.
+        bins: number of bins.
+        weights: ``(N,)`` of the cases; None: all alike.
 
     Example:
         >>> calibration_bins(np.tile([0.8, 0.2], (10, 1)), np.array([0] * 5 + [1] * 5)).expected_error.__round__(3)
@@ -98,14 +104,15 @@ def calibration_bins(
     """
     confidence = probabilities.max(1) if confidence is None else confidence
     correct = probabilities.argmax(1) == labels
+    weights = np.ones(len(labels)) if weights is None else weights
     bin_of = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    count = np.bincount(bin_of, minlength=bins)
+    count = np.bincount(bin_of, weights, bins)
     with np.errstate(invalid="ignore"):
         return CalibrationBins(
-            share=count / max(1, len(labels)),
-            confidence=np.bincount(bin_of, confidence, bins) / count,
-            accuracy=np.bincount(bin_of, correct, bins) / count,
-            deviation=np.sqrt(np.bincount(bin_of, confidence * (1 - confidence), bins)) / count,
+            share=count / max(1e-9, weights.sum()),
+            confidence=np.bincount(bin_of, weights * confidence, bins) / count,
+            accuracy=np.bincount(bin_of, weights * correct, bins) / count,
+            deviation=np.sqrt(np.bincount(bin_of, weights**2 * confidence * (1 - confidence), bins)) / count,
         )
 
 

@@ -21,6 +21,7 @@ from emotion_perception.media.files import read_audio
 from emotion_perception.media.formats import AUDIO_SUFFIXES, IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from emotion_perception.media.images import read_image
 from emotion_perception.media.items import MediaError
+from emotion_perception.priors import BALANCED, DEFAULT_PRIOR, PRIORS
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 from emotion_perception.visual.expression import ExpressionClassifier
@@ -31,12 +32,13 @@ class Cases:
     """A model's outputs for N labelled cases."""
 
     title: str
-    probabilities: np.ndarray  # (N, 8)
+    probabilities: np.ndarray  # (N, 8) under `prior`
     labels: np.ndarray  # (N,) index in the vocabulary
     confidence: np.ndarray  # (N,) the model's confidence, 0..1
     counts: dict[str, int]  # number of cases by how they were read
     ceiling: dict[str, float] = field(default_factory=dict)  # score -> highest value the labels permit, if known
     pictures: Sequence[np.ndarray] | None = None  # N face crops, uint8, if available
+    prior: np.ndarray = field(default_factory=lambda: PRIORS[DEFAULT_PRIOR])  # (8,)
 
 
 def visual(
@@ -46,12 +48,14 @@ def visual(
     weights: Path | None = None,
     corruption: str | None = None,
     convention: str | None = None,
+    prior: str = DEFAULT_PRIOR,
 ) -> Cases:
     """Run the face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder with one sub-folder per emotion.
 
     FER2013's original labels are scored on the head trained on them (``convention``), all others on the output that the
     robot uses. In a folder, the largest face of each image is used; if no face is detected, or the image is 64 pixels
-    or smaller, the whole image is the face. ``corruption`` names a degradation applied to the faces of the archive.
+    or smaller, the whole image is the face. ``prior`` is the class prior of the outputs. ``corruption`` names a
+    degradation applied to the faces of the archive.
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -61,7 +65,7 @@ def visual(
     from emotion_perception.visual.face_crop import is_tiny
     from emotion_perception.visual.perception import VisualPerception
 
-    config = VisualConfig()
+    config = VisualConfig(emotion_prior=prior)
     convention = convention or (labels if data.is_file() else "ferplus")
     path = weights or find_model(config.expression_model)
     if convention not in load_card(path).outputs:  # a third-party network has a single head
@@ -109,7 +113,7 @@ def visual(
     )
 
 
-def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
+def acoustic(data: Path, split: str, weights: Path | None = None, prior: str = DEFAULT_PRIOR) -> Cases:
     """Run the voice model on a corpus (``split``) or on a folder with a sub-folder per emotion; one decision per file.
 
     Each file passes the robot's acoustic pipeline: voice activity, noise reduction, classification. If no speech is
@@ -129,7 +133,8 @@ def acoustic(data: Path, split: str, weights: Path | None = None) -> Cases:
         files = load_folders(data, AUDIO_SUFFIXES | VIDEO_SUFFIXES)
         paths, labels, title = files.paths, files.labels, data.name
         counts["no_sound_by_name"] = files.other
-    perception = AcousticPerception(AcousticConfig(model=str(weights)) if weights else AcousticConfig())
+    config = AcousticConfig(emotion_prior=prior)
+    perception = AcousticPerception(replace(config, model=str(weights)) if weights else config)
     estimates: list[EmotionEstimate] = []
     kept: list[int] = []
     for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):
@@ -153,4 +158,5 @@ def _cases(title: str, estimates: list[EmotionEstimate], labels: np.ndarray, cou
         labels,
         np.array([e.confidence for e in estimates], dtype=np.float32),
         dict(counts),
+        prior=estimates[0].prior if estimates else BALANCED,
     )

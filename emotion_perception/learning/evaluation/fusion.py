@@ -20,8 +20,9 @@ from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerce
 from emotion_perception.emotions import CALM, CREMAD_CODES, EMOTIONS, NEUTRAL
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.learning import metrics
-from emotion_perception.learning.evaluation.fusion_report import BALANCED, fusion_markdown
+from emotion_perception.learning.evaluation.fusion_report import PAIRS_PER_EMOTION, fusion_markdown
 from emotion_perception.learning.evaluation.fusion_rules import Outcome, Pooling, all_outcomes
+from emotion_perception.learning.evaluation.prior_scores import own_prior
 from emotion_perception.learning.fusion.outputs import (
     Damage,
     ModelOutputs,
@@ -33,6 +34,7 @@ from emotion_perception.learning.fusion.outputs import (
 )
 from emotion_perception.learning.fusion.utterances import utterances
 from emotion_perception.learning.report import finite, write_report, write_text
+from emotion_perception.priors import BALANCED, DEFAULT_PRIOR, prior_name
 from emotion_perception.recognition import Recognizer
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionModality
@@ -47,13 +49,16 @@ VOICE_NOISE_DB = -15.0  # reduces the voice model to chance where speech is stil
 RESAMPLES = 1000  # bootstrap resamples of the voices, for the interval
 
 
-def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    data: Path, out: Path, expression: Path | None = None, voice: Path | None = None, prior: str = DEFAULT_PRIOR
+) -> dict[str, Any]:
     """Write ``report.json``, ``fusion.md`` and the plots into ``out``; return a summary.
 
     Args:
         data: the folder with ``ferplus.npz``, ``ravdess_speech`` and, optionally, ``cremad_clips``.
         out: folder for the results.
         expression, voice: models to score; None: the published ones.
+        prior: class prior of the outcomes.
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -71,7 +76,7 @@ def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path 
 
     faces, voices = faces_of("test_faces", None), voices_of("test_voices", None)
     noisy_faces, noisy_voices = faces_of("noisy_faces", _add_face_noise), voices_of("noisy_voices", _add_voice_noise)
-    pooling = Pooling(expression, voice)
+    pooling = Pooling(expression, voice, prior=prior)
     rng = np.random.default_rng(0)
     shown, spoken = synthetic_pairs(faces.labels, voices.labels, rng)
     labels = voices.labels[spoken]
@@ -82,7 +87,9 @@ def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path 
         "pairs": len(labels),
         "faces": len(faces),
         "voices": len(voices),
+        "prior": prior_name(pooling.prior),
         "ways": {name: outcome.scores(labels) for name, outcome in outcomes.items()},
+        "own_prior": {name: outcome.with_prior(own_prior(labels)).scores(labels) for name, outcome in outcomes.items()},
         "fused_accuracy_interval": _interval(fused.correct(labels), spoken, len(voices), rng),
         "mcnemar": _mcnemar(outcomes, labels),
         "mcnemar_one_pair_a_voice": _one_pair_per_voice(pooling, faces, voices, rng),
@@ -95,10 +102,13 @@ def evaluate(data: Path, out: Path, expression: Path | None = None, voice: Path 
         report["words"] = _text(pooling, faces.where(shown), voices.where(spoken), outcomes, rng)
     clips = sorted((data / "cremad_clips").glob("*.flv"))
     if clips:
-        report["real_clips"] = _real_clips(clips, expression, voice)
+        report["real_clips"] = _real_clips(clips, expression, voice, prior)
     summary = {
         "synthetic_pairs": True,
+        "prior": prior_name(pooling.prior),
         **{name: _short(outcomes[name].scores(labels)) for name in ("fused", "visual", "acoustic")},
+        "fused_own_prior": _short(report["own_prior"]["fused"]),
+        "fused_balanced": _short(report["each_emotion_alike"]["fused"]),
         "gain_over_best_single": _gain(report["ways"], "accuracy"),
         "gain_over_best_single_neutral_or_calm": _gain(report["ways"], "accuracy_neutral_or_calm"),
         "pairs": len(labels),
@@ -152,9 +162,10 @@ def _one_pair_per_voice(
 
 
 def _balanced(pooling: Pooling, faces: ModelOutputs, voices: ModelOutputs, rng: np.random.Generator) -> dict[str, Any]:
-    shown, spoken = synthetic_pairs(faces.labels, voices.labels, rng, BALANCED)
+    shown, spoken = synthetic_pairs(faces.labels, voices.labels, rng, PAIRS_PER_EMOTION)
     outcomes = all_outcomes(pooling, faces.where(shown), voices.where(spoken))
-    return {name: outcome.scores(voices.labels[spoken]) for name, outcome in outcomes.items()}
+    labels = voices.labels[spoken]
+    return {name: outcome.with_prior(BALANCED).scores(labels) for name, outcome in outcomes.items()}
 
 
 def _missing_halves(
@@ -252,13 +263,14 @@ def _text(
     return found
 
 
-def _real_clips(clips: Sequence[Path], expression: Path, voice: Path) -> list[dict[str, Any]]:
+def _real_clips(clips: Sequence[Path], expression: Path, voice: Path, prior: str) -> list[dict[str, Any]]:
     """Run the whole pipeline on CREMA-D clips of one actor; six clips are too few for a score."""
     recognizer = Recognizer(
         VisualConfig(expression_model=str(expression), id_seed=0),
         AcousticConfig(model=str(voice)),
         frames_per_second=25,
         step=0.2,
+        prior=prior,
     )
     rows = []
     for path in tqdm(clips, desc="clips", unit="clip", leave=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-BALANCED = 400  # pairs per emotion at equal class frequencies
+PAIRS_PER_EMOTION = 400  # pairs per emotion at equal class frequencies
 
 
 def fusion_markdown(report: dict[str, Any]) -> str:
@@ -16,8 +16,12 @@ def fusion_markdown(report: dict[str, Any]) -> str:
     low, high = report["fused_accuracy_interval"]
     lines = ["# Fusion", "", report["note"], ""]
     for title, ways in (
-        (f"Each face once, {report['pairs']} synthetic pairs", report["ways"]),
-        (f"Equal class frequencies, {BALANCED} synthetic pairs per emotion", report["each_emotion_alike"]),
+        (f"Each face once, {report['pairs']} synthetic pairs, prior {report['prior']}", report["ways"]),
+        ("The same pairs under their own prior", report["own_prior"]),
+        (
+            f"Equal class frequencies and balanced prior, {PAIRS_PER_EMOTION} synthetic pairs per emotion",
+            report["each_emotion_alike"],
+        ),
     ):
         lines += [
             f"## {title}",

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from emotion_perception.emotions import CALM, NEUTRAL
+from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import FUSION_FILE, reliability_of
 from emotion_perception.learning import metrics
 from emotion_perception.learning.fusion.outputs import ModelOutputs
+from emotion_perception.priors import BALANCED, DEFAULT_PRIOR, exchange_prior, parse_prior
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, VoiceObservation
 
 NOW = 1_000_000_000_000  # ns; arbitrary
@@ -24,6 +26,13 @@ class Outcome:
 
     probabilities: np.ndarray  # (N, 8)
     confidence: np.ndarray  # (N,)
+    prior: np.ndarray  # (8,) that the probabilities contain
+
+    def with_prior(self, prior: np.ndarray) -> Outcome:
+        """The outcome under another prior ``(8,)``."""
+        p = exchange_prior(self.probabilities, self.prior, prior)
+        confidence = np.minimum(1.0, self.confidence * p.max(1) / self.probabilities.max(1))
+        return Outcome(p, confidence, prior)
 
     def scores(self, labels: np.ndarray) -> dict[str, float]:
         """Accuracy, accuracy with neutral and calm merged, UAR, expected calibration error, log loss (nats)."""
@@ -49,12 +58,17 @@ class Pooling:
     Args:
         expression, voice: files of the two models.
         fusion_file: reliability of the two models.
+        prior: class prior of the outcomes.
 
     Raises:
         ModelError: a model card or the fusion file is missing or invalid.
     """
 
-    def __init__(self, expression: Path, voice: Path, fusion_file: str = FUSION_FILE) -> None:
+    def __init__(
+        self, expression: Path, voice: Path, fusion_file: str = FUSION_FILE, prior: str = DEFAULT_PRIOR
+    ) -> None:
+        self._config = FusionConfig(emotion_prior=prior)
+        self.prior = parse_prior(prior)
         self._visual = reliability_of(str(expression), fusion_file)
         self._acoustic = reliability_of(str(voice), fusion_file)
 
@@ -65,13 +79,15 @@ class Pooling:
         count = len(faces) if faces is not None else len(voices) if voices is not None else 0
         states = [self._state(faces, voices, texts[row] if texts else None, row) for row in range(count)]
         return Outcome(
-            np.array([state.probabilities for state in states]), np.array([state.confidence for state in states])
+            np.array([state.probabilities for state in states]),
+            np.array([state.confidence for state in states]),
+            self.prior,
         )
 
     def _state(
         self, faces: ModelOutputs | None, voices: ModelOutputs | None, text: EmotionEstimate | None, row: int
     ) -> EmotionEstimate:
-        fusion = EmotionFusion(visual=self._visual, acoustic=self._acoustic)
+        fusion = EmotionFusion(self._config, visual=self._visual, acoustic=self._acoustic)
         if faces is not None and faces.found[row]:
             emotion = EmotionEstimate.from_probabilities(faces.probabilities[row])
             face = FaceObservation("face", Box(0, 0, 100, 100), 1.0, float(faces.quality[row]), emotion)
@@ -85,23 +101,24 @@ class Pooling:
         return fusion.state(NOW).emotion
 
 
-def simple_rules(faces: ModelOutputs, voices: ModelOutputs) -> dict[str, Outcome]:
-    """The usual combination rules: mean, product and maximum of the two models' distributions.
+def simple_rules(faces: ModelOutputs, voices: ModelOutputs, prior: np.ndarray) -> dict[str, Outcome]:
+    """The usual combination rules: mean and maximum of the posteriors, product of the likelihood ratios and the prior.
 
-    A face classifier does not separate neutral and calm, so its neutral is split equally between the two.
+    A face classifier does not separate neutral and calm: its ratio of neutral is that of both.
     """
     p, q = faces.probabilities.astype(np.float64), voices.probabilities.astype(np.float64)
     p = p.copy()
-    p[:, CALM] = p[:, NEUTRAL] = p[:, NEUTRAL] / 2
-    rules = {"mean": p + q, "product": p * q, "maximum": np.maximum(p, q)}
+    p[:, CALM] = p[:, NEUTRAL]
+    seen, heard = exchange_prior(p, BALANCED, prior), exchange_prior(q, BALANCED, prior)
+    rules = {"mean": seen + heard, "product": p * q * prior, "maximum": np.maximum(seen, heard)}
     found = {}
     for name, combined in rules.items():
-        combined /= combined.sum(1, keepdims=True)
-        found[name] = Outcome(combined, combined.max(1))
+        shares = combined / combined.sum(1, keepdims=True)
+        found[name] = Outcome(shares, shares.max(1), prior)
     return found
 
 
 def all_outcomes(pooling: Pooling, faces: ModelOutputs, voices: ModelOutputs) -> dict[str, Outcome]:
     """The outcomes of the robot's fusion, of each modality alone, and of the simple rules."""
     alone = {"visual": pooling(faces, None), "acoustic": pooling(None, voices)}
-    return {"fused": pooling(faces, voices), **alone, **simple_rules(faces, voices)}
+    return {"fused": pooling(faces, voices), **alone, **simple_rules(faces, voices, pooling.prior)}

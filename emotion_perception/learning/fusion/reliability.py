@@ -23,6 +23,7 @@ from emotion_perception.emotions import CALM, EMOTIONS, NEUTRAL
 from emotion_perception.files import replacing
 from emotion_perception.fusion.pooling import FLOOR
 from emotion_perception.fusion.reliability import MAX_WEIGHT, Reliability, load_reliabilities, model_name
+from emotion_perception.learning.evaluation.prior_scores import balancing_weights
 from emotion_perception.learning.fusion.outputs import (
     ModelOutputs,
     add_any_noise,
@@ -97,12 +98,6 @@ def class_factors(outputs: ModelOutputs, pseudo_counts: float) -> np.ndarray:
     full = np.full(len(EMOTIONS), factors[list(present).index(NEUTRAL)] if NEUTRAL in present else 1.0)
     full[present] = factors
     return full
-
-
-def balancing_weights(labels: np.ndarray) -> np.ndarray:
-    """Weights ``(N,)`` of the cases, 1 on average, that make all classes equally frequent."""
-    weights = 1.0 / np.bincount(labels, minlength=len(EMOTIONS))[labels]
-    return np.asarray(weights / weights.mean())
 
 
 def learned_factors(outputs: ModelOutputs) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from emotion_perception.emotions import CALM, NEUTRAL
+from emotion_perception.priors import PRIORS
 
 evaluate_fusion = pytest.importorskip("emotion_perception.learning.evaluation.fusion", reason="needs torch and more")
 fusion_rules = pytest.importorskip("emotion_perception.learning.evaluation.fusion_rules")
@@ -62,7 +63,7 @@ def test_simple_rules_divide_neutral_of_a_face_between_neutral_and_calm():
     p[0, NEUTRAL] = 1
     face = outputs.ModelOutputs(p, labels, np.ones(1), np.zeros(1), np.ones(1, bool), np.zeros(1, int))
     voice = sense(np.random.default_rng(2), labels, 6.0, True)
-    for name, outcome in fusion_rules.simple_rules(face, voice).items():
+    for name, outcome in fusion_rules.simple_rules(face, voice, PRIORS["balanced"]).items():
         assert outcome.probabilities.sum() == pytest.approx(1)
         assert outcome.probabilities[0].argmax() == CALM, name
 
