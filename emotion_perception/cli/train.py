@@ -224,7 +224,8 @@ def _export(args: argparse.Namespace) -> int:
     try:
         _, card = read_network(args.initial)
         if args.data is not None:
-            card["prior"] = class_prior(load_ferplus(args.data, "PublicTest"))
+            split = load_ferplus(args.data, "PublicTest")
+            card |= {"prior": class_prior(split), "fer2013_prior": class_prior(split, "fer2013")}
         publish_faces(args.out, load_network(args.initial), card)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)

@@ -60,7 +60,13 @@ def publish_faces(path: Path, net: ExpressionNet | BackboneNet, card: Mapping[st
     )
 
 
-def class_prior(split: FerPlusSplit) -> dict[str, float]:
-    """Frequency of each emotion among the majority labels of a split, without contempt."""
-    count = np.bincount(split.majority[(split.majority >= 0) & (split.majority < N_VISUAL)], minlength=N_VISUAL)
+def class_prior(split: FerPlusSplit, labels: str = "majority") -> dict[str, float]:
+    """Frequency of each emotion among the labels of a split, without contempt.
+
+    Args:
+        split: of the archive.
+        labels: ``majority`` of the FER+ votes, or the original ``fer2013``.
+    """
+    truth = getattr(split, labels)
+    count = np.bincount(truth[(truth >= 0) & (truth < N_VISUAL)], minlength=N_VISUAL)
     return {name: round(float(n / count.sum()), 4) for name, n in zip(VISUAL_EMOTIONS, count, strict=True)}

@@ -193,6 +193,7 @@ def train(
         "teachers": [path.name for path in teachers],
         "calibration": calibrate(averaged, validation),
         "prior": class_prior(validation),
+        "fer2013_prior": class_prior(validation, "fer2013"),
         "validation": {k: v for k, v in history[-1].items() if k not in ("seconds", "epoch")} if history else {},
         "validation_without_average": evaluate(net, validation),
     }
