@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from emotion_perception.acoustic.perception import AcousticConfig
+from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.emotions import CALM, EMOTIONS, HAPPY, NEUTRAL, VISUAL_EMOTIONS, VISUAL_INDICES
 from emotion_perception.fusion.config import FusionConfig
+from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.inference.cards import load_card
 from emotion_perception.priors import BALANCED, PRIORS, UNKNOWN, exchange_prior, parse_prior, prior_name
+from emotion_perception.recognition import Recognizer
 from emotion_perception.resources import find_model
 from emotion_perception.types import EmotionEstimate
 from emotion_perception.visual.config import VisualConfig
@@ -91,3 +94,32 @@ def test_estimate_under_another_prior_keeps_evidence_intensities_and_trust() -> 
 
 def test_every_part_has_the_same_default() -> None:
     assert VisualConfig().emotion_prior == AcousticConfig().emotion_prior == FusionConfig().emotion_prior == "service"
+
+
+def test_launch_argument_reaches_every_node_that_publishes_estimates() -> None:
+    given = {"emotion_prior": "web", "ros4hri": "true", "interaction": "true"}
+    found = {node.name: node.parameters.get("emotion_prior") for node in graph_nodes(given)}
+    publishers = ("visual_node", "acoustic_node", "fusion_node", "ros4hri_node")
+    assert {name for name, prior in found.items() if prior == "web"} == set(publishers)
+    assert all("emotion_prior" not in node.parameters for node in graph_nodes({}))
+    with pytest.raises(ValueError, match="emotion_prior must be"):
+        graph_nodes({"emotion_prior": "usual"})
+
+
+def test_prior_of_a_file_is_applied_once_whichever_way_it_is_read() -> None:
+    """A whole face, fused: the face, its evidence and the state have the same distribution under each prior."""
+    face = np.random.default_rng(0).integers(90, 150, (48, 48, 3), dtype=np.uint8)
+    by_prior = {}
+    for prior in ("balanced", "web"):
+        recognizer = Recognizer(prior=prior)
+        (seen,) = recognizer.faces(face)
+        by_prior[prior] = seen.emotion
+        fusion = EmotionFusion(FusionConfig(emotion_prior=prior))
+        fusion.add_faces(0, [seen])
+        np.testing.assert_array_equal(seen.emotion.prior, PRIORS[prior])
+        fused = fusion.state(0).emotion
+        if seen.quality > 0.05:
+            assert fused.label == seen.emotion.label
+            np.testing.assert_array_equal(fused.prior, PRIORS[prior])
+    exchanged = by_prior["balanced"].with_prior(PRIORS["web"])
+    np.testing.assert_allclose(exchanged.probabilities, by_prior["web"].probabilities, atol=0.04)  # bfloat16 or fp32
