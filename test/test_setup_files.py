@@ -101,6 +101,7 @@ def test_every_python_package_imported_is_asked_for():
     names = {
         "cv2": "opencv-python",
         "PIL": "pillow",
+        "backports": "backports-zstd",
         "fpdf": "fpdf2",
         "skimage": "scikit-image",
         "sklearn": "scikit-learn",

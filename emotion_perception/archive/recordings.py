@@ -124,7 +124,7 @@ class _Search:
             for entry in (*bags, *sorted(names)):
                 if entry.startswith("."):
                     continue
-                if entry in bags or is_media_name(entry):
+                if entry in bags or is_media_name(entry) or _was_folder(here / entry):
                     self._take(here / entry, given)
                 else:
                     self.other[Path(printable(entry)).suffix.lower() or "no suffix"] += 1
@@ -140,6 +140,11 @@ class _Search:
         if os.path.islink(path):
             reason = f"a link to {os.readlink(path)}: {reason}"
         self.unreadable[str(path)] = reason
+
+
+def _was_folder(path: Path) -> bool:
+    """Whether a path is a dead link that may have led to a folder, such as a disk that is not mounted."""
+    return not path.suffix and os.path.islink(path) and not os.path.exists(path)
 
 
 def _place(file: Path, given: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from itertools import chain
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from backports import zstd
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
@@ -18,11 +18,6 @@ from rosbags.typesys.store import Typestore
 
 from emotion_perception.media.bag_names import COMPRESSED_SUFFIX, METADATA, ROS1_SUFFIX, storage_files
 from emotion_perception.media.bag_types import typestore_of
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd  # a requirement of rosbags
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a message begins with its CDR header, 00 00 to 00 0b
 

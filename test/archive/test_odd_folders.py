@@ -30,11 +30,13 @@ def test_dead_links_and_loops_are_named_and_the_rest_is_analysed(shop: Path, tmp
     (shop / "gone.mp4").symlink_to("/nowhere/clip.mp4")
     (shop / "self.mp4").symlink_to("self.mp4")
     (shop / "above").symlink_to("..")
+    (shop / "cam1").symlink_to("/media/not_mounted")
     assert archive.main(["analyse", str(shop), "--out", str(tmp_path / "out"), "--workers", "1"]) == 1
     said = capsys.readouterr()
     assert "1 recordings analysed" in said.out
     assert f"{shop}/gone.mp4: a link to /nowhere/clip.mp4: No such file or directory" in said.err
     assert f"{shop}/self.mp4: a link to self.mp4: Too many levels of symbolic links" in said.err
+    assert f"{shop}/cam1: a link to /media/not_mounted: No such file or directory" in said.err
     assert [marker["status"] for marker in Store(tmp_path / "out").markers()] == ["done"]
 
 
