@@ -98,7 +98,7 @@ class VisualConfig:
         1.0,
     )
     face_baseline_s: float = setting(
-        3.0,
+        2.0,
         "Time for which a resting face must be seen until half of face_baseline applies. Larger is more cautious.",
         0.1,
         3600.0,

@@ -15,7 +15,10 @@ above the resting one, instead of at 0: the margin changes by ``-(resting + CLEA
 - **Slow.** The weight is 0 for a new track and 0.5 after ``half_s`` seconds of resting face. Lowering a margin takes
   :data:`LOWERING` times as long, because a face that looks sad at rest and a sad person look the same at first.
 - **Speech.** A speaking mouth raises the margins of surprise, disgust and anger, so frames with an open and with a
-  closed mouth have separate baselines.
+  closed mouth have separate baselines. That of the closed mouth also takes frames with an open one, with less weight;
+  the reverse would make the first words look like an expression.
+
+Measured by ``scripts/measure_face_baseline.py``; docs/visual_model.md, "A person's own face".
 """
 
 from __future__ import annotations
@@ -28,14 +31,16 @@ from emotion_perception.emotions import VISUAL_EMOTIONS
 
 MAX_RAISED = 6.0  # largest increase of a margin, nats
 MAX_LOWERED = 2.0  # largest decrease of a margin, nats
-CLEAR = 2.0  # nats above the resting margin at which an emotion is as probable as neutral
+CLEAR = 1.5  # nats above the resting margin at which an emotion is as probable as neutral
 LOWERING = 20.0  # times as much resting face is needed for the same weight of a decrease
 MEMORY_S = 300.0  # time constant of the histogram, s of resting face
 QUANTILE = 0.75  # of the margins at rest; above the median, because they vary with head pose and light
 OPEN_MOUTH = (0.15, 0.25)  # mouth opening: below closed, above open, in between in part both
 MIN_QUALITY, FULL_QUALITY = 0.5, 0.9  # face quality up to which the baseline is unused, and from which it counts fully
+OPEN_AS_CLOSED = 0.4  # weight of frames with an open mouth in the baseline of the closed mouth
 LONGEST_S = 0.2  # longest time that one frame represents
 EXPRESSION_DECAY = 2.5  # per nat of the largest adapted margin above 0: decay of a frame's weight as resting face
+MAX_PERSONS = 64  # known persons whose baselines are kept
 MIN_WEIGHT = 0.01  # weight of a clear expression as resting face, so that no wrong baseline is permanent
 
 # Largest margin at which a frame can show a resting face, nats: about the 95th percentile of neutral faces of FER+.
@@ -107,6 +112,11 @@ class FaceBaseline:
         self._states = (_Resting(), _Resting())  # mouth closed, mouth open
         self.weight = 0.0  # of the baseline in the newest result, 0..1
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of resting face that it stands for."""
+        return max(state.seconds for state in self._states)
+
     def adapt(
         self, p: np.ndarray, elapsed_s: float, quality: float = 1.0, mouth_opening: float = math.nan
     ) -> np.ndarray:
@@ -134,11 +144,34 @@ class FaceBaseline:
         adapted = margins + change
         if usable > 0 and np.all(margins <= RESTING_LIMIT):
             resting = max(MIN_WEIGHT, math.exp(-EXPRESSION_DECAY * max(0.0, float(adapted.max()))))
-            for state, share in shares:
-                state.add(margins, share * usable * resting * min(elapsed_s, LONGEST_S))
+            seconds = usable * resting * min(elapsed_s, LONGEST_S)
+            self._states[0].add(margins, (1 - is_open + OPEN_AS_CLOSED * is_open) * seconds)
+            self._states[1].add(margins, is_open * seconds)
         log_p[1:] = adapted + log_p[0]
         weights = np.exp(log_p - log_p.max())
         return np.asarray(weights / weights.sum())
+
+
+class KnownFaces:
+    """Baselines of known persons, which outlast their face tracks: numbers only, in memory, of MAX_PERSONS at most."""
+
+    def __init__(self) -> None:
+        self._baselines: dict[str, FaceBaseline] = {}  # by person id, longest unused first
+
+    def baseline(self, person_id: str, current: FaceBaseline) -> FaceBaseline | None:
+        """The baseline of a person whose face track has the baseline ``current`` so far.
+
+        It is the one that stands for more seconds; ``current`` is not used if it is another person's. None: the person
+        is new and ``current`` is another person's.
+        """
+        known = self._baselines.pop(person_id, None)
+        if current not in self._baselines.values() and (known is None or known.seconds < current.seconds):
+            known = current
+        if known is not None:
+            self._baselines[person_id] = known
+            if len(self._baselines) > MAX_PERSONS:
+                del self._baselines[next(iter(self._baselines))]
+        return known
 
 
 def _ramp(value: float, low: float, high: float) -> float:

@@ -23,7 +23,7 @@ from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import FaceDetector, check_image
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter, face_estimate
-from emotion_perception.visual.face_baseline import FaceBaseline
+from emotion_perception.visual.face_baseline import FaceBaseline, KnownFaces
 from emotion_perception.visual.face_crop import (
     ClassifiedCrop,
     DetectedFace,
@@ -66,6 +66,7 @@ class VisualPerception:
         self._prior = parse_prior(config.emotion_prior)
         self._search = FaceSearch(self.detector, config)
         self._attention = Attention(config.max_faces)
+        self._known_faces = KnownFaces()  # outlasts resets
         self.reset()
 
     def warm_up(self) -> None:
@@ -94,6 +95,16 @@ class VisualPerception:
         """
         crops = self._crops
         return crops.get(face_id) if face_id else next(iter(crops.values()), None)
+
+    def set_person(self, face_id: str, person_id: str) -> None:
+        """A face track is a known person: use the baseline of the person's earlier tracks, and keep it for later ones.
+
+        A track that is not in view is ignored.
+        """
+        track = self._filters.get(face_id)
+        if track is not None and track.baseline is not None:
+            known = self._known_faces.baseline(person_id, track.baseline)
+            track.baseline = known or self.face_filter().baseline
 
     def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
         """Faces in one frame, largest first; ``()`` if there is none.

@@ -9,7 +9,7 @@ from emotion_perception.emotions import VISUAL_EMOTIONS, visual_to_vocabulary
 from emotion_perception.priors import PRIORS
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceObservation
 from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter
-from emotion_perception.visual.face_baseline import MAX_LOWERED, MAX_RAISED, FaceBaseline
+from emotion_perception.visual.face_baseline import MAX_LOWERED, MAX_PERSONS, MAX_RAISED, FaceBaseline, KnownFaces
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 STEP = 0.1  # s between two frames
@@ -161,3 +161,28 @@ def test_pipeline_learns_a_face_and_forgets_it_with_the_track(perception, scene)
     without = VisualPerception(VisualConfig(face_baseline=0.0, id_seed=1), perception.classifier)
     assert without.face_filter().baseline is None
     assert perception.face_filter().baseline is not perception.face_filter().baseline
+
+
+def test_a_known_person_s_baseline_outlasts_the_track(perception, scene):
+    image = scene(200, 100)
+    frames = [perception.process(image, i * SECOND // 10) for i in range(6)]
+    perception.set_person(frames[-1][0].face_id, "anna")
+    learnt = perception._filters[frames[-1][0].face_id].baseline
+    perception.reset()
+    again = [perception.process(image, i * SECOND // 10) for i in range(6)][-1][0]
+    assert perception._filters[again.face_id].baseline is not learnt
+    perception.set_person(again.face_id, "anna")
+    assert perception._filters[again.face_id].baseline is learnt
+    perception.set_person("nobody", "anna")
+
+
+def test_two_persons_never_share_a_baseline_and_few_are_kept():
+    known, first = KnownFaces(), FaceBaseline(1.0, 2.0)
+    watch(first, RESTING, 5)
+    assert known.baseline("anna", first) is first
+    assert known.baseline("anna", FaceBaseline(1.0, 2.0)) is first, "the one that knows more is kept"
+    assert known.baseline("bela", first) is None, "it is anna's"
+    for i in range(MAX_PERSONS):
+        known.baseline(f"person_{i}", FaceBaseline(1.0, 2.0))
+    newcomer = FaceBaseline(1.0, 2.0)
+    assert known.baseline("anna", newcomer) is newcomer, "the longest unused was dropped"
