@@ -34,16 +34,16 @@ from emotion_perception.media.opening import open_media
 from emotion_perception.recognition import Event, Recognizer, fuse_events
 from emotion_perception.types import SECOND
 from emotion_perception.visual.face_baseline import FaceBaseline
-from emotion_perception.visual.perception import VisualPerception
+from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
 STEP_S = 0.1  # between two frames or states
-SETTLE_S = 0.5  # after a change, not counted: the temporal filter needs about 0.3 s
-NEUTRAL_S, SMILE_S = 8.0, 3.0  # of a stream of portraits
+SETTLE_S = 0.7  # after a change, not counted: the temporal filter needs about 0.3 s
+NEUTRAL_S, SMILE_S = 6.0, 2.0  # of a stream of portraits
 MARGIN = 80  # px around a portrait, for the jitter
 CLIP_ORDERS = 30  # random orders of the clips
-PERSONS = 24  # of each simulated scene
+PERSONS = 16  # of each simulated scene
 
-PIPELINE = VisualPerception()
+PIPELINE = VisualPerception(VisualConfig(emotion_prior="balanced"))
 
 Scene = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]  # labels (N,) and strengths 0..1 (N,)
 
