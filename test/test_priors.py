@@ -112,7 +112,7 @@ def test_prior_of_a_file_is_applied_once_whichever_way_it_is_read() -> None:
     by_prior = {}
     for prior in ("balanced", "web"):
         recognizer = Recognizer(prior=prior)
-        (seen,) = recognizer.faces(face)
+        seen = recognizer.visual.whole_face(face)
         by_prior[prior] = seen.emotion
         fusion = EmotionFusion(FusionConfig(emotion_prior=prior))
         fusion.add_faces(0, [seen])
