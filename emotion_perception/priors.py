@@ -34,7 +34,7 @@ def _named(*values: float) -> np.ndarray:
 PRIORS: Mapping[str, np.ndarray] = {
     "balanced": _named(*[1.0] * len(EMOTIONS)),
     # Between `web` and `balanced`: about the square root of the class frequencies of FER+.
-    "service": _named(0.22, 0.08, 0.22, 0.14, 0.12, 0.06, 0.04, 0.12),
+    "service": _named(0.20, 0.10, 0.22, 0.14, 0.12, 0.06, 0.04, 0.12),
     # Class frequencies of the label votes of FER+ (photographs found on the web), which has no calm.
     "web": _named(0.3594, 0.05, 0.2420, 0.1109, 0.0859, 0.0200, 0.0091, 0.1227),
 }
