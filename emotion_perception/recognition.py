@@ -190,6 +190,8 @@ class Recognizer:
     ) -> Iterator[Moment]:
         """The state every ``step`` seconds of a video, sound file or rosbag2 recording, and once at its end.
 
+        The landmarks of a face are its newest, which may be of an earlier frame.
+
         An image has one moment, at time 0.
 
         Args:
@@ -213,7 +215,7 @@ class Recognizer:
 
     def faces(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one image, uint8 ``(H, W, 3)`` BGR, largest first."""
-        return self.visual.still(image)
+        return self.visual.still(image, landmarks=True)
 
     def explain(self, image: np.ndarray, emotion: str | None = None) -> tuple[np.ndarray, Explanation] | None:
         """Which regions of the largest face support an emotion.
@@ -228,8 +230,10 @@ class Recognizer:
         Raises:
             ValueError: the emotion is unknown, or not one of the face classifier's.
         """
-        crops = self.visual.crops(image)
-        return (crops[0], explain_face(crops[0], self.visual.classifier, emotion)) if crops else None
+        faces = self.visual.detect_still(image, landmarks=True)
+        if not faces or faces[0].crop is None:
+            return None
+        return faces[0].crop, explain_face(faces[0].crop, self.visual.classifier, emotion, faces[0].landmarks)
 
     def recording_arc(self) -> RecordingArc:
         """An empty arc for the moments of one file."""
@@ -239,6 +243,9 @@ class Recognizer:
         """A fusion engine without evidence, with the reliability of the two models."""
         return EmotionFusion(self._fusion_config, *self._reliability)
 
+    def _with_newest_landmarks(self, face: FaceObservation) -> FaceObservation:
+        return face if face.landmarks else replace(face, landmarks=self.visual.newest_landmarks(face.face_id))
+
     def _events(self, media: StoredMedia) -> Iterator[Event]:
         next_frame = newest = 0.0
         for item in media.read():
@@ -247,7 +254,7 @@ class Recognizer:
                 faces = None
                 if item.time + 1e-6 >= next_frame:
                     next_frame = max(next_frame + self._frame_interval, item.time)
-                    faces = self.visual.process(item.image, stamp)
+                    faces = tuple(map(self._with_newest_landmarks, self.visual.process(item.image, stamp)))
                 yield Event(item.time, item.time, faces)
             else:
                 yield Event(item.time, item.end, None)

@@ -139,6 +139,29 @@ class FaceDetection:
 
 
 @dataclass(frozen=True)
+class FaceLandmarks:
+    """What the landmarks of one face in one image show.
+
+    Angles are relative to the line from the camera to the face, rad: yaw is positive towards the image's right, pitch
+    upwards, roll clockwise; all are 0 for a face that looks straight into the camera.
+    """
+
+    score: float  # 0..1, probability that the landmark network found a face
+    head_yaw: float = math.nan  # NaN, like all below, if it found none
+    head_pitch: float = math.nan
+    head_roll: float = math.nan
+    gaze_yaw: float = math.nan
+    gaze_pitch: float = math.nan
+    eye_closure: float = math.nan  # 0 (open) .. 1 (closed), the mean of both eyes
+    jaw_opening: float = math.nan  # 0 (closed) .. 1 (wide open)
+    # (70, 2) float32 px of the full image, in the order of hri_msgs/FacialLandmarks; (0, 2) if no face was found
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    # (52,) float32, 0..1, in the order of MediaPipe's face landmarker; empty if no face was found
+    blendshapes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    facial_actions: str = ""  # strongest first, such as "brows lowered 0.6, lip corners down 0.4"
+
+
+@dataclass(frozen=True)
 class FaceObservation:
     """One tracked face in one image, with its emotion."""
 
@@ -150,6 +173,7 @@ class FaceObservation:
     mouth_opening: float = math.nan  # 0..1, darkness of the mouth's inside against the face; NaN if unknown
     mouth_motion: float = math.nan  # >= 0, share of its contrast that changed over 1/30 s; NaN if unknown
     baseline_weight: float = 0.0  # 0..1, of the person's own resting face in this estimate; 0: unknown person
+    landmarks: FaceLandmarks | None = None  # None: not measured in this image
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emotion_perception.recognition import Recognizer
-    from emotion_perception.types import EmotionEstimate, FaceObservation
+    from emotion_perception.types import EmotionEstimate, FaceLandmarks, FaceObservation
 
 EPILOG = """examples:
   emotion-recognize portrait.jpg                  # one line per face
@@ -25,8 +25,8 @@ EPILOG = """examples:
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
 Each line has path, status, label, confidence, probabilities (by name), their prior, valence and arousal (-1..1); a
-face adds its rectangle in pixels, detection score and quality (0..1). Without a face or a voice the status is
-NO_EVIDENCE.
+face adds its rectangle in pixels, detection score and quality (0..1), and from its landmarks head pose and gaze in
+degrees, eye closure, jaw opening and facial actions. Without a face or a voice the status is NO_EVIDENCE.
 Exit code: 0 if every file was read, 1 if some could not be read, 2 for wrong arguments."""
 
 
@@ -210,6 +210,31 @@ def face_fields(face: FaceObservation) -> dict[str, Any]:
         "detection_score": round(face.detection_score, 3),
         "quality": round(face.quality, 3),
         **estimate_fields(face.emotion),
+        **({} if face.landmarks is None else {"landmarks": landmark_fields(face.landmarks)}),
+    }
+
+
+def landmark_fields(landmarks: FaceLandmarks) -> dict[str, Any]:
+    """What landmarks show as JSON fields, angles in degrees; only the score where they lie on no face."""
+    score = {"score": round(landmarks.score, 3)}
+    if math.isnan(landmarks.head_yaw):
+        return score
+    yaw, pitch, roll, gaze_yaw, gaze_pitch = (
+        round(math.degrees(angle), 1)
+        for angle in (
+            landmarks.head_yaw,
+            landmarks.head_pitch,
+            landmarks.head_roll,
+            landmarks.gaze_yaw,
+            landmarks.gaze_pitch,
+        )
+    )
+    return score | {
+        "head": {"yaw": yaw, "pitch": pitch, "roll": roll},
+        "gaze": {"yaw": gaze_yaw, "pitch": gaze_pitch},
+        "eye_closure": round(landmarks.eye_closure, 2),
+        "jaw_opening": round(landmarks.jaw_opening, 2),
+        "actions": landmarks.facial_actions,
     }
 
 

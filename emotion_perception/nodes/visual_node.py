@@ -154,7 +154,7 @@ def _explain(face: ClassifiedCrop, classifier: FaceClassifier, name: str) -> np.
     """The drawn explanation of a face, BGR."""
     from emotion_perception.visual.explain import draw_explanation, explain_face
 
-    return draw_explanation(face.crop, explain_face(face.crop, classifier, name))
+    return draw_explanation(face.crop, explain_face(face.crop, classifier, name, face.landmarks))
 
 
 def main() -> int:

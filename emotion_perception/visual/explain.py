@@ -14,8 +14,11 @@ import numpy as np
 
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS, emotion_index
 from emotion_perception.inference.protocols import FaceClassifier
+from emotion_perception.types import FaceLandmarks
 
 PATCHES = 6  # that cover a face side by side along each axis; each overlaps its neighbours by half
+TEXT_SIDE = 288  # px, side of a drawn face for which the size of the text is stated
+LINE = 20  # px, height of a line of text at that side
 BLUR = 8.0  # standard deviation of the blur: a face has so many of it along its side
 
 
@@ -25,15 +28,19 @@ class Explanation:
 
     emotion: str  # of the vocabulary
     heat: np.ndarray  # (S, S) float32, 0..1, 1 at the strongest evidence; all 0 where there is none
+    facial_actions: str = ""  # seen in this face, such as "brows lowered 0.6"; empty if none or not measured
 
 
-def explain_face(face: np.ndarray, classifier: FaceClassifier, emotion: str | None = None) -> Explanation:
+def explain_face(
+    face: np.ndarray, classifier: FaceClassifier, emotion: str | None = None, landmarks: FaceLandmarks | None = None
+) -> Explanation:
     """Heat map for ``emotion``, or for the most probable one.
 
     Args:
         face: uint8 ``(S, S)`` or ``(S, S, 3)``, as the classifier takes it.
         classifier: which classified the face.
         emotion: name of one of the visual emotions, or an alias.
+        landmarks: of the face, for the facial actions in words; None: not measured.
 
     Raises:
         ValueError: the face has another shape, or the emotion is unknown or not one that a face shows (calm).
@@ -44,7 +51,8 @@ def explain_face(face: np.ndarray, classifier: FaceClassifier, emotion: str | No
     if name is None:
         name = VISUAL_EMOTIONS[int(classifier.probabilities(face[np.newaxis])[0].argmax())]
     heat = _evidence(face, classifier, VISUAL_EMOTIONS.index(name))
-    return Explanation(name, (heat / max(float(heat.max()), 1e-12)).astype(np.float32))
+    actions = landmarks.facial_actions if landmarks else ""
+    return Explanation(name, (heat / max(float(heat.max()), 1e-12)).astype(np.float32), actions)
 
 
 def _evidence(face: np.ndarray, classifier: FaceClassifier, target: int) -> np.ndarray:
@@ -63,7 +71,11 @@ def _evidence(face: np.ndarray, classifier: FaceClassifier, target: int) -> np.n
 
 
 def draw_explanation(face: np.ndarray, explanation: Explanation, size: int = 288) -> np.ndarray:
-    """The face and, to its right, the face under its heat map: uint8 ``(size, 2 * size, 3)`` BGR."""
+    """The face and, to its right, the face under its heat map, with the facial actions below them.
+
+    Returns:
+        uint8 ``(size, 2 * size, 3)`` BGR; with facial actions, higher by a line for each two of them.
+    """
     large = cv2.resize(face, (size, size), interpolation=cv2.INTER_CUBIC)
     image = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large
     heat = cv2.resize(explanation.heat, (size, size), interpolation=cv2.INTER_LINEAR)
@@ -74,4 +86,16 @@ def draw_explanation(face: np.ndarray, explanation: Explanation, size: int = 288
     cv2.putText(
         both, explanation.emotion, (size + 8, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (255, 255, 255), 2, cv2.LINE_AA
     )
-    return both
+    return _with_lines(both, explanation.facial_actions.split(", ")) if explanation.facial_actions else both
+
+
+def _with_lines(image: np.ndarray, actions: list[str]) -> np.ndarray:
+    """The image above a band with two actions per line."""
+    lines = [", ".join(actions[i : i + 2]) for i in range(0, len(actions), 2)]
+    scale = image.shape[1] / 2 / TEXT_SIDE
+    height = round(LINE * scale)
+    band = np.zeros((height * len(lines) + height // 3, image.shape[1], 3), np.uint8)
+    for i, line in enumerate(lines):
+        at = (height // 3, height * (i + 1) - height // 8)
+        cv2.putText(band, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return np.concatenate([image, band])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from emotion_perception.types import Box, EmotionEstimate, FaceDetection
+from emotion_perception.types import Box, EmotionEstimate, FaceDetection, FaceLandmarks
 from emotion_perception.visual.alignment import FRAME, TEMPLATE, crop_face
 from emotion_perception.visual.detector import check_image
 from emotion_perception.visual.quality import face_quality
@@ -29,6 +29,7 @@ class DetectedFace:
     crop: np.ndarray | None  # uint8, of the classifier's `crop_shape`; None where the face is not classified
     mouth_opening: float = math.nan  # as in FaceObservation
     mouth_motion: float = math.nan
+    landmarks: FaceLandmarks | None = None  # None: not measured in this image
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ClassifiedCrop:
     stamp_ns: int
     crop: np.ndarray  # uint8, of the classifier's `crop_shape`
     emotion: EmotionEstimate
+    landmarks: FaceLandmarks | None = None  # the newest measured of this face; None before the first
 
 
 def cut_face(image: np.ndarray, face_id: str, face: FaceDetection, shape: tuple[int, ...]) -> DetectedFace:

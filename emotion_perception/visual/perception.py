@@ -17,7 +17,8 @@ import numpy as np
 from emotion_perception.inference.protocols import FaceClassifier
 from emotion_perception.priors import parse_prior
 from emotion_perception.resources import find_model
-from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceObservation
+from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceLandmarks, FaceObservation
+from emotion_perception.visual.alignment import FaceFrame
 from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import FaceDetector, check_image
@@ -33,6 +34,7 @@ from emotion_perception.visual.face_crop import (
     whole_face,
 )
 from emotion_perception.visual.face_search import CANDIDATE_SCORE, ExpectedFace, FaceSearch, quarter_turns
+from emotion_perception.visual.landmark_reader import LandmarkReader
 from emotion_perception.visual.mouth import Mouth, measure_mouth
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
 
@@ -67,6 +69,9 @@ class VisualPerception:
         self._search = FaceSearch(self.detector, config)
         self._attention = Attention(config.max_faces)
         self._known_faces = KnownFaces()  # outlasts resets
+        self._landmarks = LandmarkReader(config.landmark_rate)
+        if config.landmark_rate > 0:
+            self._landmarks.warm_up()
         self.reset()
 
     def warm_up(self) -> None:
@@ -78,6 +83,7 @@ class VisualPerception:
         self.tracker.reset()
         self._attention.reset()
         self._search.reset()
+        self._landmarks.reset()
         self._searched_ns: int | None = None
         self._stamp: int | None = None
         self._latest: tuple[FaceObservation, ...] = ()
@@ -85,6 +91,7 @@ class VisualPerception:
         self._classified: set[str] = set()  # ids of those that are classified in every frame
         self._filters: dict[str, FaceFilter] = {}
         self._mouths: dict[str, Mouth] = {}  # in the newest frame in which the face was classified
+        self._newest_landmarks: dict[str, FaceLandmarks] = {}
         # Of the newest frame only; replaced as a whole, so that other threads always read a complete one.
         self._crops: dict[str, ClassifiedCrop] = {}
 
@@ -106,8 +113,15 @@ class VisualPerception:
             known = self._known_faces.baseline(person_id, track.baseline)
             track.baseline = known or self.face_filter().baseline
 
+    def newest_landmarks(self, face_id: str) -> FaceLandmarks | None:
+        """The newest landmarks of a tracked face, which may be of an earlier frame; None before the first."""
+        return self._newest_landmarks.get(face_id)
+
     def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
         """Faces in one frame, largest first; ``()`` if there is none.
+
+        Landmarks are measured ``landmark_rate`` times a second, of one face at a time; an observation has them only
+        in the frame in which they were measured.
 
         Faces beyond ``max_faces`` have quality 0 and the unknown emotion. Between two searches they are at their
         predicted position with detection score 0.
@@ -163,15 +177,19 @@ class VisualPerception:
         baseline = FaceBaseline(config.face_baseline, config.face_baseline_s) if config.face_baseline else None
         return FaceFilter(expression, baseline)
 
-    def still(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
+    def still(self, image: np.ndarray, landmarks: bool = False) -> tuple[FaceObservation, ...]:
         """Faces in a single image, largest first, with ids face_1, face_2 ...; no tracking, no filter.
+
+        Args:
+            image: as :meth:`process`.
+            landmarks: measure them, whatever ``landmark_rate`` is.
 
         Raises:
             ValueError: as :meth:`process`.
         """
-        return tuple(self._with_prior(face) for face in self._classify(self.detect_still(image)))
+        return tuple(self._with_prior(face) for face in self._classify(self.detect_still(image, landmarks)))
 
-    def detect_still(self, image: np.ndarray) -> tuple[DetectedFace, ...]:
+    def detect_still(self, image: np.ndarray, landmarks: bool = False) -> tuple[DetectedFace, ...]:
         """:meth:`still` without the classifier.
 
         Raises:
@@ -183,8 +201,17 @@ class VisualPerception:
         found = [face for face in found if box_side(face.box) >= self.config.min_face_size]
         found = sorted(found, key=lambda face: -box_side(face.box))[: self.config.max_faces]
         if found and is_tiny(bgr) and fills(bgr, found[0]):
-            return (whole_face(bgr, shape, found[0].score),)
-        return tuple(cut_face(bgr, f"face_{i + 1}", face, shape) for i, face in enumerate(found))
+            faces = [whole_face(bgr, shape, found[0].score)]
+            frames = [FaceFrame.of_image(bgr.shape[1], bgr.shape[0])]
+        else:
+            faces = [cut_face(bgr, f"face_{i + 1}", face, shape) for i, face in enumerate(found)]
+            frames = [FaceFrame.of_detection(face) for face in found]
+        if not landmarks:
+            return tuple(faces)
+        return tuple(
+            replace(face, landmarks=self._landmarks.measure(bgr, frame))
+            for face, frame in zip(faces, frames, strict=True)
+        )
 
     def detect_whole(self, image: np.ndarray) -> DetectedFace:
         """An image filled by one face, such as those of FER2013, without the classifier.
@@ -241,17 +268,28 @@ class VisualPerception:
         alive = {track.face_id for track in tracks}
         self._filters = {face: kept for face, kept in self._filters.items() if face in alive}
         self._mouths = {face: kept for face, kept in self._mouths.items() if face in alive}
+        self._newest_landmarks = {face: kept for face, kept in self._newest_landmarks.items() if face in alive}
         in_view = [track for track in tracks if track.seen or track.face_id in assumed]
         self._visible = {track.face_id for track in in_view}
         large = [track for track in in_view if box_side(_newest(track)[0]) >= self.config.min_face_size]
         # Unconfirmed faces are followed too; otherwise they would never be confirmed.
         self._classified = self._attention.choose(large, alive, stamp_ns)
-        return tuple(self._cut(bgr, track, stamp_ns) for track in large if track.confirmed)
+        confirmed = [track for track in large if track.confirmed]
+        cut = {track.face_id: box_side(track.box) for track in confirmed if self._is_cut(track)}
+        measured = self._landmarks.choose(cut, stamp_ns)
+        return tuple(self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed)
 
-    def _cut(self, bgr: np.ndarray, track: TrackedFace, stamp_ns: int) -> DetectedFace:
-        if track.face_id not in self._classified or not track.seen:
+    def _is_cut(self, track: TrackedFace) -> bool:
+        return track.face_id in self._classified and track.seen
+
+    def _cut(self, bgr: np.ndarray, track: TrackedFace, stamp_ns: int, landmarks: bool) -> DetectedFace:
+        if not self._is_cut(track):
             return DetectedFace(track.face_id, *_newest(track), quality=0.0, crop=None)
         face = cut_face(bgr, track.face_id, track.detection, self.classifier.crop_shape)
+        if landmarks:
+            found = self._landmarks.measure(bgr, FaceFrame.of_detection(track.detection))
+            self._newest_landmarks[track.face_id] = found
+            face = replace(face, landmarks=found)
         return self._with_mouth(face, bgr, track.detection, stamp_ns)
 
     def _with_mouth(self, face: DetectedFace, bgr: np.ndarray, detection: FaceDetection, stamp_ns: int) -> DetectedFace:
@@ -268,7 +306,11 @@ class VisualPerception:
         crops = {face.face_id: face.crop for face in faces if face.crop is not None}
         self._crops = {
             face.face_id: ClassifiedCrop(
-                face.face_id, stamp_ns, crops[face.face_id], face.emotion.with_prior(self._prior)
+                face.face_id,
+                stamp_ns,
+                crops[face.face_id],
+                face.emotion.with_prior(self._prior),
+                self._newest_landmarks.get(face.face_id),
             )
             for face in unfiltered
         }
@@ -312,6 +354,7 @@ def _observation(face: DetectedFace, emotion: EmotionEstimate) -> FaceObservatio
         emotion,
         face.mouth_opening,
         face.mouth_motion,
+        landmarks=face.landmarks,
     )
 
 

@@ -66,8 +66,18 @@ def test_explanation_is_drawn_next_to_the_face(portrait_file, tmp_path, capsys):
     out = tmp_path / "why.png"
     assert recognize.main([str(portrait_file), "--explain", str(out), "--emotion", "joy"]) == 0
     picture = cv2.imread(str(out))
-    assert picture.shape[1] == 2 * picture.shape[0]
+    assert picture.shape[1] == 576
+    assert picture.shape[0] > 288, "the facial actions stand below both faces"
     assert lines(capsys)[0]["label"] == "happy"
+
+
+def test_a_face_has_head_pose_gaze_and_facial_actions(portrait_file, capsys):
+    assert recognize.main([str(portrait_file)]) == 0
+    found = lines(capsys)[0]["landmarks"]
+    assert found["score"] > 0.9
+    assert all(abs(angle) < 20 for angle in (*found["head"].values(), *found["gaze"].values()))  # degrees
+    assert found["eye_closure"] < 0.3 and found["jaw_opening"] < 0.3
+    assert found["actions"].startswith("lip corners up 0.")
 
 
 def test_an_emotion_that_faces_do_not_show_is_refused(portrait_file, tmp_path, capsys):

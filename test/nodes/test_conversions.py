@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from emotion_perception.types import (
     EmotionState,
     EmotionStatus,
     Evidence,
+    FaceLandmarks,
 )
 
 STAMP = 1_700_000_000_123_456_789
@@ -344,3 +346,57 @@ def test_the_record_of_a_state_names_everything():
 def test_the_array_of_states_bears_the_newest_stamp():
     assert c.stamp_to_ns(c.states_to_message([state(), state()], STAMP + 5).header.stamp) == STAMP
     assert c.stamp_to_ns(c.states_to_message([], STAMP + 5).header.stamp) == STAMP + 5
+
+
+def measured_landmarks() -> FaceLandmarks:
+    rng = np.random.default_rng(0)
+    return FaceLandmarks(
+        0.97,
+        *(0.1, -0.2, 0.3, -0.4, 0.5, 0.6, 0.7),
+        rng.uniform(0, 300, (70, 2)).astype(np.float32),
+        rng.uniform(0, 1, 52).astype(np.float32),
+        "brows lowered 0.6",
+    )
+
+
+def test_landmarks_survive_the_message():
+    landmarks = measured_landmarks()
+    face = replace(a_face(), landmarks=landmarks)
+    message = c.faces_to_message([face], Header(), 640, 480)
+    [sent] = message.faces
+    assert (sent.head_yaw, sent.head_pitch, sent.head_roll) == pytest.approx((0.1, -0.2, 0.3))
+    assert (sent.gaze_yaw, sent.gaze_pitch, sent.eye_closure, sent.jaw_opening) == pytest.approx((-0.4, 0.5, 0.6, 0.7))
+    assert sent.facial_actions == "brows lowered 0.6"
+    assert list(sent.landmarks[:4]) == landmarks.points.ravel()[:4].tolist(), "x and y of each point in turn"
+    _, [back] = c.faces_from_message(message)
+    assert back.landmarks is not None
+    assert back.landmarks.score == pytest.approx(0.97)
+    assert back.landmarks.gaze_pitch == pytest.approx(0.5)
+    np.testing.assert_array_equal(back.landmarks.points, landmarks.points)
+    np.testing.assert_array_equal(back.landmarks.blendshapes, landmarks.blendshapes)
+
+
+def test_without_landmarks_the_fields_are_nan_or_empty():
+    message = c.faces_to_message([a_face()], Header(), 640, 480)
+    [sent] = message.faces
+    for name in ("landmark_score", "head_yaw", "head_roll", "gaze_pitch", "eye_closure", "jaw_opening"):
+        assert math.isnan(getattr(sent, name)), name
+    assert len(sent.landmarks) == len(sent.blendshapes) == 0 and sent.facial_actions == ""
+    assert c.faces_from_message(message)[1][0].landmarks is None
+
+
+def test_incomplete_or_infinite_landmarks_leave_only_their_score():
+    def received(change):
+        message = c.faces_to_message([replace(a_face(), landmarks=measured_landmarks())], Header(), 640, 480)
+        change(message.faces[0])
+        return c.faces_from_message(message)[1][0].landmarks
+
+    for change in (
+        lambda sent: setattr(sent, "landmarks", [1.0] * 139),
+        lambda sent: setattr(sent, "blendshapes", []),
+        lambda sent: setattr(sent, "head_yaw", math.inf),
+        lambda sent: setattr(sent, "landmarks", [math.nan] * 140),
+    ):
+        found = received(change)
+        assert found.score == pytest.approx(0.97) and math.isnan(found.head_yaw) and found.points.shape == (0, 2)
+    assert received(lambda sent: setattr(sent, "landmark_score", -1.0)) is None

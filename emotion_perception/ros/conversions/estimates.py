@@ -17,9 +17,20 @@ from emotion_perception.messages.sensors import ConversionError, stamp_to_ns
 from emotion_perception.priors import UNKNOWN
 from emotion_perception.ros.conversions.images import box_to_roi, roi_to_box
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
-from emotion_perception.types import EmotionEstimate, FaceObservation, VoiceObservation
+from emotion_perception.types import EmotionEstimate, FaceLandmarks, FaceObservation, VoiceObservation
 
 Expression = Any  # hri_msgs/Expression, which need not be installed
+LANDMARKS, BLENDSHAPES = 70, 52  # number of each in a message
+# Fields that FaceEmotion and FaceLandmarks share.
+LANDMARK_MEASURES = (
+    "head_yaw",
+    "head_pitch",
+    "head_roll",
+    "gaze_yaw",
+    "gaze_pitch",
+    "eye_closure",
+    "jaw_opening",
+)
 
 
 def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
@@ -98,6 +109,7 @@ def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: in
                 mouth_opening=float(face.mouth_opening),
                 mouth_motion=float(face.mouth_motion),
                 baseline_weight=float(face.baseline_weight),
+                **_landmark_fields(face.landmarks or FaceLandmarks(math.nan)),
             )
             for face in faces
         ],
@@ -124,9 +136,41 @@ def faces_from_message(message: FaceEmotionArray) -> tuple[int, tuple[FaceObserv
                 _known(face.mouth_opening),
                 _known(face.mouth_motion),
                 min(1.0, max(0.0, _known(face.baseline_weight))),
+                _landmarks_from_fields(face),
             )
         )
     return stamp_to_ns(message.header.stamp), tuple(faces)
+
+
+def _landmark_fields(landmarks: FaceLandmarks) -> dict[str, Any]:
+    return {
+        "landmark_score": float(landmarks.score),
+        **{name: float(getattr(landmarks, name)) for name in LANDMARK_MEASURES},
+        "landmarks": float_array(landmarks.points.ravel()),
+        "blendshapes": float_array(landmarks.blendshapes),
+        "facial_actions": landmarks.facial_actions,
+    }
+
+
+def _landmarks_from_fields(face: FaceEmotion) -> FaceLandmarks | None:
+    """None where landmarks were not measured; only the score where they are incomplete or not finite."""
+    if not 0 <= face.landmark_score <= 1:
+        return None
+    score = float(face.landmark_score)
+    measures = {name: float(getattr(face, name)) for name in LANDMARK_MEASURES}
+    points = np.array(face.landmarks, np.float32)
+    blendshapes = np.array(face.blendshapes, np.float32)
+    if (len(points), len(blendshapes)) != (2 * LANDMARKS, BLENDSHAPES):
+        return FaceLandmarks(score)
+    if not all(np.isfinite(values).all() for values in (list(measures.values()), points, blendshapes)):
+        return FaceLandmarks(score)
+    return FaceLandmarks(
+        score,
+        points=points.reshape(-1, 2),
+        blendshapes=blendshapes,
+        facial_actions=face.facial_actions,
+        **measures,
+    )
 
 
 def voice_to_message(voice: VoiceObservation, frame_id: str = "") -> VoiceEmotion:
