@@ -32,7 +32,7 @@ from emotion_perception.visual.alignment import BOX_SIZE, FRAME, crop_face
 from emotion_perception.visual.detector import FaceDetector
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.face_crop import whole_image
-from emotion_perception.visual.perception import quality_exponent
+from emotion_perception.visual.quality import quality_exponent
 
 NOISE = 3.0  # grey levels, of a camera
 POWERS = np.arange(0.0, 1.51, 0.05)  # to which a distribution is raised, in the search for the best

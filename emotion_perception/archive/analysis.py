@@ -280,8 +280,7 @@ class Analyser:
                 batch = faces[begin : begin + BATCH]
                 crops = np.zeros((BATCH, *self.visual.classifier.crop_shape), np.uint8)
                 crops[: len(batch)] = [face.crop for face in batch if face.crop is not None]
-                answers = zip(batch, *self.visual.classifier.probabilities(crops), strict=False)
-                observations += [self.visual.observation(face, p, strength) for face, p, strength in answers]
+                observations += self.visual.observations(batch, self.visual.classifier.estimates(crops))
         rest = iter(observations)
         return [[next(rest) for _ in part.faces] for part in parts]
 

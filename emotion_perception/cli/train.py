@@ -13,6 +13,7 @@ EPILOG = """examples:
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
   emotion-train acoustic --data ~/corpora/CREMA-D ~/corpora/SUBESCO --initial encoder.safetensors --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
+  emotion-train familiarity --data ../shared/data/ferplus.npz   # renew the face model's output for foreign pictures
   emotion-train visual --data ferplus.npz --epochs 2 --out /tmp/quick.onnx   # a quick try
   emotion-train visual --data ferplus.npz --backbone vgg16 --backbone-weights vgg16.pth --out big.onnx
   emotion-train visual --data ferplus.npz --teacher big.onnx   # distil it into a network for the robot
@@ -25,7 +26,8 @@ A run writes a checkpoint after every epoch; rerun the command to resume an inte
 anew. DATA is ferplus.npz (visual), or one or more speech corpora or folders with speech corpora, which are recognised
 by their folder names (acoustic; see docs/acoustic_model.md), or a folder with ferplus.npz and ravdess_speech (fusion).
 fusion trains no network: it measures the reliability of the two published models on validation data and writes it to
-models/fusion.yaml, or to --out."""
+models/fusion.yaml, or to --out. familiarity adds to a face model (--expression-model, default: the published one) an
+output that is low for pictures unlike its training faces; visual does this by itself."""
 
 
 VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # subfolder of the corrections with each model's versions
@@ -37,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="emotion-train", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "model", choices=("visual", "acoustic", "fusion", "export"), help="model, pooling or conversion"
+        "model", choices=("visual", "acoustic", "fusion", "familiarity", "export"), help="model, pooling or conversion"
     )
     parser.add_argument("--data", type=Path, nargs="+", help="training data (see below); several for acoustic")
     parser.add_argument(
@@ -55,7 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         help="resumable state (default: next to --out); for fusion: folder for the models' outputs",
     )
-    parser.add_argument("--expression-model", type=Path, help="for fusion: face model (default: the published one)")
+    parser.add_argument(
+        "--expression-model", type=Path, help="for fusion, familiarity: face model (default: the published one)"
+    )
     parser.add_argument("--voice-model", type=Path, help="for fusion: voice model (default: the published one)")
     parser.add_argument(
         "--initial",
@@ -159,6 +163,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     if args.model == "fusion":
         return _fusion(args)
+    if args.model == "familiarity":
+        return _familiarity(args)
     import torch
 
     from emotion_perception.errors import ModelError
@@ -178,6 +184,7 @@ def main(argv: list[str] | None = None) -> int:
         paths = args.config or [config_path(f"training/{args.model}.yaml")]
         if args.model == "visual":
             from emotion_perception.learning.faces import train as train_visual
+            from emotion_perception.learning.faces.familiarity import learn_if_enough
 
             visual = load_config(paths[0], train_visual.VisualTraining, overrides)
             if args.backbone:
@@ -190,6 +197,7 @@ def main(argv: list[str] | None = None) -> int:
             card = train_visual.train(
                 args.data, out, visual, checkpoint, args.initial, args.teacher, args.backbone_weights
             )
+            card["familiarity"] = learn_if_enough(out, args.data)
         else:
             from emotion_perception.learning.voices.config import AcousticTraining
             from emotion_perception.learning.voices.features import FEATURES
@@ -295,6 +303,21 @@ def _fusion(args: argparse.Namespace) -> int:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
     print(json.dumps(learnt))
+    return 0
+
+
+def _familiarity(args: argparse.Namespace) -> int:
+    from emotion_perception.errors import ModelError
+    from emotion_perception.learning.faces.familiarity import learn_familiarity
+    from emotion_perception.resources import find_model
+
+    try:
+        model = args.expression_model or find_model("expression.onnx")
+        learnt = learn_familiarity(model, args.data, args.out)
+    except (ValueError, OSError, ModelError) as error:
+        print(f"emotion-train: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps({"weights": str(args.out or model), "familiarity": learnt}))
     return 0
 
 

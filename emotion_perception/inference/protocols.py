@@ -12,6 +12,15 @@ from emotion_perception.inference.cards import ModelCard
 from emotion_perception.types import EmotionEstimate
 
 
+@dataclass(frozen=True)
+class FaceEstimates:
+    """A face classifier's estimates for N crops; columns are :data:`emotion_perception.emotions.VISUAL_EMOTIONS`."""
+
+    probabilities: np.ndarray  # (N, 7), as of FaceClassifier.probabilities
+    intensities: np.ndarray  # (N, 7)
+    familiarity: np.ndarray  # (N,) 0..1: 1 for pictures on which the network can be trusted, or if it is not estimated
+
+
 class FaceClassifier(Protocol):
     """Calibrated facial expressions of aligned face crops; several threads may use it.
 
@@ -36,6 +45,13 @@ class FaceClassifier(Protocol):
             Probabilities ``(N, 7)`` that sum to 1, without the network's class prior (posterior divided by prior,
             normalised), and intensities ``(N, 7)`` in 0..1, NaN where the network estimates none; columns are
             :data:`emotion_perception.emotions.VISUAL_EMOTIONS`.
+
+        Raises:
+            ValueError: shape or type differ.
+        """
+
+    def estimates(self, faces: np.ndarray) -> FaceEstimates:
+        """As :meth:`probabilities`, with the familiarity of each picture.
 
         Raises:
             ValueError: shape or type differ.

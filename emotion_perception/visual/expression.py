@@ -16,6 +16,7 @@ from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES, visual_
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import FaceInput, load_card
 from emotion_perception.inference.foreign import crop_shape, network_input, read_face_network
+from emotion_perception.inference.protocols import FaceEstimates
 from emotion_perception.inference.runtime import FP32, compile_for_cpu
 from emotion_perception.types import EmotionEstimate
 
@@ -23,6 +24,7 @@ FACE_SIZE = 48  # px, side of the published network's input
 # What an output of a network can be, by its name in the card's `outputs`.
 LOGITS, PROBABILITIES = "logits", "probabilities"
 INTENSITY = "intensity_logits"
+FAMILIARITY = "familiarity"  # 0..1 (emotion_perception.learning.faces.familiarity)
 THROUGHPUT = {"PERFORMANCE_HINT": "THROUGHPUT"}  # of any device but the CPU
 
 
@@ -148,21 +150,33 @@ class ExpressionClassifier:
         Raises:
             ValueError: shape or type differ from uint8 ``(N, *crop_shape)``.
         """
+        estimates = self.estimates(faces)
+        return estimates.probabilities, estimates.intensities
+
+    def estimates(self, faces: np.ndarray) -> FaceEstimates:
+        """:meth:`probabilities` and the familiarity ``(N,)`` of the pictures, 1 where the network estimates none.
+
+        Raises:
+            ValueError: as :meth:`probabilities`.
+        """
         n = len(VISUAL_EMOTIONS)
         if len(faces) == 0:
-            return np.zeros((0, n), np.float32), np.zeros((0, n), np.float32)
+            return FaceEstimates(np.zeros((0, n), np.float32), np.zeros((0, n), np.float32), np.zeros(0, np.float32))
         outputs = self.outputs(faces)
+        familiarity = np.ones(len(faces), np.float32)
         intensities = np.full((len(faces), n), np.nan, np.float32)
         for name, kind in self.card.outputs.items():
             if kind == INTENSITY:
                 intensities[:] = 0.5 + 0.5 * np.tanh(outputs[name] / 2)
+            elif kind == FAMILIARITY:
+                familiarity = outputs[name].reshape(len(faces)).clip(0, 1)
         logits = outputs[self.convention][:, self._kept]
         if self.card.outputs[self.convention] == PROBABILITIES:
             logits = np.log(np.maximum(logits, 1e-9))
         logits = self._scale * logits
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         ratios = weight @ self._matrix / self._prior
-        return ratios / ratios.sum(axis=1, keepdims=True), intensities
+        return FaceEstimates(ratios / ratios.sum(axis=1, keepdims=True), intensities, familiarity)
 
     def classify(self, faces: np.ndarray) -> list[EmotionEstimate]:
         """One estimate under the balanced prior for each face of uint8 ``(N, *crop_shape)``.

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from emotion_perception.inference.protocols import FaceClassifier
+from emotion_perception.inference.protocols import FaceClassifier, FaceEstimates
 from emotion_perception.priors import parse_prior
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceLandmarks, FaceObservation
@@ -36,6 +36,7 @@ from emotion_perception.visual.face_crop import (
 from emotion_perception.visual.face_search import CANDIDATE_SCORE, ExpectedFace, FaceSearch, quarter_turns
 from emotion_perception.visual.landmark_reader import LandmarkReader
 from emotion_perception.visual.mouth import Mouth, measure_mouth
+from emotion_perception.visual.quality import quality_exponent
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
 
 
@@ -149,7 +150,7 @@ class VisualPerception:
     def detect(self, image: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
         """:meth:`process` without classifier and filter, for callers that classify many frames in one batch.
 
-        :meth:`observation` and one :meth:`face_filter` per face turn the classifier's output into the result of
+        :meth:`observations` and one :meth:`face_filter` per face turn the classifier's output into the result of
         :meth:`process`.
 
         Raises:
@@ -160,13 +161,19 @@ class VisualPerception:
             raise ValueError(f"stamp {stamp_ns} ns is not newer than the previous one, {self._stamp} ns")
         return self._track(bgr, stamp_ns)
 
-    def observation(self, face: DetectedFace, probabilities: np.ndarray, intensities: np.ndarray) -> FaceObservation:
-        """A face with the classifier's output ``(7,)`` for its crop, flattened according to its quality.
+    def observations(self, faces: Sequence[DetectedFace], estimates: FaceEstimates) -> list[FaceObservation]:
+        """The faces with the classifier's estimates for their crops, flattened according to their quality.
 
-        The estimate is under the balanced prior; :meth:`face_filter` applies the configured one.
+        The quality of an observation is that of the picture times the familiarity of its crop to the network. The
+        estimates are under the balanced prior; :meth:`face_filter` applies the configured one.
         """
-        p = np.maximum(probabilities, 1e-9) ** quality_exponent(face.quality / self.config.full_quality)
-        return _observation(face, face_estimate(p, intensities))
+        qualities = [float(face.quality * f) for face, f in zip(faces, estimates.familiarity, strict=False)]
+        exponents = [quality_exponent(quality / self.config.full_quality) for quality in qualities]
+        p = np.maximum(estimates.probabilities[: len(faces)], 1e-9) ** np.reshape(exponents, (-1, 1))
+        return [
+            _observation(replace(face, quality=quality), face_estimate(row, intensities))
+            for face, quality, row, intensities in zip(faces, qualities, p, estimates.intensities, strict=False)
+        ]
 
     def face_filter(self) -> FaceFilter:
         """A new filter for one face track, with a baseline of its own; its estimates are under the configured prior."""
@@ -329,20 +336,8 @@ class VisualPerception:
         cut = [(face, face.crop) for face in faces if face.crop is not None]
         if not cut:
             return ()
-        probabilities, intensities = self.classifier.probabilities(np.stack([crop for _, crop in cut]))
-        return tuple(
-            self.observation(face, p, i) for (face, _), p, i in zip(cut, probabilities, intensities, strict=True)
-        )
-
-
-def quality_exponent(quality: float) -> float:
-    """Exponent of the distribution of a face of ``quality`` (1: best); a lower exponent gives a flatter distribution.
-
-    Quality is defined so that the exponent of lowest log loss is about 0.4 + 0.6 q (see ``visual/quality.py``; measured
-    on degraded FER+ PublicTest faces). Below q = 0.05 the exponent falls to 0: at quality 0, such as a black image, the
-    distribution is uniform over the face classifier's emotions.
-    """
-    return float(np.interp(quality, (0.0, 0.05, 1.0), (0.0, 0.43, 1.0)))
+        estimates = self.classifier.estimates(np.stack([crop for _, crop in cut]))
+        return tuple(self.observations([face for face, _ in cut], estimates))
 
 
 def _observation(face: DetectedFace, emotion: EmotionEstimate) -> FaceObservation:

@@ -12,12 +12,14 @@ import pytest
 from emotion_perception.emotions import CALM, HAPPY
 from emotion_perception.errors import ModelError
 from emotion_perception.fusion.engine import EmotionFusion
+from emotion_perception.inference.protocols import FaceEstimates
 from emotion_perception.types import SECOND
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import iou_matrix
 from emotion_perception.visual.face_crop import is_tiny
 from emotion_perception.visual.face_search import NEWCOMERS
 from emotion_perception.visual.perception import VisualPerception
+from emotion_perception.visual.quality import quality_exponent
 
 FRAME = SECOND // 30
 FACE = (184, 64, 85, 111)  # x, y, width, height in the portrait
@@ -107,10 +109,8 @@ def test_where_there_are_too_many_faces_the_near_are_read_and_the_far_are_told_a
 
 def test_thirty_faces_cost_no_more_looks_than_a_few_and_are_all_followed(perception, astronaut, monkeypatch):
     read, windows, observed = [], [], []
-    probabilities, refine = perception.classifier.probabilities, perception.detector.refine
-    monkeypatch.setattr(
-        perception.classifier, "probabilities", lambda faces: read.append(len(faces)) or probabilities(faces)
-    )
+    classify, refine = perception.classifier.estimates, perception.detector.refine
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: read.append(len(faces)) or classify(faces))
     monkeypatch.setattr(perception.detector, "refine", lambda *args: windows.append(i) or refine(*args))
     for i in range(26):
         image = np.full((480, 640, 3), 90, np.uint8)
@@ -165,12 +165,17 @@ def test_one_odd_image_does_not_flip_the_expression(perception, astronaut, monke
         [steady] = perception.process(astronaut, i * FRAME)
     certain = np.zeros((1, 7), np.float32)
     certain[0, 3] = 1.0
-    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (certain * 0.9 + 0.1 / 7, certain))
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: estimates(certain * 0.9 + 0.1 / 7, certain))
     [odd] = perception.process(astronaut, 20 * FRAME)
     assert odd.emotion.name == steady.emotion.name
     for i in range(21, 60):
         [changed] = perception.process(astronaut, i * FRAME)
     assert changed.emotion.name == "angry"
+
+
+def estimates(p: np.ndarray, strengths: np.ndarray, familiarity: float = 1.0) -> FaceEstimates:
+    """What a classifier estimates for one face."""
+    return FaceEstimates(p, strengths, np.array([familiarity]))
 
 
 def showing(label: int, confidence: float) -> np.ndarray:
@@ -185,7 +190,7 @@ def test_from_pictures_to_state_a_blink_passes_unseen_and_a_change_shows_soon(pe
     happy, angry = showing(1, 0.9), showing(3, 0.9)
     shown = iter([happy] * 25 + [angry] * 3 + [happy] * 22 + [angry] * 25)
     strengths = np.full((1, 7), 0.5)
-    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (next(shown), strengths))
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: estimates(next(shown), strengths))
     fusion, names = EmotionFusion(), []
     for i in range(75):
         fusion.add_faces(i * SECOND // 25, perception.process(astronaut, i * SECOND // 25))
@@ -201,14 +206,33 @@ def test_without_a_filter_each_picture_speaks_for_itself(astronaut, monkeypatch)
         VisualConfig(expression_model=str(PUBLISHED), expression_hold_s=0, intensity_smoothing_s=0)
     )
     said = iter([showing(1, 0.9), showing(3, 0.9)])
-    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (next(said), np.full((1, 7), 0.5)))
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: estimates(next(said), np.full((1, 7), 0.5)))
     names = [perception.process(astronaut, i * FRAME)[0].emotion.name for i in range(2)]
     assert names == ["happy", "angry"]
 
 
+@pytest.mark.parametrize(("familiarity", "share"), [(1.0, 1.0), (0.4, 0.4), (0.0, 0.0)])
+def test_an_unfamiliar_picture_lowers_quality_and_confidence(perception, astronaut, monkeypatch, familiarity, share):
+    [plain] = perception.still(astronaut)
+    answer = estimates(showing(1, 0.9), np.full((1, 7), 0.5), familiarity)
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: answer)
+    [face] = perception.still(astronaut)
+    quality = quality_of(perception, astronaut)
+    assert face.quality == pytest.approx(share * quality)
+    exponent = quality_exponent(min(1.0, share * quality / perception.config.full_quality))
+    expected = (showing(1, 0.9)[0] ** exponent)[1] / (showing(1, 0.9)[0] ** exponent).sum()
+    assert face.emotion.confidence == pytest.approx(expected, abs=0.01)
+    assert face.box == plain.box
+
+
+def quality_of(perception: VisualPerception, image: np.ndarray) -> float:
+    """Of the picture alone."""
+    return perception.detect_still(image)[0].quality
+
+
 def test_intensities_follow_slowly(perception, astronaut, monkeypatch):
     strengths = iter([np.zeros((1, 7))] + [np.ones((1, 7))] * 30)
-    monkeypatch.setattr(perception.classifier, "probabilities", lambda faces: (showing(1, 0.9), next(strengths)))
+    monkeypatch.setattr(perception.classifier, "estimates", lambda faces: estimates(showing(1, 0.9), next(strengths)))
     seen = [perception.process(astronaut, i * FRAME)[0].emotion.intensities[HAPPY] for i in range(31)]
     assert seen == sorted(seen)
     assert seen[0] == 0 and seen[1] < 0.2 and seen[-1] > 0.95

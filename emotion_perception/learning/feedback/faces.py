@@ -18,6 +18,7 @@ from emotion_perception.learning import precision
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.augmentation import augment_faces
 from emotion_perception.learning.faces.export import publish_faces
+from emotion_perception.learning.faces.familiarity import learn_if_enough
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import N_VISUAL
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
@@ -78,8 +79,9 @@ class FaceLearner(Learner):
         return train_visual.load_network(weights)
 
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
-        """Write the fine-tuned network; the other fields of the card are those of ``source``."""
+        """Write the fine-tuned network, with a familiarity of its own; the rest of the card is that of ``source``."""
         publish_faces(path, net, load_card(source).to_mapping() | changes)
+        learn_if_enough(path, self.data)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """As in training."""
