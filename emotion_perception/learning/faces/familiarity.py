@@ -39,8 +39,8 @@ class FamiliarityFit:
     each: int = 400  # faces of PublicTest of each foreign kind
     components: int = 160  # principal components of the descriptor
     hidden: int = 24
-    ordinary_weight: float = 0.6  # share of the ordinary faces in the loss
-    ordinary_pull: float = 0.8  # weight of the log loss of "ordinary faces are familiar"
+    ordinary_weight: float = 0.55  # share of the ordinary faces in the loss
+    ordinary_pull: float = 0.4  # weight of the log loss of "ordinary faces are familiar"
     epochs: int = 12
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
