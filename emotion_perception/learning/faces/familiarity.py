@@ -206,7 +206,9 @@ def learn_familiarity(model: Path, data: Path, out: Path | None = None, config: 
     known = readings.labels[readings.labels >= 0]
     net = fit(readings, np.bincount(known, minlength=len(VISUAL_EMOTIONS)) / len(known), config)
     familiarity = familiarities(net, readings)
-    scores = {kind: round(float(familiarity[readings.kinds == kind].mean()), 2) for kind in np.unique(readings.kinds)}
+    scores = {
+        str(kind): round(float(familiarity[readings.kinds == kind].mean()), 2) for kind in np.unique(readings.kinds)
+    }
     attach(out or model, reader, net, {"data": "FER+ PublicTest", **asdict(config), "mean": scores})
     return scores
 
