@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Adapters for what others may have installed are imported only where it is there.
 OPTIONAL = {"hri_msgs", "audio_common_msgs", "foxglove_msgs", "rviz_2d_overlay_msgs", "pyhri", "cv_bridge"}
 OPTIONAL |= {"fer", "tensorflow"}  # of the peer's environment alone, where fer_peer.py runs
+ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # packages of interfaces; pip gets them with common-interfaces
 REQUIREMENTS = ("requirements.in", "requirements-dev.in", "requirements-ros.in")
 
 
@@ -86,7 +87,7 @@ def test_every_ros_package_imported_is_declared():
     declared = {dependency.name for dependency in parse_package(ROOT / "package.xml").exec_depends}
     declared |= {dependency.name for dependency in parse_package(ROOT / "package.xml").build_depends}
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "launch")
-    ros = {n for n in imported if n.endswith(("_msgs", "_interfaces")) or n in ("rclpy", "launch", "launch_ros")}
+    ros = {n for n in imported if n.endswith(ROS_SUFFIXES) or n in ("rclpy", "launch", "launch_ros")}
     assert ros - OPTIONAL <= declared
 
 
@@ -112,7 +113,7 @@ def test_every_python_package_imported_is_asked_for():
     ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
     for name in imported - sys.stdlib_module_names - ours - OPTIONAL:
-        if not name.endswith(("_msgs", "_interfaces")) and name not in ("rclpy", "launch", "launch_ros"):
+        if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros"):
             assert names.get(name, name.replace("_", "-")) in asked | {"catkin-pkg"}, (
                 f"{name} is in no requirements file"
             )
