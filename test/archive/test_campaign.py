@@ -77,7 +77,7 @@ def test_broken_files_are_reported_with_the_reason_and_the_rest_is_analysed(tmp_
     reported = {Path(path).name: reason for path, reason in tally.troubles.items()}
     assert set(reported) == {"cut_short.mp4", "text.mkv", "empty.wav", "broken.png", "torn.mkv"}
     assert reported["empty.wav"] == "the file is empty"
-    assert reported["broken.png"] == "not an image that can be decoded"
+    assert reported["broken.png"].startswith("not an image that can be decoded")
     assert reported["text.mkv"].startswith("not a readable media file") and "readable" in reported["cut_short.mp4"]
     assert "ends after" in reported["torn.mkv"]
     assert marker(tmp_path / "out", torn)["status"] == "damaged"
