@@ -56,8 +56,10 @@ class FamiliarityNet(nn.Module):
     """
 
     mean: Tensor
+    spread: Tensor
     components: Tensor
     deviations: Tensor
+    usual: Tensor
 
     def __init__(self, ordinary: np.ndarray, config: FamiliarityFit) -> None:
         super().__init__()
@@ -78,6 +80,7 @@ class FamiliarityNet(nn.Module):
             nn.Linear(inputs, config.hidden), nn.ReLU(), nn.Dropout(0.2), nn.Linear(config.hidden, 1)
         )
         for last in (self.direct, self.hidden[-1]):
+            assert isinstance(last, nn.Linear)
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         nn.init.constant_(self.direct.bias, 2.0)

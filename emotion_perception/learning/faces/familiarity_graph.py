@@ -186,7 +186,7 @@ def attach(path: Path, reader: NetworkReader, net: nn.Module, scores: dict[str, 
     model = onnx.ModelProto()
     model.CopyFrom(reader.model)
     del model.graph.output[-1]  # the descriptor
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()  # torch's annotation admits only paths
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(

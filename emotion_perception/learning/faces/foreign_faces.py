@@ -94,7 +94,9 @@ def compressed(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     side = int(rng.integers(40, 97))
     small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(4, 16))])
-    return cv2.resize(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), face.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    decoded = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert decoded is not None
+    return cv2.resize(decoded, face.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def cartoon(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -128,7 +130,7 @@ def engraved(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * lines / 2)
     if rng.random() < 0.5:
         wave = wave * np.sin((y * np.cos(angle) - x * np.sin(angle)) * lines / 2)
-    tone = cv2.normalize(face, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
+    tone = cv2.normalize(face, np.empty(face.shape, np.float32), 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
     return _clip(255 / (1 + np.exp(-8 * (tone - 0.5 + 0.4 * wave))))
 
 
@@ -217,7 +219,7 @@ def scrambled(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     starts = range(0, side * count, side)
     tiles = [face[row : row + side, column : column + side] for row in starts for column in starts]
     order = rng.permutation(len(tiles))
-    turned = [np.rot90(tiles[i], rng.integers(0, 4)) for i in order]
+    turned = [np.rot90(tiles[i], int(rng.integers(0, 4))) for i in order]
     whole = np.vstack([np.hstack(turned[r : r + count]) for r in range(0, len(turned), count)])
     return cv2.resize(np.ascontiguousarray(whole), face.shape[::-1], interpolation=cv2.INTER_LINEAR)
 

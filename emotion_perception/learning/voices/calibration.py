@@ -19,6 +19,7 @@ from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import VoiceNet
+from emotion_perception.priors import SMALLEST
 
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0: the whole clip
 
@@ -130,10 +131,15 @@ def mean_logits(held_out: HeldOutLogits) -> np.ndarray:
 def class_prior(labels: Sequence[np.ndarray]) -> dict[str, float]:
     """Frequency of each emotion in the corpora, of which each has the same weight: the prior of a calibration.
 
+    An emotion that no corpus has counts as much as in the balanced prior: nothing is known about its frequency, and a
+    small prior would raise the little probability that the network gives it.
+
     Args:
         labels: of each corpus ``(N,)`` int.
     """
     shares = np.mean([np.bincount(corpus, minlength=len(EMOTIONS)) / len(corpus) for corpus in labels], axis=0)
+    shares = np.where(shares > 0, np.maximum(shares, SMALLEST), 1 / len(EMOTIONS))
+    shares /= shares.sum()
     return {name: round(float(share), 4) for name, share in zip(EMOTIONS, shares, strict=True)}
 
 
