@@ -107,6 +107,8 @@ class InteractionNode(PerceptionNode):
         """Publish the summary of a conversation that has just ended."""
         if self._conversations.completed != self._summarized and self._conversations.last is not None:
             self._summarized = self._conversations.completed
+            if not self.context.ok():
+                return  # a signal has shut ROS down; the stored summary remains
             self._summary.publish(conversions.outcome_to_message(self._conversations.last))
 
     def _on_start(
