@@ -157,7 +157,6 @@ class VoiceLearner(Learner):
         validated = calibration.HeldOutLogits.of(net, self.validation)
         return {
             "calibration": calibration.fit_calibration(validated),
-            "prior": calibration.class_prior([split.labels for split in self.validation.splits]),
             "population": calibration.mean_logits(validated).tolist(),
             "scores": calibration.evaluate(net, self.validation),
         }

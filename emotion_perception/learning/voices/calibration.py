@@ -128,21 +128,6 @@ def mean_logits(held_out: HeldOutLogits) -> np.ndarray:
     return np.mean([held_out.logits[-1][kinds == kind].mean(axis=0) for kind in np.unique(kinds)], axis=0)
 
 
-def class_prior(labels: Sequence[np.ndarray]) -> dict[str, float]:
-    """Frequency of each emotion in the corpora, of which each has the same weight: the prior of a calibration.
-
-    An emotion that no corpus has counts as much as in the balanced prior: nothing is known about its frequency, and a
-    small prior would raise the little probability that the network gives it.
-
-    Args:
-        labels: of each corpus ``(N,)`` int.
-    """
-    shares = np.mean([np.bincount(corpus, minlength=len(EMOTIONS)) / len(corpus) for corpus in labels], axis=0)
-    shares = np.where(shares > 0, np.maximum(shares, SMALLEST), 1 / len(EMOTIONS))
-    shares /= shares.sum()
-    return {name: round(float(share), 4) for name, share in zip(EMOTIONS, shares, strict=True)}
-
-
 def all_folds(folder: Path) -> HeldOutLogits:
     """Logits of all speakers, each from the fold of a cross-validation that held the speaker out.
 

@@ -34,7 +34,6 @@ from emotion_perception.learning.common import (
 from emotion_perception.learning.voices.augmentation import colour, mask_spectrogram, noise_spectrograms
 from emotion_perception.learning.voices.calibration import (
     HeldOutLogits,
-    class_prior,
     evaluate,
     fit_calibration,
     mean_logits,
@@ -103,7 +102,6 @@ def train(
         **describe_corpora(speech.splits),
         "training": asdict(config),
         "calibration": fit_calibration(calibrating),
-        "prior": class_prior([calibrating.labels[rows] for rows in calibrating.rows_by_corpus]),
         "population": mean_logits(validated).tolist(),
         "class_statistics": ClassStatistics.of(validated.logits[-1], validated.labels, validated.corpora).to_card(),
         "overlap": overlap_card,
