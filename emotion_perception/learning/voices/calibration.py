@@ -19,7 +19,6 @@ from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import VoiceNet
-from emotion_perception.priors import SMALLEST
 
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0: the whole clip
 
