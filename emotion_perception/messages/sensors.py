@@ -88,7 +88,8 @@ def image_from_message(message: Any) -> np.ndarray:
     bgr8 and mono8 are a read-only view of the message's memory, without a copy.
 
     Raises:
-        ConversionError: unknown encoding, no pixels, a step shorter than a row, or fewer bytes than the header states.
+        ConversionError: unknown encoding, no pixels, a step shorter than a row, fewer bytes than the header states, or
+            no finite value.
     """
     encoding, height, width = message.encoding, message.height, message.width
     if height == 0 or width == 0:
@@ -158,12 +159,15 @@ def stretch(image: np.ndarray) -> np.ndarray:
 
     Args:
         image: ``(H, W)`` integers or floats.
+
+    Raises:
+        ConversionError: no value is finite.
     """
     values = image.astype(np.float32)
     finite = np.isfinite(values)
     sample = values[finite] if not finite.all() else values[:: max(1, len(values) // 240)]  # a few rows are enough
     if sample.size == 0:
-        return np.zeros(image.shape, np.uint8)
+        raise ConversionError("image has no finite value")
     low, high = (float(value) for value in np.percentile(sample.astype(np.float64), PERCENTILES))
     scaled = (np.where(finite, values, low).astype(np.float64) - low) * (255.0 / max(high - low, 1e-6))
     return np.clip(scaled, 0, 255).astype(np.uint8)
