@@ -1,6 +1,8 @@
 """Expression classifier of ROS4HRI (REP-155): ``/humans/faces/<id>/cropped`` to ``/humans/faces/<id>/expression``.
 
-Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. Needs ``hri_msgs``.
+Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. The faces that visual_node
+measured (``faces/emotions``) have ``/humans/faces/<id>/landmarks`` and ``facs``, under visual_node's ids. Needs
+``hri_msgs``.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
+from emotion_msgs.msg import FaceEmotionArray
 from emotion_perception.priors import parse_prior
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
-from emotion_perception.types import SECOND, EmotionEstimate
+from emotion_perception.types import SECOND, EmotionEstimate, FaceLandmarks
 from emotion_perception.visual.expression_filter import ExpressionFilter
+from emotion_perception.visual.facial_actions import action_units
 
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import VisualPerception
@@ -48,6 +52,8 @@ class Ros4HriNode(PerceptionNode):
         self._perception: VisualPerception = NOT_CONFIGURED
         self._queue: Worker[str] = NOT_CONFIGURED
         self._faces: dict[str, _Face] = {}
+        self._measured: dict[str, tuple[Any, Any]] = {}  # publishers of landmarks and action units
+        self._image_size: tuple[int, int] | None = None  # width and height, from camera_info
         self._lock = threading.Lock()  # a publisher must not be destroyed while the worker publishes
 
     def configure(self) -> None:
@@ -68,11 +74,15 @@ class Ros4HriNode(PerceptionNode):
         _, ids_type = message_types()
         self._queue = self.process(self._process_crop, depth=self.parameters["max_tracked"])
         self.subscribe_to(ids_type, TRACKED, self._on_tracked, "tracked")
+        self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
+        self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
 
     def deactivate(self) -> None:
         """Destroy the topics of all faces."""
         for face_id in list(self._faces):
             self._drop(face_id)
+        self._keep_measured(set())
+        self._image_size = None
 
     def cleanup(self) -> None:
         """Free the models."""
@@ -101,9 +111,51 @@ class Ros4HriNode(PerceptionNode):
         if not wanted:
             self.meter.restart()  # without faces there is nothing to be stale
 
+    def _on_camera(self, info: CameraInfo) -> None:
+        if info.width and info.height:
+            self._image_size = info.width, info.height
+
+    def _on_faces(self, message: FaceEmotionArray) -> None:
+        _, faces = conversions.faces_from_message(message)
+        self._keep_measured({face.face_id for face in faces})
+        for face in faces:
+            if face.landmarks is None or not len(face.landmarks.points):
+                continue
+            if FACE_ID.fullmatch(face.face_id):
+                self._publish_measured(face.face_id, face.landmarks, message.header)
+            else:
+                self.reject(f"face id {face.face_id!r} cannot be part of a topic's name", "face id")
+
+    def _publish_measured(self, face_id: str, landmarks: FaceLandmarks, header: Any) -> None:
+        from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D
+
+        if face_id not in self._measured:
+            folder, profile = self._folder(face_id), qos.profile("estimates")
+            self._measured[face_id] = (
+                self.create_publisher(FacialLandmarks, f"{folder}/landmarks", profile),
+                self.create_publisher(FacialActionUnits, f"{folder}/facs", profile),
+            )
+        points, units = self._measured[face_id]
+        if self._image_size is not None:  # without it the points cannot be normalised
+            width, height = self._image_size
+            points.publish(
+                conversions.landmarks_to_message(
+                    landmarks, header, width, height, FacialLandmarks, NormalizedPointOfInterest2D
+                )
+            )
+        units.publish(conversions.action_units_to_message(*action_units(landmarks), header, FacialActionUnits))
+
+    def _keep_measured(self, face_ids: set[str]) -> None:
+        for face_id in self._measured.keys() - face_ids:
+            for publisher in self._measured.pop(face_id):
+                self.destroy_publisher(publisher)
+
+    def _folder(self, face_id: str) -> str:
+        """Namespace of a face's topics: next to the list, which may be remapped."""
+        return f"{self.resolve_topic_name(TRACKED).rpartition('/')[0]}/{face_id}"
+
     def _follow(self, face_id: str) -> None:
-        # Next to the list, which may be remapped.
-        folder = f"{self.resolve_topic_name(TRACKED).rpartition('/')[0]}/{face_id}"
+        folder = self._folder(face_id)
         publisher = self.create_publisher(self._expression_type, f"{folder}/expression", qos.profile("estimates"))
         subscription = self.create_subscription(
             Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -10,17 +11,18 @@ import numpy as np
 import pytest
 from foreign_messages import EXPRESSIONS
 from foxglove_msgs.msg import ImageAnnotations, PointsAnnotation
-from hri_msgs.msg import Expression, IdsList
+from hri_msgs.msg import Expression, FacialActionUnits, FacialLandmarks, IdsList
 from node_world import World, a_face, happy_estimate, now_header
 from rviz_2d_overlay_msgs.msg import OverlayText
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.types import EmotionEstimate
+from emotion_perception.types import EmotionEstimate, FaceLandmarks
+from emotion_perception.visual.landmarks import BLENDSHAPES
 
 TRACKED = "/humans/faces/tracked"
 
@@ -163,6 +165,49 @@ def test_ids_that_are_no_topic_names_and_too_many_faces_are_left_out(ros: World)
     assert sorted(node._faces) == ["aaaaa", "bbbbb"]
     assert node.meter.rejected == 4
     assert node.extra_diagnostics() == {"faces": "2"}
+
+
+def test_landmarks_and_action_units_of_measured_faces(ros: World):
+    node, _ = start(ros)
+    points = ros.hear(FacialLandmarks, "/humans/faces/f1/landmarks")
+    units = ros.hear(FacialActionUnits, "/humans/faces/f1/facs")
+    cameras = ros.node.create_publisher(CameraInfo, "camera_info", qos.profile("image_in"))
+    faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
+    assert ros.matched(cameras) and ros.matched(faces)
+    cameras.publish(CameraInfo(width=640, height=480))
+    assert ros.until(lambda: node._image_size == (640, 480))
+    pixels = np.full((70, 2), [320.0, 120.0], np.float32)
+    shapes = np.zeros(52, np.float32)
+    shapes[BLENDSHAPES.index("jawOpen")] = 0.5
+    found = FaceLandmarks(0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, points=pixels, blendshapes=shapes)
+
+    def show(*observations: Any) -> Any:
+        header = now_header("camera")
+        faces.publish(conversions.faces_to_message(observations, header, 640, 480))
+        return header
+
+    broken = replace(found, points=pixels[:69])
+    show(a_face("f1"), a_face("f2"), replace(a_face("f3"), landmarks=broken))
+    ros.spin(0.3)
+    assert node._measured == {}, "not measured, or not 70 points"
+    headers = []
+
+    def heard() -> bool:
+        headers.append(show(replace(a_face("f1"), landmarks=found), a_face("f2")))
+        ros.spin(0.1)
+        return bool(points and units)
+
+    assert ros.until(heard)
+    assert (points[0].width, points[0].height, len(points[0].landmarks)) == (640, 480, 70)
+    point = points[0].landmarks[69]
+    assert (point.x, point.y, point.c) == pytest.approx((0.5, 0.25, 0.75))
+    assert points[0].header in headers and units[0].header in headers
+    jaw_drop = 26
+    assert (units[0].intensity[jaw_drop], units[0].confidence[jaw_drop]) == pytest.approx((0.5, 0.75))
+    assert node._measured.keys() == {"f1"}
+    show(a_face("f2"))
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/f1/landmarks") == 0)
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/f1/facs") == 0)
 
 
 def test_the_line_of_text_in_its_real_message(ros: World):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import message_workspace
+import numpy as np
 import pytest
 from foreign_messages import EXPRESSIONS, FOXGLOVE_MSGS, HRI_MSGS, RVIZ_2D_OVERLAY_MSGS
 from node_world import World, happy_estimate, now_header
@@ -17,6 +18,7 @@ from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.emotions import EMOTIONS, ROS4HRI_NAMES
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
 from emotion_perception.ros import conversions
+from emotion_perception.types import FaceLandmarks
 
 HERE = Path(__file__).parent
 
@@ -38,6 +40,16 @@ def test_an_estimate_fills_every_field_of_an_expression():
     header, estimate = now_header("camera"), happy_estimate()
     message = conversions.estimate_to_expression(estimate, header, Expression)
     assert message == Expression(header, "happy", estimate.valence, estimate.arousal, estimate.confidence)
+
+
+def test_landmarks_are_normalised_by_the_size_of_the_image():
+    pixels = np.full((70, 2), [160.0, 120.0], np.float32)
+    pixels[1] = [-32.0, 120.0]
+    message = conversions.landmarks_to_message(FaceLandmarks(0.9, points=pixels), "header", 640, 480, dict, dict)
+    assert (message["header"], message["width"], message["height"]) == ("header", 640, 480)
+    assert len(message["landmarks"]) == 70
+    assert message["landmarks"][0] == {"x": 0.25, "y": 0.25, "c": 0.9}
+    assert message["landmarks"][1] == {"x": 0.0, "y": 0.25, "c": 0.0}, "outside the image"
 
 
 def test_the_graph_starts_it_only_when_asked():

@@ -42,6 +42,13 @@ HRI_MSGS = {
         ]
     ),
     "IdsList": "std_msgs/Header header\nstring[] ids\n",
+    "NormalizedPointOfInterest2D": "float32 x\nfloat32 y\nfloat32 c\n",
+    "FacialLandmarks": """std_msgs/Header header
+hri_msgs/NormalizedPointOfInterest2D[70] landmarks
+uint32 height
+uint32 width
+""",
+    "FacialActionUnits": "std_msgs/Header header\nfloat32[99] intensity\nfloat32[99] confidence\n",
 }
 # rviz_2d_overlay_msgs 1.4.2.
 RVIZ_2D_OVERLAY_MSGS = {

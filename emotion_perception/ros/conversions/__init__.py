@@ -14,11 +14,13 @@ from emotion_perception.messages.sensors import (
 )
 from emotion_perception.ros.conversions.audio import audio_to_message
 from emotion_perception.ros.conversions.estimates import (
+    action_units_to_message,
     estimate_from_message,
     estimate_to_expression,
     estimate_to_message,
     faces_from_message,
     faces_to_message,
+    landmarks_to_message,
     voice_from_message,
     voice_to_message,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "IMAGE_ENCODINGS",
     "SECOND",
     "ConversionError",
+    "action_units_to_message",
     "arc_to_message",
     "audio_from_message",
     "audio_to_message",
@@ -57,6 +60,7 @@ __all__ = [
     "image_from_message",
     "image_to_compressed",
     "image_to_message",
+    "landmarks_to_message",
     "make_header",
     "ns_to_stamp",
     "outcome_to_message",

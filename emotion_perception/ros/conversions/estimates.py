@@ -19,7 +19,9 @@ from emotion_perception.ros.conversions.images import box_to_roi, roi_to_box
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
 from emotion_perception.types import EmotionEstimate, FaceLandmarks, FaceObservation, VoiceObservation
 
-Expression = Any  # hri_msgs/Expression, which need not be installed
+Expression = Any  # messages of hri_msgs, which need not be installed
+FacialLandmarks = Any
+FacialActionUnits = Any
 LANDMARKS, BLENDSHAPES = 70, 52  # number of each in a message
 # Fields that FaceEmotion and FaceLandmarks share.
 LANDMARK_MEASURES = (
@@ -93,6 +95,38 @@ def estimate_to_expression(estimate: EmotionEstimate, header: Header, expression
         arousal=float(np.clip(estimate.arousal, -1.0, 1.0)),
         confidence=float(np.clip(estimate.confidence, 0.0, 1.0)),
     )
+
+
+def landmarks_to_message(
+    landmarks: FaceLandmarks,
+    header: Header,
+    width: int,
+    height: int,
+    message_type: type[FacialLandmarks],
+    point_type: type[Any],
+) -> FacialLandmarks:
+    """Found landmarks as an ``hri_msgs/FacialLandmarks``: 0..1 of an image of ``width`` x ``height`` pixels.
+
+    The confidence of each point is the landmark score. A point outside the image lies on its edge, with confidence 0.
+    """
+    points = landmarks.points / [width, height]
+    inside = np.asarray(((points >= 0) & (points <= 1)).all(axis=1))
+    return message_type(
+        header=header,
+        landmarks=[
+            point_type(x=float(x), y=float(y), c=landmarks.score if seen else 0.0)
+            for (x, y), seen in zip(points.clip(0.0, 1.0), inside, strict=True)
+        ],
+        height=height,
+        width=width,
+    )
+
+
+def action_units_to_message(
+    intensity: np.ndarray, confidence: np.ndarray, header: Header, message_type: type[FacialActionUnits]
+) -> FacialActionUnits:
+    """Two ``(99,)`` arrays in 0..1, indexed by the FACS code, as an ``hri_msgs/FacialActionUnits``."""
+    return message_type(header=header, intensity=intensity.tolist(), confidence=confidence.tolist())
 
 
 def faces_to_message(faces: Iterable[FaceObservation], header: Header, width: int, height: int) -> FaceEmotionArray:
