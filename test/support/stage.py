@@ -111,15 +111,15 @@ class Ear:
         buzz = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12)) * (1 + np.sin(2 * np.pi * 4 * t))
         self.second = (3000 * buzz).astype(np.int16)  # one second in the rhythm of syllables
 
-    def say(self, start_ns: int, seconds: float = 1.0, rate: int = RATE) -> int:
-        """Sound in chunks of 20 ms, faster than it was spoken; the stamp after its end."""
+    def say(self, start_ns: int, seconds: float = 1.0, rate: int = RATE, live: bool = False) -> int:
+        """Sound in chunks of 20 ms, as fast as it was spoken if live, else faster; the stamp after its end."""
         step = rate // 50
         for i in range(round(seconds * 50)):
             header = conversions.make_header(start_ns + i * SECOND // 50, "microphone")
             first = i * step % (len(self.second) - step)
             self.microphone.publish(conversions.audio_to_message(self.second[first : first + step], rate, header))
             if i % 10 == 0:
-                self.ros.spin(0.02)
+                self.ros.spin(0.2 if live else 0.02)
         return start_ns + round(seconds * SECOND)
 
     def listens(self, start_ns: int) -> float:
