@@ -48,6 +48,8 @@ LISTED = (  # outside HOME
     r"/dev/shm/(sem\.)?\w*fastrtps\w*",  # messages on their way
     r"/dev/shm/(sem\.)?(mp-|loky|psm_|\w{6}$)",  # semaphores of Python's multiprocessing
     r"/dev/shm/sem\.(joblib-|\w{6}$)",  # joblib (imported by noisereduce) tries whether it may make one
+    r"/tmp/\w{8}$",  # Python's tempfile tries whether it may write there
+    r"/tmp/tmp\w{8}(/face_(landmarks_detector|blendshapes)\.tflite)?$",  # landmark networks, unpacked for OpenVINO
     r"/proc/",
     r"/sys/",
     r".*/__pycache__(/|$)",  # byte code beside the installed files
