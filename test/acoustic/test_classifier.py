@@ -52,7 +52,7 @@ def test_card_beside_the_network_equals_the_one_in_its_metadata(tmp_path: Path) 
     (tmp_path / "voice.onnx").symlink_to(PUBLISHED)
     inside, beside = load_card(tmp_path / "voice.onnx"), load_card(PUBLISHED)
     assert inside == beside
-    assert inside.prior is not None and sum(inside.prior.values()) == pytest.approx(1, abs=1e-3)
+    assert inside.prior is None  # its training draws the emotions evenly
 
 
 @pytest.mark.parametrize("n", [1600, 6400, 16_001, 50_123])
