@@ -61,12 +61,12 @@ def publish_faces(path: Path, net: ExpressionNet | BackboneNet, card: Mapping[st
 
 
 def class_prior(split: FerPlusSplit, labels: str = "majority") -> dict[str, float]:
-    """Frequency of each emotion among the labels of a split, without contempt.
+    """Frequency of each emotion among the labels of a split, without contempt; one without faces counts as one.
 
     Args:
         split: of the archive.
         labels: ``majority`` of the FER+ votes, or the original ``fer2013``.
     """
     truth = getattr(split, labels)
-    count = np.bincount(truth[(truth >= 0) & (truth < N_VISUAL)], minlength=N_VISUAL)
+    count = np.maximum(np.bincount(truth[(truth >= 0) & (truth < N_VISUAL)], minlength=N_VISUAL), 1)
     return {name: round(float(n / count.sum()), 4) for name, n in zip(VISUAL_EMOTIONS, count, strict=True)}
