@@ -19,7 +19,6 @@ from emotion_perception.nodes.acoustic_node import AcousticNode
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.visual_node import VisualNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.types import SECOND
 from emotion_perception.visualization.overlay import EMOTION_BGR
 
 
