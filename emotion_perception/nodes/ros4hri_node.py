@@ -1,8 +1,8 @@
 """Expression classifier of ROS4HRI (REP-155): ``/humans/faces/<id>/cropped`` to ``/humans/faces/<id>/expression``.
 
-Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. The faces that visual_node
-measured (``faces/emotions``) have ``/humans/faces/<id>/landmarks`` and ``facs``, under visual_node's ids. Needs
-``hri_msgs``.
+Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. What visual_node measured
+(``faces/emotions``) is published on ``/humans/faces/<id>/landmarks`` and ``facs`` of the tracked face at the same place
+in the image (``roi``). Needs ``hri_msgs``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,8 @@ from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.worker import Worker
-from emotion_perception.types import SECOND, EmotionEstimate, FaceLandmarks
+from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceLandmarks, FaceObservation
+from emotion_perception.visual.detector import box_row, iou_matrix
 from emotion_perception.visual.expression_filter import ExpressionFilter
 from emotion_perception.visual.facial_actions import action_units
 
@@ -31,14 +33,17 @@ if TYPE_CHECKING:
 
 TRACKED = "/humans/faces/tracked"
 FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # valid as part of a topic name
+MIN_OVERLAP = 0.3  # intersection over union of a tracked face and one of visual_node that are the same
 CROP_WIDTHS = (160, 128)  # px; sizes at which the face is detected in its crop (128 px in ROS4HRI), for alignment
 
 
 class _Face:
-    """A tracked face: its topics, its temporal filter, and its newest crop."""
+    """A tracked face: its topics, its temporal filter, its newest crop and position."""
 
-    def __init__(self, subscription: Any, publisher: Any, expression: ExpressionFilter) -> None:
-        self.subscription, self.publisher, self.expression = subscription, publisher, expression
+    def __init__(self, subscriptions: list[Any], publisher: Any, expression: ExpressionFilter) -> None:
+        self.subscriptions, self.publisher, self.expression = subscriptions, publisher, expression
+        self.measured: tuple[Any, Any] | None = None  # publishers of landmarks and action units
+        self.box: Box | None = None  # px of the full image
         self.waiting: Image | None = None
         self.stamp_ns: int | None = None  # of the last processed crop
 
@@ -49,16 +54,16 @@ class Ros4HriNode(PerceptionNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("ros4hri_node", node_settings("ros4hri_node"), **options)
         self._expression_type: type[Any] = NOT_CONFIGURED
+        self._roi_type: type[Any] = NOT_CONFIGURED
         self._perception: VisualPerception = NOT_CONFIGURED
         self._queue: Worker[str] = NOT_CONFIGURED
         self._faces: dict[str, _Face] = {}
-        self._measured: dict[str, tuple[Any, Any]] = {}  # publishers of landmarks and action units
         self._image_size: tuple[int, int] | None = None  # width and height, from camera_info
         self._lock = threading.Lock()  # a publisher must not be destroyed while the worker publishes
 
     def configure(self) -> None:
         """Load detector and classifier."""
-        self._expression_type, _ = message_types()
+        self._expression_type, _, self._roi_type = message_types()
         from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
         still, again = CROP_WIDTHS
@@ -71,7 +76,7 @@ class Ros4HriNode(PerceptionNode):
 
     def activate(self) -> None:
         """Subscribe to the list of tracked faces."""
-        _, ids_type = message_types()
+        _, ids_type, _ = message_types()
         self._queue = self.process(self._process_crop, depth=self.parameters["max_tracked"])
         self.subscribe_to(ids_type, TRACKED, self._on_tracked, "tracked")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
@@ -81,12 +86,11 @@ class Ros4HriNode(PerceptionNode):
         """Destroy the topics of all faces."""
         for face_id in list(self._faces):
             self._drop(face_id)
-        self._keep_measured(set())
         self._image_size = None
 
     def cleanup(self) -> None:
         """Free the models."""
-        self._perception = self._expression_type = NOT_CONFIGURED
+        self._perception = self._expression_type = self._roi_type = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """Number of tracked faces."""
@@ -116,39 +120,32 @@ class Ros4HriNode(PerceptionNode):
             self._image_size = info.width, info.height
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
+        if self._image_size is None:  # boxes and points cannot be normalised
+            return
         _, faces = conversions.faces_from_message(message)
-        self._keep_measured({face.face_id for face in faces})
-        for face in faces:
-            if face.landmarks is None or not len(face.landmarks.points):
-                continue
-            if FACE_ID.fullmatch(face.face_id):
-                self._publish_measured(face.face_id, face.landmarks, message.header)
-            else:
-                self.reject(f"face id {face.face_id!r} cannot be part of a topic's name", "face id")
+        measured = [face for face in faces if face.landmarks is not None and len(face.landmarks.points)]
+        for face_id, face in _same_faces(
+            {face_id: face.box for face_id, face in self._faces.items() if face.box is not None}, measured
+        ):
+            self._publish_measured(face_id, face.landmarks, message.header)
 
     def _publish_measured(self, face_id: str, landmarks: FaceLandmarks, header: Any) -> None:
         from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D
 
-        if face_id not in self._measured:
+        face = self._faces[face_id]
+        if face.measured is None:
             folder, profile = self._folder(face_id), qos.profile("estimates")
-            self._measured[face_id] = (
+            face.measured = (
                 self.create_publisher(FacialLandmarks, f"{folder}/landmarks", profile),
                 self.create_publisher(FacialActionUnits, f"{folder}/facs", profile),
             )
-        points, units = self._measured[face_id]
-        if self._image_size is not None:  # without it the points cannot be normalised
-            width, height = self._image_size
-            points.publish(
-                conversions.landmarks_to_message(
-                    landmarks, header, width, height, FacialLandmarks, NormalizedPointOfInterest2D
-                )
+        points, units = face.measured
+        points.publish(
+            conversions.landmarks_to_message(
+                landmarks, header, *self._image_size, FacialLandmarks, NormalizedPointOfInterest2D
             )
+        )
         units.publish(conversions.action_units_to_message(*action_units(landmarks), header, FacialActionUnits))
-
-    def _keep_measured(self, face_ids: set[str]) -> None:
-        for face_id in self._measured.keys() - face_ids:
-            for publisher in self._measured.pop(face_id):
-                self.destroy_publisher(publisher)
 
     def _folder(self, face_id: str) -> str:
         """Namespace of a face's topics: next to the list, which may be remapped."""
@@ -157,18 +154,32 @@ class Ros4HriNode(PerceptionNode):
     def _follow(self, face_id: str) -> None:
         folder = self._folder(face_id)
         publisher = self.create_publisher(self._expression_type, f"{folder}/expression", qos.profile("estimates"))
-        subscription = self.create_subscription(
-            Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
-        )
+        subscriptions = [
+            self.create_subscription(
+                Image, f"{folder}/cropped", lambda crop: self._on_crop(face_id, crop), qos.profile("image_in")
+            ),
+            self.create_subscription(
+                self._roi_type, f"{folder}/roi", lambda roi: self._on_roi(face_id, roi), qos.profile("estimates")
+            ),
+        ]
         hold, outlier = self.parameters["expression_hold_s"], self.parameters["expression_slip"]
         expression = ExpressionFilter(hold, outlier, prior=parse_prior(self.parameters["emotion_prior"]))
-        self._faces[face_id] = _Face(subscription, publisher, expression)
+        self._faces[face_id] = _Face(subscriptions, publisher, expression)
 
     def _drop(self, face_id: str) -> None:
         with self._lock:
             face = self._faces.pop(face_id)
-            self.destroy_subscription(face.subscription)
-            self.destroy_publisher(face.publisher)
+            for subscription in face.subscriptions:
+                self.destroy_subscription(subscription)
+            for publisher in (face.publisher, *(face.measured or ())):
+                self.destroy_publisher(publisher)
+
+    def _on_roi(self, face_id: str, roi: Any) -> None:
+        face = self._faces.get(face_id)
+        if face is not None and self._image_size is not None:
+            width, height = self._image_size
+            size = (roi.xmax - roi.xmin) * width, (roi.ymax - roi.ymin) * height
+            face.box = Box(roi.xmin * width, roi.ymin * height, *size) if min(size) > 0 else None
 
     def _on_crop(self, face_id: str, crop: Image) -> None:
         """Each face is queued once, with its newest crop."""
@@ -229,17 +240,31 @@ class Ros4HriNode(PerceptionNode):
         return face.expression.update(seen.emotion, stamp_ns)
 
 
-def message_types() -> tuple[type[Any], type[Any]]:
-    """``Expression`` and ``IdsList`` of ``hri_msgs``.
+def _same_faces(tracked: dict[str, Box], faces: list[FaceObservation]) -> Iterator[tuple[str, FaceObservation]]:
+    """Pairs of a tracked face's id and the face of visual_node that overlaps it most; each is in one pair at most."""
+    if not tracked or not faces:
+        return
+    ids = list(tracked)
+    overlap = iou_matrix(
+        *(np.array([box_row(box) for box in boxes]) for boxes in (tracked.values(), [face.box for face in faces]))
+    )
+    while overlap.max() >= MIN_OVERLAP:
+        row, column = np.unravel_index(int(overlap.argmax()), overlap.shape)
+        yield ids[row], faces[column]
+        overlap[row], overlap[:, column] = 0.0, 0.0
+
+
+def message_types() -> tuple[type[Any], type[Any], type[Any]]:
+    """``Expression``, ``IdsList`` and ``NormalizedRegionOfInterest2D`` of ``hri_msgs``.
 
     Raises:
         ValueError: it is not installed; says what to do.
     """
     try:
-        from hri_msgs.msg import Expression, IdsList
+        from hri_msgs.msg import Expression, IdsList, NormalizedRegionOfInterest2D
     except ImportError as error:
         raise ValueError(f"ros4hri_node needs hri_msgs, which cannot be imported ({error}); install it") from error
-    return Expression, IdsList
+    return Expression, IdsList, NormalizedRegionOfInterest2D
 
 
 def main() -> int:

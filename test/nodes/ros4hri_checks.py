@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from foreign_messages import EXPRESSIONS
 from foxglove_msgs.msg import ImageAnnotations, PointsAnnotation
-from hri_msgs.msg import Expression, FacialActionUnits, FacialLandmarks, IdsList
+from hri_msgs.msg import Expression, FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D
 from node_world import World, a_face, happy_estimate, now_header
 from rviz_2d_overlay_msgs.msg import OverlayText
 from sensor_msgs.msg import CameraInfo, Image
@@ -21,7 +21,7 @@ from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.types import EmotionEstimate, FaceLandmarks
+from emotion_perception.types import Box, EmotionEstimate, FaceLandmarks
 from emotion_perception.visual.landmarks import BLENDSHAPES
 
 TRACKED = "/humans/faces/tracked"
@@ -167,33 +167,42 @@ def test_ids_that_are_no_topic_names_and_too_many_faces_are_left_out(ros: World)
     assert node.extra_diagnostics() == {"faces": "2"}
 
 
-def test_landmarks_and_action_units_of_measured_faces(ros: World):
-    node, _ = start(ros)
-    points = ros.hear(FacialLandmarks, "/humans/faces/f1/landmarks")
-    units = ros.hear(FacialActionUnits, "/humans/faces/f1/facs")
+def test_landmarks_and_action_units_are_published_under_the_id_of_the_tracked_face_at_the_same_place(ros: World):
+    node, detector = start(ros)
+    points = ros.hear(FacialLandmarks, "/humans/faces/abcde/landmarks")
+    units = ros.hear(FacialActionUnits, "/humans/faces/abcde/facs")
     cameras = ros.node.create_publisher(CameraInfo, "camera_info", qos.profile("image_in"))
     faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
     assert ros.matched(cameras) and ros.matched(faces)
     cameras.publish(CameraInfo(width=640, height=480))
     assert ros.until(lambda: node._image_size == (640, 480))
+    detector.track("abcde", "fghij")
+    roi = ros.node.create_publisher(NormalizedRegionOfInterest2D, "/humans/faces/abcde/roi", 1)
+    other = ros.node.create_publisher(NormalizedRegionOfInterest2D, "/humans/faces/fghij/roi", 1)
+    assert ros.matched(roi) and ros.matched(other)
+    roi.publish(NormalizedRegionOfInterest2D(xmin=0.5, ymin=0.25, xmax=0.75, ymax=0.5))
+    other.publish(NormalizedRegionOfInterest2D(xmin=0.6, ymin=0.25, xmax=0.85, ymax=0.5))  # overlaps less
     pixels = np.full((70, 2), [320.0, 120.0], np.float32)
     shapes = np.zeros(52, np.float32)
     shapes[BLENDSHAPES.index("jawOpen")] = 0.5
     found = FaceLandmarks(0.75, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, points=pixels, blendshapes=shapes)
+    here, elsewhere = Box(325.0, 125.0, 150.0, 110.0), Box(10.0, 20.0, 100.0, 120.0)
 
     def show(*observations: Any) -> Any:
         header = now_header("camera")
         faces.publish(conversions.faces_to_message(observations, header, 640, 480))
         return header
 
+    assert ros.until(lambda: all(face.box is not None for face in node._faces.values()))
     broken = replace(found, points=pixels[:69])
-    show(a_face("f1"), a_face("f2"), replace(a_face("f3"), landmarks=broken))
+    show(a_face("f1", here), replace(a_face("f2", elsewhere), landmarks=found))
+    show(replace(a_face("f3", here), landmarks=broken))
     ros.spin(0.3)
-    assert node._measured == {}, "not measured, or not 70 points"
+    assert all(face.measured is None for face in node._faces.values()), "not measured, elsewhere, not 70 points"
     headers = []
 
     def heard() -> bool:
-        headers.append(show(replace(a_face("f1"), landmarks=found), a_face("f2")))
+        headers.append(show(replace(a_face("f1", here), landmarks=found), a_face("f2", elsewhere)))
         ros.spin(0.1)
         return bool(points and units)
 
@@ -204,10 +213,10 @@ def test_landmarks_and_action_units_of_measured_faces(ros: World):
     assert points[0].header in headers and units[0].header in headers
     jaw_drop = 26
     assert (units[0].intensity[jaw_drop], units[0].confidence[jaw_drop]) == pytest.approx((0.5, 0.75))
-    assert node._measured.keys() == {"f1"}
-    show(a_face("f2"))
-    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/f1/landmarks") == 0)
-    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/f1/facs") == 0)
+    assert node._faces["fghij"].measured is None
+    detector.track("fghij")
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/abcde/landmarks") == 0)
+    assert ros.until(lambda: ros.node.count_publishers("/humans/faces/abcde/facs") == 0)
 
 
 def test_the_line_of_text_in_its_real_message(ros: World):

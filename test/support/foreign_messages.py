@@ -43,6 +43,13 @@ HRI_MSGS = {
     ),
     "IdsList": "std_msgs/Header header\nstring[] ids\n",
     "NormalizedPointOfInterest2D": "float32 x\nfloat32 y\nfloat32 c\n",
+    "NormalizedRegionOfInterest2D": """std_msgs/Header header
+float32 xmin
+float32 ymin
+float32 xmax
+float32 ymax
+float32 c
+""",
     "FacialLandmarks": """std_msgs/Header header
 hri_msgs/NormalizedPointOfInterest2D[70] landmarks
 uint32 height
