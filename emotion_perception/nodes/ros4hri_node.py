@@ -127,14 +127,16 @@ class Ros4HriNode(PerceptionNode):
         for face_id, face in _same_faces(
             {face_id: face.box for face_id, face in self._faces.items() if face.box is not None}, measured
         ):
-            self._publish_measured(face_id, face.landmarks, message.header)
+            self._publish_measured(self._faces[face_id], self._folder(face_id), face.landmarks, message.header)
 
-    def _publish_measured(self, face_id: str, landmarks: FaceLandmarks, header: Any) -> None:
+    def _publish_measured(self, face: _Face, folder: str, landmarks: FaceLandmarks | None, header: Any) -> None:
         from hri_msgs.msg import FacialActionUnits, FacialLandmarks, NormalizedPointOfInterest2D
 
-        face = self._faces[face_id]
+        if landmarks is None or self._image_size is None:
+            return
+        width, height = self._image_size
         if face.measured is None:
-            folder, profile = self._folder(face_id), qos.profile("estimates")
+            profile = qos.profile("estimates")
             face.measured = (
                 self.create_publisher(FacialLandmarks, f"{folder}/landmarks", profile),
                 self.create_publisher(FacialActionUnits, f"{folder}/facs", profile),
@@ -142,7 +144,7 @@ class Ros4HriNode(PerceptionNode):
         points, units = face.measured
         points.publish(
             conversions.landmarks_to_message(
-                landmarks, header, *self._image_size, FacialLandmarks, NormalizedPointOfInterest2D
+                landmarks, header, width, height, FacialLandmarks, NormalizedPointOfInterest2D
             )
         )
         units.publish(conversions.action_units_to_message(*action_units(landmarks), header, FacialActionUnits))
