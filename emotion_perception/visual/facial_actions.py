@@ -63,8 +63,8 @@ _ACTIONS = (
 _BY_NAME = {action.name: action for action in _ACTIONS}
 
 # Action unit to blendshapes, as in M. Ozel, "ARKit to FACS: Blendshape Cheat Sheet": MediaPipe's coefficients have the
-# names and definitions of ARKit's. Units 10, 16, 26, 28 and 43 are matched by their descriptions: ARKit's "upward movement
-# of the upper lip" is FACS's upper lip raiser, and so on. Only those that this network measures.
+# names and definitions of ARKit's. Units 10, 16, 26, 28 and 43 are matched by their descriptions: ARKit's "upward
+# movement of the upper lip" is FACS's upper lip raiser, and so on. Only those that this network measures.
 _UNITS = {
     1: "browInnerUp",
     2: "browOuterUp",
