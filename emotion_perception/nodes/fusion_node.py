@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
@@ -22,11 +21,10 @@ from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.interaction.group import group_emotion
-from emotion_perception.ros import conversions, qos
+from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
-
-PERSONS = "/humans/persons/tracked"  # REP-155; the ids of a person are on /humans/persons/<id>/...
+from emotion_perception.ros.person_ids import PersonIds
 
 
 class FusionNode(PerceptionNode):
@@ -41,8 +39,7 @@ class FusionNode(PerceptionNode):
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
-        self._persons: dict[str, list[Any]] = {}  # ROS4HRI persons with their subscriptions
-        self._ids: dict[str, dict[str, str]] = {}  # of each person, "face_id" and "voice_id" as far as known
+        self._persons = PersonIds(self, ("face_id", "voice_id"), self._on_person_ids)
         self._speaker = "nobody"
 
     def configure(self) -> None:
@@ -63,14 +60,12 @@ class FusionNode(PerceptionNode):
         self.subscribe_to(Float32, "sound_direction", self._on_direction, "estimates")
         self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
         self._subscribe_to_transcript()
-        if self.parameters["use_person_ids"]:
-            self._subscribe_to_persons()
+        self._persons.open()
         self.every(1 / self.parameters["rate"], self._on_tick)
 
     def deactivate(self) -> None:
         """Remove the subscriptions of all persons."""
-        for person_id in list(self._persons):
-            self._forget_person(person_id)
+        self._persons.close()
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The speaker posterior, and counts of evidence that was dropped."""
@@ -151,44 +146,9 @@ class FusionNode(PerceptionNode):
         if words is not None:
             self._fusion.add_text(stamp_ns, words)
 
-    def _subscribe_to_persons(self) -> None:
-        try:
-            from hri_msgs.msg import IdsList
-        except ImportError:
-            return  # ROS4HRI is not installed
-        self.subscribe_to(IdsList, PERSONS, self._on_persons, "tracked")
-
-    def _on_persons(self, message: Any) -> None:
-        tracked = set(message.ids)
-        for person_id in self._persons.keys() - tracked:
-            self._forget_person(person_id)
-        folder = self.resolve_topic_name(PERSONS).rpartition("/")[0]  # the list may be remapped
-        for person_id in tracked - self._persons.keys():
-            if not person_id.isidentifier():
-                self.reject(f"person id {person_id!r} cannot be part of a topic's name", "person id")
-                continue
-            self._ids[person_id] = {}
-            self._persons[person_id] = [
-                self.create_subscription(
-                    String,
-                    f"{folder}/{person_id}/{kind}",
-                    partial(self._on_person, person_id, kind),
-                    qos.profile("state"),
-                )
-                for kind in ("face_id", "voice_id")
-            ]
-
-    def _on_person(self, person_id: str, kind: str, message: String) -> None:
-        if person_id in self._ids:
-            self._ids[person_id][kind] = message.data
-            self._fusion.set_person(person_id, **self._ids[person_id])
-
-    def _forget_person(self, person_id: str) -> None:
-        for subscription in self._persons.pop(person_id):
-            self.destroy_subscription(subscription)
-        del self._ids[person_id]
+    def _on_person_ids(self, person_id: str, ids: dict[str, str]) -> None:
         if self._fusion is not NOT_CONFIGURED:
-            self._fusion.set_person(person_id)
+            self._fusion.set_person(person_id, **ids)
 
     def _on_evidence(self) -> None:
         if self.now_ns - self._published_ns >= conversions.SECOND / self.parameters["max_rate"]:

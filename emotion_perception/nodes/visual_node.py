@@ -19,6 +19,7 @@ from emotion_perception.ros import conversions
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
+from emotion_perception.ros.person_ids import PersonIds
 from emotion_perception.visual.blank_image import BlankImageMonitor
 from emotion_perception.visual.mounting import scale_face
 
@@ -47,6 +48,7 @@ class VisualNode(PerceptionNode):
         self._faces: LifecyclePublisher = NOT_CONFIGURED
         self._frame_id = ""
         self._images: ImageInput | None = None
+        self._persons = PersonIds(self, ("face_id",), self._on_person_ids)
         self._explaining = ThreadPoolExecutor(1, "explain")  # the thread starts with the first explanation
         # Its own group: one explanation after another, and no other callback waits for them.
         self.create_service(
@@ -71,10 +73,12 @@ class VisualNode(PerceptionNode):
         min_side = MIN_SIDE * self._perception.config.detection_width
         self._images = ImageInput(self, "image_raw", worker.submit, min_side)
         self._images.open(report_silence=True)
+        self._persons.open()
 
     def deactivate(self) -> None:
         """Unsubscribe from images."""
         self._images = None
+        self._persons.close()
 
     def cleanup(self) -> None:
         """Free the models."""
@@ -91,6 +95,11 @@ class VisualNode(PerceptionNode):
     def extra_diagnostics(self) -> dict[str, str]:
         """Topic and type of the images."""
         return self._images.status if self._images is not None else {}
+
+    def _on_person_ids(self, person_id: str, ids: dict[str, str]) -> None:
+        """A known person's own resting face applies to the face track that the person has now."""
+        if ids.get("face_id") and self._perception is not NOT_CONFIGURED:
+            self._perception.set_person(ids["face_id"], person_id)
 
     def _process_image(self, received: ReceivedImage) -> None:
         decoded = received.decode()

@@ -37,7 +37,8 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     if node == "media_source_node":
         return settings_of(MediaSourceSettings)
     if node == "visual_node":
-        return settings_of(ImageInputSettings) + settings_of(StampSettings) + _visual_settings()
+        inputs = settings_of(ImageInputSettings) + settings_of(StampSettings)
+        return inputs + settings_of(PersonIdSettings) + _visual_settings()
     if node == "acoustic_node":
         from emotion_perception.acoustic.perception import AcousticConfig
 
@@ -52,7 +53,7 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     if node == "fusion_node":
         from emotion_perception.fusion.config import FusionConfig
 
-        return settings_of(FusionNodeSettings) + settings_of(FusionConfig)
+        return settings_of(FusionNodeSettings) + settings_of(PersonIdSettings) + settings_of(FusionConfig)
     if node == "interaction_node":
         from emotion_perception.interaction.conversation import ConversationConfig
 
@@ -225,6 +226,16 @@ class AcousticNodeSettings:
 
 
 @dataclass(frozen=True)
+class PersonIdSettings:
+    """Whose face and voice it is: ``visual_node``, ``fusion_node``."""
+
+    use_person_ids: bool = setting(
+        True,
+        "Take person ids, and the face and voice of each person, from /humans/persons if hri_msgs is installed.",
+    )
+
+
+@dataclass(frozen=True)
 class FusionNodeSettings:
     """``fusion_node``, beyond ``FusionConfig``."""
 
@@ -259,10 +270,6 @@ class FusionNodeSettings:
         "Message type of the topic transcript (English speech as text): String (std_msgs), LiveSpeech (hri_msgs) or "
         "off. Needs the package vaderSentiment.",
         choices=("String", "LiveSpeech", "off"),
-    )
-    use_person_ids: bool = setting(
-        True,
-        "Take person ids, and the face and voice of each person, from /humans/persons if hri_msgs is installed.",
     )
     horizontal_fov: float = setting(
         60.0,

@@ -164,15 +164,15 @@ def test_it_is_small_and_needs_no_torch():
 def test_ros4hris_ids_say_whose_voice_it_is_and_who_that_is(ros: World):
     """Without hri_msgs: the list of ids comes as a stand-in, the persons' own topics are std_msgs."""
     scene = Scene(ros)
-    scene.node._on_persons(SimpleNamespace(ids=["anna"]))
+    scene.node._persons._on_persons(SimpleNamespace(ids=["anna"]))
     for kind, value in (("face_id", "right"), ("voice_id", "anonymous_speaker")):
         latched = ros.node.create_publisher(String, f"/humans/persons/anna/{kind}", qos.profile("state"))
         latched.publish(String(data=value))
-    assert ros.until(lambda: len(scene.node._ids["anna"]) == 2)
+    assert ros.until(lambda: len(scene.node._persons._ids["anna"]) == 2)
     scene.play()
     assert scene.speaker() == "right"
     (state,) = [state for state in scene.states[-1].states if state.face_id == "right"]
     assert state.person_id == "anna"
-    scene.node._on_persons(SimpleNamespace(ids=[]))
+    scene.node._persons._on_persons(SimpleNamespace(ids=[]))
     scene.play()
     assert "anna" not in {state.person_id for state in scene.states[-1].states}

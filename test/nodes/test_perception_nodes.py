@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_world import World, a_face, now_header
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, String
 
 from emotion_msgs.msg import AudioChunk, EmotionState, FaceEmotionArray, VoiceEmotion
 from emotion_perception.errors import ModelError
@@ -258,6 +259,22 @@ def test_a_picture_without_faces_is_shown_when_the_next_one_comes(ros: World):
     headers = show(ros, camera, np.zeros((48, 64, 3), np.uint8), 0.5)
     assert ros.until(lambda: len(seen) >= 3)
     assert all(message.header in headers for message in seen)
+
+
+def test_a_known_persons_own_face_is_kept_for_the_persons_next_face_track(ros: World):
+    """Without hri_msgs: the list of persons comes as a stand-in, the topics of a person are std_msgs."""
+    node = ros.begin(VisualNode)
+    known: list[tuple[str, str]] = []
+    node._perception.set_person = lambda face_id, person_id: known.append((face_id, person_id))
+    node._persons._on_persons(SimpleNamespace(ids=["anna", "no name"]))
+    latched = ros.node.create_publisher(String, "/humans/persons/anna/face_id", qos.profile("state"))
+    latched.publish(String(data="abcde"))
+    assert ros.until(lambda: known == [("abcde", "anna")])
+    latched.publish(String(data=""))  # out of view
+    latched.publish(String(data="fghij"))
+    assert ros.until(lambda: known == [("abcde", "anna"), ("fghij", "anna")])
+    node.trigger_deactivate()
+    assert ros.node.count_subscribers("/humans/persons/anna/face_id") == 0
 
 
 def test_what_is_wrong_with_a_model_is_a_model_error():
