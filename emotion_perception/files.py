@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def parse_json(data: str | bytes) -> Any:
         return json.loads(data, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def json_number(value: float, digits: int = 4) -> float | None:
+    """A number rounded for JSON; None for NaN and infinity, which JSON does not have."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def _refuse_constant(name: str) -> None:

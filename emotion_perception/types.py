@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from emotion_perception.emotions import EMOTIONS, valence_arousal
+from emotion_perception.emotions import EMOTIONS, valence_arousal, valence_arousal_deviation
 from emotion_perception.priors import BALANCED, exchange_prior
 
 SECOND = 1_000_000_000  # ns, the unit of every stamp
@@ -63,6 +63,13 @@ class EmotionEstimate:
     def name(self) -> str:
         """Name of the most probable emotion."""
         return EMOTIONS[self.label]
+
+    @property
+    def deviations(self) -> tuple[float, float]:
+        """Standard deviation of the errors of ``valence`` and of ``arousal``; NaN for an unknown estimate."""
+        if self.confidence == 0:
+            return math.nan, math.nan
+        return valence_arousal_deviation(self.probabilities, self.intensities)
 
     @classmethod
     def from_probabilities(

@@ -15,6 +15,7 @@ from emotion_perception.emotions import (
     VISUAL_EMOTIONS,
     emotion_index,
     valence_arousal,
+    valence_arousal_deviation,
     visual_to_vocabulary,
 )
 from emotion_perception.types import EmotionEstimate
@@ -68,6 +69,24 @@ def test_a_faint_smile_is_nearer_the_centre_than_a_laugh():
     happy = np.eye(8, dtype=np.float32)[EMOTIONS.index("happy")]
     faint, laugh = np.full(8, 0.1), np.full(8, 0.9)
     assert 0 < valence_arousal(happy, faint)[0] < valence_arousal(happy, laugh)[0] < valence_arousal(happy)[0] + 1e-6
+
+
+def test_the_deviation_is_the_spread_of_the_distribution_and_of_one_emotion():
+    rng = np.random.default_rng(3)
+    p, strengths = rng.dirichlet(np.ones(8)), rng.random(8)
+    strengths[0] = np.nan
+    drawn = rng.choice(8, 200_000, p=p)
+    radius = np.nan_to_num(0.5 + 0.5 * strengths, nan=1.0)
+    points = CIRCUMPLEX[drawn] * radius[drawn, None] + rng.normal(0, 0.1, (len(drawn), 2))
+    assert valence_arousal_deviation(p, strengths) == pytest.approx(points.std(axis=0), rel=0.02)
+
+
+def test_a_sure_estimate_has_the_smallest_deviation_and_an_unknown_one_has_none():
+    sure = EmotionEstimate.from_probabilities(np.eye(8)[2])
+    unsure = EmotionEstimate.from_probabilities(np.eye(8)[2] + np.eye(8)[4])
+    assert sure.deviations == pytest.approx((0.1, 0.1))
+    assert unsure.deviations[0] > 0.6
+    assert np.isnan(EmotionEstimate.unknown().deviations).all()
 
 
 def test_estimate_normalises_and_names_its_label():

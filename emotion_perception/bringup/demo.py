@@ -34,7 +34,8 @@ EXIT_BROKEN = 1
 EPILOG = """each line of JSON:
   stamp (s, time of the source), status (NO_EVIDENCE, VISUAL_ONLY, ACOUSTIC_ONLY or AUDIO_VISUAL), label (empty with
   NO_EVIDENCE), confidence (0..1), probabilities (neutral, calm, happy, sad, angry, fearful, disgusted, surprised),
-  valence, arousal (-1..1), latency_ms (from capture to publication), face_id
+  valence, arousal (-1..1), valence_deviation, arousal_deviation (of their errors), latency_ms (from capture to
+  publication), face_id
 
 examples:
   scripts/demo.sh                                        the built-in clip, with a window

@@ -33,9 +33,11 @@ Written to OUT: report.json, classification_report.txt, confusion_matrix.png, ro
 risk_coverage.png and, for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n,
 accuracy, accuracy_closed (among the labels present), uar, macro_f1, auc, ece, ece_by_chance (its expectation for so few
 cases if every confidence is right), 95 % intervals (..._interval), accuracy_surest_80 (of the 80 % with the highest
-confidence), expected_cost, seconds, and how the files were read. These are under --prior; accuracy_own_prior,
-uar_own_prior, ece_own_prior ... are under the class frequencies of the data, accuracy_balanced_prior ... under equal
-ones (there with cases weighted for ece so that all classes are equally frequent)."""
+confidence), expected_cost, valence_rmse, valence_deviation and valence_within_deviation (error of valence, mean stated
+deviation, share of errors within it; the same of arousal), seconds, and how the files were read. These are under
+--prior; accuracy_own_prior, uar_own_prior, ece_own_prior ... are under the class frequencies of the data,
+accuracy_balanced_prior ... under equal ones (there with cases weighted for ece so that all classes are equally
+frequent)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -121,6 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from emotion_perception.errors import ModelError
     from emotion_perception.learning.evaluation import evaluate as evaluation
+    from emotion_perception.learning.evaluation.affect_scores import affect_scores
     from emotion_perception.learning.evaluation.prior_scores import prior_scores
     from emotion_perception.learning.report import write_report
 
@@ -161,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         extra: dict[str, Any] = {
             "prior": prior_name(cases.prior),
             **prior_scores(cases.probabilities, cases.labels, cases.confidence, cases.prior),
+            **affect_scores(cases.probabilities, cases.labels),
         }
         extra |= {"seconds": round(time.monotonic() - started, 3), **cases.counts, **cases.ceiling}
         summary = write_report(

@@ -24,9 +24,10 @@ EPILOG = """examples:
   emotion-recognize portrait.jpg --explain why.png --emotion angry   # which regions of the face support it
   emotion-recognize photos/*.jpg | jq -r 'select(.label == "happy") | .path'
 
-Each line has path, status, label, confidence, probabilities (by name), their prior, valence and arousal (-1..1); a
-face adds its rectangle in pixels, detection score and quality (0..1), and from its landmarks head pose and gaze in
-degrees, eye closure, jaw opening and facial actions. Without a face or a voice the status is NO_EVIDENCE.
+Each line has path, status, label, confidence, probabilities (by name), their prior, valence and arousal (-1..1), and
+the standard deviations of their errors; a face adds its rectangle in pixels, detection score and quality (0..1), and
+from its landmarks head pose and gaze in degrees, eye closure, jaw opening and facial actions. Without a face or a voice
+the status is NO_EVIDENCE.
 Exit code: 0 if every file was read, 1 if some could not be read, 2 for wrong arguments."""
 
 
@@ -187,9 +188,11 @@ def _explain(recognizer: Recognizer, path: Path, out: Path, emotion: str | None)
 def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, Any]:
     """An estimate as JSON fields; unknown intensities are left out, and without evidence the label is empty."""
     from emotion_perception.emotions import EMOTIONS
+    from emotion_perception.files import json_number
     from emotion_perception.priors import prior_name
 
     strengths = zip(EMOTIONS, map(float, emotion.intensities), strict=True)
+    valence_deviation, arousal_deviation = emotion.deviations
     return {
         "label": emotion.name if known else "",
         "confidence": round(emotion.confidence, 4),
@@ -198,6 +201,8 @@ def estimate_fields(emotion: EmotionEstimate, known: bool = True) -> dict[str, A
         "intensities": {n: round(i, 4) for n, i in strengths if not math.isnan(i)},
         "valence": round(emotion.valence, 4),
         "arousal": round(emotion.arousal, 4),
+        "valence_deviation": json_number(valence_deviation),
+        "arousal_deviation": json_number(arousal_deviation),
     }
 
 

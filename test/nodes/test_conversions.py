@@ -243,7 +243,16 @@ def test_an_estimate_keeps_every_field():
     )
     message = c.estimate_to_message(estimate)
     assert message.label == HAPPY == message.HAPPY
+    assert (message.valence_deviation, message.arousal_deviation) == pytest.approx(estimate.deviations)
     assert_same_estimate(c.estimate_from_message(message), estimate)
+
+
+def test_deviations_of_an_unknown_estimate_are_nan_and_null_in_its_record():
+    nothing = EmotionState(STAMP, EmotionStatus.NO_EVIDENCE, "", "", "", EmotionEstimate.unknown(), ())
+    message = c.state_to_message(nothing, STAMP)
+    assert math.isnan(message.emotion.valence_deviation) and math.isnan(message.emotion.arousal_deviation)
+    record = c.state_to_record(message)
+    assert record["valence_deviation"] is None and record["arousal_deviation"] is None
 
 
 @pytest.mark.parametrize(
@@ -339,6 +348,8 @@ def test_the_record_of_a_state_names_everything():
     assert record["stamp"] == pytest.approx(STAMP / 1e9, abs=1e-5)
     assert (record["status"], record["label"], record["face_id"]) == ("AUDIO_VISUAL", "happy", "f1")
     assert record["latency_ms"] == 30.0
+    deviations = record["valence_deviation"], record["arousal_deviation"]
+    assert deviations == pytest.approx(state().emotion.deviations, abs=1e-4)
     assert record["probabilities"][HAPPY] == pytest.approx(record["confidence"])
     assert len(record["probabilities"]) == 8
 

@@ -146,7 +146,7 @@ def reencode(samples: np.ndarray, codec: str, compression: float) -> np.ndarray:
     peak = float(np.abs(samples).max()) / 0.7 + 1e-6
     buffer = io.BytesIO()
     container, subtype = _CODECS[codec]
-    level = None if codec == "ulaw" else compression
+    level = None if codec == "ulaw" else min(compression, 0.999)  # libsndfile refuses 1 for MP3
     soundfile.write(buffer, samples / peak, SAMPLE_RATE, subtype, format=container, compression_level=level)
     buffer.seek(0)
     decoded = soundfile.read(buffer, dtype="float32")[0][: len(samples)] * peak

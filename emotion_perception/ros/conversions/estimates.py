@@ -37,6 +37,7 @@ LANDMARK_MEASURES = (
 
 def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
     """A distribution as a message."""
+    valence_deviation, arousal_deviation = estimate.deviations
     return EmotionEstimateMessage(
         probabilities=np.asarray(estimate.probabilities, dtype=np.float32),
         prior=np.asarray(estimate.prior, dtype=np.float32),
@@ -45,6 +46,8 @@ def estimate_to_message(estimate: EmotionEstimate) -> EmotionEstimateMessage:
         confidence=float(estimate.confidence),
         valence=float(estimate.valence),
         arousal=float(estimate.arousal),
+        valence_deviation=valence_deviation,
+        arousal_deviation=arousal_deviation,
     )
 
 

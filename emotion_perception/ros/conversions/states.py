@@ -9,6 +9,7 @@ from emotion_msgs.msg import EmotionState as EmotionStateMessage
 from emotion_msgs.msg import EmotionStateArray, ModalityEvidence
 from emotion_msgs.msg import GroupEmotion as GroupEmotionMessage
 from emotion_perception.emotions import EMOTIONS
+from emotion_perception.files import json_number
 from emotion_perception.messages.sensors import ConversionError, stamp_to_ns
 from emotion_perception.ros.conversions.estimates import estimate_from_message, estimate_to_message
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, seconds_to_duration
@@ -119,7 +120,7 @@ def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
     Keys: ``stamp`` (s), ``status`` ("AUDIO_VISUAL" ...), ``label`` (lower-case name; empty with
     NO_EVIDENCE), ``confidence``,
     ``probabilities`` (8 numbers in the order of :data:`emotion_perception.emotions.EMOTIONS`), ``valence``,
-    ``arousal``, ``latency_ms``, ``face_id``.
+    ``arousal``, ``valence_deviation``, ``arousal_deviation`` (null where unknown), ``latency_ms``, ``face_id``.
 
     Raises:
         ConversionError: a status or a label that does not exist.
@@ -135,6 +136,8 @@ def state_to_record(message: EmotionStateMessage) -> dict[str, object]:
         "probabilities": [round(float(p), 4) for p in emotion.probabilities],
         "valence": round(float(emotion.valence), 4),
         "arousal": round(float(emotion.arousal), 4),
+        "valence_deviation": json_number(emotion.valence_deviation),
+        "arousal_deviation": json_number(emotion.arousal_deviation),
         "latency_ms": round(1000 * duration_to_seconds(message.latency), 2),
         "face_id": message.face_id,
     }
