@@ -221,6 +221,43 @@ class EmotionState:
     evidence: tuple[Evidence, ...]
 
 
+class Engagement(IntEnum):
+    """Level of engagement with the robot; as in ``emotion_msgs/PersonState`` and ``hri_msgs/EngagementLevel``."""
+
+    UNKNOWN = 0
+    DISENGAGED = 1
+    ENGAGING = 2
+    ENGAGED = 3
+    DISENGAGING = 4
+
+
+class DistanceZone(IntEnum):
+    """Hall's (1966) zones with the limits of ``hri_person_manager``; values as in ``emotion_msgs/PersonState``."""
+
+    UNKNOWN = 0
+    PERSONAL = 1  # below 1.2 m
+    SOCIAL = 2  # below 3.6 m
+    PUBLIC = 3  # below 20 m
+
+
+@dataclass(frozen=True)
+class PersonState:
+    """Attention and engagement of one person at one time."""
+
+    stamp_ns: int  # of the image that it is based on
+    person_id: str  # empty if unknown
+    face_id: str  # empty if the face is not in view
+    is_partner: bool = False  # the conversation partner
+    engagement: Engagement = Engagement.UNKNOWN
+    looking: float = math.nan  # 0..1, probability that the person looks at the robot; NaN if unknown
+    attention: float = math.nan  # 0..1, share of the observation window with a look at the robot; NaN if unknown
+    looking_duration: float = 0.0  # s without interruption; 0 while looking elsewhere
+    distance: float = math.nan  # m from the camera; NaN if unknown
+    zone: DistanceZone = DistanceZone.UNKNOWN
+    approach_speed: float = math.nan  # m/s, positive while the distance falls; NaN if unknown
+    speaking: float = math.nan  # 0..1, probability that the person is speaking; NaN if unknown
+
+
 @dataclass(frozen=True)
 class RunningConversation:
     """Arc of the running conversation, as ``interaction/arc`` reports it."""

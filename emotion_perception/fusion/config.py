@@ -97,12 +97,17 @@ class FusionConfig:
     )
     switch_ratio: float = setting(
         1.3,
-        "Ratio by which another face must be larger to become the conversation partner. Larger switches less often.",
+        "Ratio by which the face of an equally engaged person must be larger to become the conversation partner. "
+        "Larger switches less often.",
         1.0,
         100.0,
     )
     switch_after_s: float = setting(
-        1.0, "Time for which another face must be larger to become the conversation partner.", 0.0, 60.0, "s"
+        1.0,
+        "Time for which another person must be more engaged, or the face larger, to become the conversation partner.",
+        0.0,
+        60.0,
+        "s",
     )
     person_hold_s: float = setting(
         5.0, "Time after a face was last seen for which a voice is still assigned to its person.", 0.0, 600.0, "s"

@@ -7,8 +7,8 @@ Evidence is kept by its stamp, so the state at a time depends on what was captur
 - **Weight** in the pool = base weight * reliability of the model at this quality or SNR (``reliability.py``)
   * certainty of the detection (length of speech, overlap, probability of the speaker) * staleness (1 while fresh, then
   halved every half-life, 0 from the maximum age on).
-- **The conversation partner** is the largest face, with hysteresis (``partner.py``). ``image_size``, where given, makes
-  central faces larger.
+- **The conversation partner** is the most engaged person, then the largest face, with hysteresis (``partner.py``).
+  ``image_size``, where given, makes central faces larger.
 - **A voice** is assigned to its most probable speaker (``active_speaker.py``). If one voice id stands for everybody, an
   earlier utterance counts by its probability to be the same person's.
 - **Text**, if there is any, adds to the face or the voice of the conversation partner; without either it is no
@@ -42,6 +42,7 @@ from emotion_perception.types import (
     EmotionModality,
     EmotionState,
     EmotionStatus,
+    Engagement,
     Evidence,
     FaceObservation,
     VoiceObservation,
@@ -189,6 +190,14 @@ class EmotionFusion:
     def set_person(self, person_id: str, face_id: str = "", voice_id: str = "") -> None:
         """Associate a face and a voice with a person (ROS4HRI); with both empty the person is forgotten."""
         self._persons.associate(person_id, face_id, voice_id)
+
+    def set_engagement(self, levels: Mapping[str, Engagement]) -> None:
+        """Engagement by face id, by which the conversation partner is chosen; without it the largest face is."""
+        self._partner.levels = levels
+
+    def person_of(self, face_id: str) -> str:
+        """The person of a face that was evidence; empty if unknown."""
+        return self._persons.of_face(face_id, self._persons.numbered.get(face_id, ""))
 
     def state(self, now_ns: int) -> EmotionState:
         """The state of the conversation partner at ``now_ns``.

@@ -1,30 +1,45 @@
 """Late fusion: ``faces/emotions`` and ``voices/emotions`` to ``emotion_state``, ``emotion_states``, ``group_emotion``.
 
-Optional inputs are ``transcript``, and ``sound_direction``, ``camera_info`` and ROS4HRI's persons, which help to assign
-a voice to a person.
+Attention and engagement of each person are on ``person_states``; they also decide who the conversation partner is.
+Optional inputs are ``transcript``; ``sound_direction``, ``camera_info`` and ROS4HRI's persons, which help to assign a
+voice to a person; and a depth image and TF for attention.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float32, String
 
-from emotion_msgs.msg import EmotionState, EmotionStateArray, FaceEmotionArray, GroupEmotion, VoiceEmotion
+from emotion_msgs.msg import (
+    EmotionState,
+    EmotionStateArray,
+    FaceEmotionArray,
+    GroupEmotion,
+    PersonStateArray,
+    VoiceEmotion,
+)
+from emotion_perception.attention.config import AttentionConfig
+from emotion_perception.attention.geometry import Camera
+from emotion_perception.attention.speaking import SpeakingNow
+from emotion_perception.attention.tracker import AttentionTracker
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
 from emotion_perception.fusion.text import text_available, text_evidence
 from emotion_perception.interaction.group import group_emotion
 from emotion_perception.ros import conversions
+from emotion_perception.ros.attention_inputs import DepthInput, RobotHead
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.person_ids import PersonIds
+from emotion_perception.types import EmotionState as State
+from emotion_perception.types import FaceObservation, PersonState
 
 
 class FusionNode(PerceptionNode):
@@ -36,6 +51,12 @@ class FusionNode(PerceptionNode):
         self._state: LifecyclePublisher = NOT_CONFIGURED
         self._states: LifecyclePublisher = NOT_CONFIGURED
         self._group: LifecyclePublisher = NOT_CONFIGURED
+        self._person_states: LifecyclePublisher = NOT_CONFIGURED
+        self._attention: AttentionTracker = NOT_CONFIGURED
+        self._speaking = SpeakingNow()
+        self._camera: Camera | None = None
+        self._depth: DepthInput | None = None
+        self._robot_head: RobotHead | None = None
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
@@ -50,10 +71,12 @@ class FusionNode(PerceptionNode):
         self._state = self.publish_to(EmotionState, "emotion_state", "state")
         self._states = self.publish_to(EmotionStateArray, "emotion_states", "state")
         self._group = self.publish_to(GroupEmotion, "group_emotion", "state")
+        self._attention = AttentionTracker(self.parameters.config(AttentionConfig))
+        self._person_states = self.publish_to(PersonStateArray, "person_states", "state")
 
     def activate(self) -> None:
         """Subscribe to evidence; the first state published is NO_EVIDENCE."""
-        self._fusion.reset()
+        self._reset()
         self._published_ns = self._clock_ns = 0
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
@@ -61,31 +84,68 @@ class FusionNode(PerceptionNode):
         self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
         self._subscribe_to_transcript()
         self._persons.open()
+        if self.parameters["depth_topic"]:
+            self._depth = DepthInput()
+            self.subscribe_to(Image, self.parameters["depth_topic"], self._depth.on_image, "image_in")
+        if self.parameters["robot_head_frame"]:
+            self._robot_head = RobotHead(self, self.parameters["robot_head_frame"])
         self.every(1 / self.parameters["rate"], self._on_tick)
 
     def deactivate(self) -> None:
-        """Remove the subscriptions of all persons."""
+        """Remove the subscriptions of all persons, and of TF."""
         self._persons.close()
+        if self._robot_head is not None:
+            self._robot_head.close()
+        self._depth = self._robot_head = None
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """The speaker posterior, and counts of evidence that was dropped."""
+        """The speaker posterior, the engagement of each person, and counts of evidence that was dropped."""
         if self._fusion is NOT_CONFIGURED:
             return {}
-        return {"speaker": self._speaker, **{name: str(count) for name, count in self._fusion.counts.items()}}
+        people = engagement_text(self._attention.states(self.now_ns))
+        counts = {name: str(count) for name, count in self._fusion.counts.items()}
+        return {"speaker": self._speaker, "engagement": people, **counts}
+
+    def input_problem(self) -> str:
+        """What is wrong with the depth image or TF."""
+        depth, head = self._depth, self._robot_head
+        return (depth.problem if depth is not None else "") or (head.problem if head is not None else "")
 
     def cleanup(self) -> None:
         """Free the pool."""
         self._fusion = self._state = self._states = self._group = NOT_CONFIGURED
+        self._attention = self._person_states = NOT_CONFIGURED
+        self._camera = None
+
+    def _reset(self) -> None:
+        self._fusion.reset()
+        self._attention.reset()
+        self._speaking.reset()
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
         stamp_ns, faces = conversions.faces_from_message(message)
         self._frame_id = message.header.frame_id
         self._fusion.add_faces(stamp_ns, faces)
+        self._attend(stamp_ns, faces)
         self._on_evidence()
+
+    def _attend(self, stamp_ns: int, faces: Sequence[FaceObservation]) -> None:
+        """Update everybody's attention, and by it the choice of the conversation partner."""
+        if self._robot_head is not None:
+            self._attention.set_robot_head(self._robot_head.position(self._frame_id))
+        self._attention.add_faces(
+            stamp_ns,
+            faces,
+            {face.face_id: self._fusion.person_of(face.face_id) for face in faces},
+            self._speaking.probabilities(self._fusion.speakers, stamp_ns) if self._speaking.heard else None,
+            self._depth.distances(stamp_ns, faces, self._camera) if self._depth is not None else None,
+        )
+        self._fusion.set_engagement(self._attention.levels(stamp_ns))
 
     def _on_voice(self, message: VoiceEmotion) -> None:
         voice = conversions.voice_from_message(message)
         self._fusion.add_voice(voice)
+        self._speaking.add(voice)
         self._on_evidence()
 
     def _reliability(self, parameter: str) -> Reliability | None:
@@ -113,6 +173,12 @@ class FusionNode(PerceptionNode):
         if not (0 < focal < math.inf and math.isfinite(centre)):  # not calibrated
             centre = message.width / 2
             focal = centre / math.tan(math.radians(self.parameters["horizontal_fov"]) / 2)
+            self._camera = Camera(focal, focal, centre, message.height / 2)
+        else:
+            self._camera = Camera(focal, message.k[4], centre, message.k[5])
+        if not (self._camera.focal_y > 0 and self._camera.centre_y > 0):  # NaN, too
+            self._camera = None
+        self._attention.set_camera(self._camera)
         if focal > 0:
             self._fusion.set_camera(focal, centre)
 
@@ -158,7 +224,7 @@ class FusionNode(PerceptionNode):
         now = self.now_ns
         if now < self._clock_ns - JUMP_BACK:
             self.reject("the clock was set back; starting over", "clock")
-            self._fusion.reset()
+            self._reset()
             self._published_ns = 0
         self._clock_ns = now
         # Nothing has changed if evidence was published less than half a period ago.
@@ -169,12 +235,33 @@ class FusionNode(PerceptionNode):
         self._states.publish(conversions.states_to_message(states, now, self._frame_id))
         group = group_emotion(states, self._fusion.in_view, now)
         self._group.publish(conversions.group_to_message(group, self._frame_id))
+        self._publish_persons(states, now)
+
+    def _publish_persons(self, states: Sequence[State], now: int) -> None:
+        partner = states[0].face_id if states else ""
+        persons = list(self._attention.states(now, partner))
+        out_of_view = self._speaking.probabilities(self._fusion.speakers, now).get("", 0.0)
+        unseen = next((state for state in states if not state.face_id), None)
+        if unseen is not None and out_of_view >= 0.5:
+            heard = PersonState(unseen.stamp_ns, unseen.person_id, "", unseen is states[0], speaking=out_of_view)
+            persons.insert(0 if unseen is states[0] else len(persons), heard)
+        self._person_states.publish(conversions.persons_to_message(persons, now, self._frame_id))
 
     def _publish(self, now: int) -> None:
         message = conversions.state_to_message(self._fusion.state(now), now, self._frame_id)
         self._state.publish(message)
         self._published_ns = now
         self.meter.done(conversions.duration_to_seconds(message.latency))
+
+
+def engagement_text(persons: Sequence[PersonState]) -> str:
+    """Level and distance of everybody in view, for people."""
+    texts = [
+        f"{person.person_id or person.face_id} {person.engagement.name.lower()}"
+        + ("" if math.isnan(person.distance) else f" at {person.distance:.1f} m")
+        for person in persons
+    ]
+    return "; ".join(texts) or "nobody"
 
 
 def speakers(heard: Mapping[str, Mapping[str, float]]) -> str:

@@ -51,9 +51,11 @@ def node_settings(node: str) -> tuple[Setting, ...]:
             settings_of(AudioInputSettings) + settings_of(StampSettings) + settings_of(AcousticNodeSettings) + acoustic
         )
     if node == "fusion_node":
+        from emotion_perception.attention.config import AttentionConfig
         from emotion_perception.fusion.config import FusionConfig
 
-        return settings_of(FusionNodeSettings) + settings_of(PersonIdSettings) + settings_of(FusionConfig)
+        fusion = settings_of(FusionNodeSettings) + settings_of(PersonIdSettings) + settings_of(FusionConfig)
+        return fusion + settings_of(AttentionConfig)
     if node == "interaction_node":
         from emotion_perception.interaction.conversation import ConversationConfig
 
@@ -279,6 +281,17 @@ class FusionNodeSettings:
         170.0,
         "deg",
         dynamic=True,
+    )
+
+    robot_head_frame: str = setting(
+        "",
+        "TF frame of the robot's head, at which people look if they look at the robot. Empty: the camera, which is "
+        "right for a camera in or near the head. Needs tf2_ros and a transform to the TF frame of the images.",
+    )
+    depth_topic: str = setting(
+        "",
+        "Topic of a depth image (sensor_msgs/Image, 16UC1 or 32FC1) that is registered to the images of visual_node, "
+        "for the distance of people. Empty: distance from the height of faces.",
     )
 
 

@@ -26,6 +26,12 @@ from emotion_perception.ros.conversions.estimates import (
 )
 from emotion_perception.ros.conversions.images import box_to_roi, image_to_compressed, image_to_message, roi_to_box
 from emotion_perception.ros.conversions.interaction import arc_to_message, outcome_to_message, running_from_message
+from emotion_perception.ros.conversions.persons import (
+    person_from_message,
+    person_to_message,
+    persons_from_message,
+    persons_to_message,
+)
 from emotion_perception.ros.conversions.stamps import duration_to_seconds, make_header, ns_to_stamp, seconds_to_duration
 from emotion_perception.ros.conversions.states import (
     evidence_to_message,
@@ -64,6 +70,10 @@ __all__ = [
     "make_header",
     "ns_to_stamp",
     "outcome_to_message",
+    "person_from_message",
+    "person_to_message",
+    "persons_from_message",
+    "persons_to_message",
     "roi_to_box",
     "running_from_message",
     "seconds_to_duration",
