@@ -24,10 +24,15 @@ examples:
   emotion-eval acoustic --data ../shared/data --protocol leave-speakers-out --initial runs/speech_encoder.safetensors \\
       --out runs/speakers
   emotion-eval acoustic --data ../shared/data/ravdess_speech --noise-table --out runs/noise
+  emotion-eval acoustic --data ../shared/data/ravdess_speech --by sex --out runs/by_sex
+  emotion-eval visual --data portraits --people london_faces_info.csv --by sex age --out runs/by_people
 
 --protocol trains the voice model once per fold without some of the clips of DIR (the folder of the corpora) and tests
 it on those. It takes an hour or more; rerun the command to resume an interrupted run. Its JSON has accuracy, uar and
 ece of every fold and of all folds pooled, with 95 % confidence intervals.
+
+--by scores groups of people (sex, age, or a column of --people) and the gap between the best and the worst, with 95 %
+intervals from a bootstrap over people; by_FIELD.png shows it, and the key "by" of the JSON has the figures.
 
 Written to OUT: report.json, classification_report.txt, confusion_matrix.png, roc.png, calibration.png,
 risk_coverage.png and, for ferplus.npz, mistakes.png and confusions.png. The last line on stdout is one JSON object: n,
@@ -99,6 +104,16 @@ def build_parser() -> argparse.ArgumentParser:
         "numbers; scores under the data's own prior and the balanced one are reported as well",
     )
     parser.add_argument("--weights", type=Path, help="weights to score (default: the published model)")
+    parser.add_argument(
+        "--by", nargs="+", default=[], metavar="FIELD", help="score groups of people: sex, age, or a column of --people"
+    )
+    parser.add_argument(
+        "--people",
+        type=Path,
+        metavar="CSV",
+        help="table of the people in a folder DIR: the first column is the id with which file names begin, the others "
+        "are fields for --by",
+    )
     return parser
 
 
@@ -112,6 +127,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--protocol, --noise-table and --adaptation need emotion-eval acoustic")
     if args.model == "fusion" and (args.split or args.weights):
         parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
+    if args.by and (args.model == "fusion" or args.protocol or args.noise_table or args.adaptation):
+        parser.error("--by needs emotion-eval visual or acoustic, without --protocol, --noise-table and --adaptation")
+    if args.by and args.people is None and (args.model == "visual" or not _is_speech_corpus(args.data)):
+        parser.error("--by needs a speech corpus, or --people")
     from emotion_perception.priors import parse_prior, prior_name
 
     try:
@@ -158,15 +177,18 @@ def main(argv: list[str] | None = None) -> int:
                 args.corruption,
                 args.convention,
                 args.prior,
+                args.people,
             )
         else:
-            cases = evaluation.acoustic(args.data, args.split or "test", args.weights, args.prior)
+            cases = evaluation.acoustic(args.data, args.split or "test", args.weights, args.prior, args.people)
         extra: dict[str, Any] = {
             "prior": prior_name(cases.prior),
             **prior_scores(cases.probabilities, cases.labels, cases.confidence, cases.prior),
             **affect_scores(cases.probabilities, cases.labels),
         }
         extra |= {"seconds": round(time.monotonic() - started, 3), **cases.counts, **cases.ceiling}
+        if args.by:
+            extra["by"] = _by_groups(args, cases)
         summary = write_report(
             args.out, cases.title, cases.probabilities, cases.labels, cases.confidence, extra, cases.pictures
         )
@@ -176,6 +198,24 @@ def main(argv: list[str] | None = None) -> int:
     print((args.out / "classification_report.txt").read_text(), file=sys.stderr)
     print(json.dumps(summary))
     return 0
+
+
+def _is_speech_corpus(data: Path) -> bool:
+    from emotion_perception.learning.voices.corpus_layouts import CORPORA
+
+    return data.name in CORPORA
+
+
+def _by_groups(args: argparse.Namespace, cases: Any) -> dict[str, Any]:
+    from emotion_perception.learning.evaluation.groups import plot_groups, score_groups
+
+    if cases.people is None:
+        raise ValueError("--by: it is not known who is seen or heard in these data")
+    results = {name: score_groups(cases.probabilities, cases.labels, cases.people, name) for name in args.by}
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, result in results.items():
+        plot_groups(args.out / f"by_{name}.png", cases.title, name, result)
+    return results
 
 
 def _protocol(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Conversations: ``emotion_state`` to ``interaction/arc`` and, at the end of each, ``interaction/summary``.
 
-The services ``interaction/start`` and ``interaction/stop`` start and end one on request.
+The services ``interaction/start`` and ``interaction/stop`` start and end one on request. ``emotion_context`` states in
+English, for language models, what is known about everybody in front of the robot.
 """
 
 from __future__ import annotations
@@ -9,9 +10,18 @@ import sys
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
+from std_msgs.msg import String
 
-from emotion_msgs.msg import EmotionArc, EmotionState, InteractionSummary
+from emotion_msgs.msg import (
+    EmotionArc,
+    EmotionState,
+    EmotionStateArray,
+    FaceEmotionArray,
+    InteractionSummary,
+    PersonStateArray,
+)
 from emotion_msgs.srv import StartInteraction, StopInteraction
+from emotion_perception.interaction.context import ContextConfig, ContextTracker
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
 from emotion_perception.interaction.sessions import Conversations
 from emotion_perception.reports.conversation import write_files
@@ -31,6 +41,8 @@ class InteractionNode(PerceptionNode):
         self._conversations: Conversations = NOT_CONFIGURED
         self._arc: LifecyclePublisher = NOT_CONFIGURED
         self._summary: LifecyclePublisher = NOT_CONFIGURED
+        self._people_context: LifecyclePublisher = NOT_CONFIGURED
+        self._tracker = ContextTracker()
         self._summarized = 0  # ended conversations whose summary was published
         self._services: list[Any] = []
         self._published_ns = 0
@@ -45,6 +57,8 @@ class InteractionNode(PerceptionNode):
         self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
         self._summary = self.publish_to(InteractionSummary, "interaction/summary", "state")
         self._summarized = self._conversations.completed
+        self._people_context = self.publish_to(String, "emotion_context", "state")
+        self._tracker = ContextTracker(self.parameters.config(ContextConfig))
         self._services = [
             self.create_service(StartInteraction, "interaction/start", self._on_start),
             self.create_service(StopInteraction, "interaction/stop", self._on_stop),
@@ -53,9 +67,14 @@ class InteractionNode(PerceptionNode):
     def activate(self) -> None:
         """Listen; whoever is there now has just come."""
         self._conversations.forget("the node starts to listen")
+        self._tracker.forget()
         self._published_ns = 0
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
+        self.subscribe_to(EmotionStateArray, "emotion_states", self._on_states, "state")
+        self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
+        self.subscribe_to(PersonStateArray, "person_states", self._on_person_states, "state")
         self.every(min(1.0, self.parameters["arc_period"]), self._on_tick)
+        self.every(self.parameters["context_period"], self._publish_context)
 
     def deactivate(self) -> None:
         """End the running conversation, because no more states will arrive."""
@@ -69,7 +88,7 @@ class InteractionNode(PerceptionNode):
             self.destroy_service(self._services.pop())
         if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:
             self.get_logger().error(f"not stored: {self._conversations.problem}")
-        self._conversations = self._arc = self._summary = NOT_CONFIGURED
+        self._conversations = self._arc = self._summary = self._people_context = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The interaction going on, and what is wrong with the disk."""
@@ -93,6 +112,20 @@ class InteractionNode(PerceptionNode):
             return
         self._conversations.add(state, made_ns)
         self.meter.done(latency)
+
+    def _on_states(self, message: EmotionStateArray) -> None:
+        self._tracker.add_states([conversions.state_from_message(state) for state in message.states])
+
+    def _on_faces(self, message: FaceEmotionArray) -> None:
+        # Only positions are needed; this is cheaper than a conversion of landmarks and blendshapes.
+        centres = {face.face_id: face.roi.x_offset + face.roi.width / 2 for face in message.faces}
+        self._tracker.add_faces(conversions.stamp_to_ns(message.header.stamp), centres)
+
+    def _on_person_states(self, message: PersonStateArray) -> None:
+        self._tracker.add_persons(conversions.persons_from_message(message))
+
+    def _publish_context(self) -> None:
+        self._people_context.publish(String(data=self._tracker.context(self.now_ns).to_json()))
 
     def _on_tick(self) -> None:
         now = self.now_ns

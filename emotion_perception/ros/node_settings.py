@@ -57,9 +57,10 @@ def node_settings(node: str) -> tuple[Setting, ...]:
         fusion = settings_of(FusionNodeSettings) + settings_of(PersonIdSettings) + settings_of(FusionConfig)
         return fusion + settings_of(AttentionConfig)
     if node == "interaction_node":
+        from emotion_perception.interaction.context import ContextConfig
         from emotion_perception.interaction.conversation import ConversationConfig
 
-        return settings_of(InteractionNodeSettings) + settings_of(ConversationConfig)
+        return settings_of(InteractionNodeSettings) + settings_of(ConversationConfig) + settings_of(ContextConfig)
     if node == "overlay_node":
         return settings_of(ImageInputSettings) + settings_of(StampSettings) + settings_of(OverlaySettings)
     if node == "dashboard_node":
@@ -300,6 +301,7 @@ class InteractionNodeSettings:
     """``interaction_node``, beyond ``ConversationConfig``."""
 
     arc_period: float = setting(1.0, "Time between two messages on interaction/arc.", 0.1, 60.0, "s")
+    context_period: float = setting(0.5, "Time between two messages on emotion_context.", 0.1, 60.0, "s")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from emotion_perception.inference.cards import load_card
+from emotion_perception.learning.evaluation.groups import People, people_of_speech, read_people
 from emotion_perception.learning.faces.corruptions import corrupt
 from emotion_perception.learning.faces.labelled import load_ferplus_faces, load_folders
 from emotion_perception.learning.metrics import label_ceiling
@@ -39,6 +40,7 @@ class Cases:
     ceiling: dict[str, float] = field(default_factory=dict)  # score -> highest value the labels permit, if known
     pictures: Sequence[np.ndarray] | None = None  # N face crops, uint8, if available
     prior: np.ndarray = field(default_factory=lambda: PRIORS[DEFAULT_PRIOR])  # (8,)
+    people: People | None = None  # who is seen or heard, if known
 
 
 def visual(
@@ -49,13 +51,14 @@ def visual(
     corruption: str | None = None,
     convention: str | None = None,
     prior: str = DEFAULT_PRIOR,
+    people: Path | None = None,
 ) -> Cases:
     """Run the face model on ``ferplus.npz`` (``split``, ``labels``) or on a folder with one sub-folder per emotion.
 
     FER2013's original labels are scored on the head trained on them (``convention``), all others on the output that the
     robot uses. In a folder, the largest face of each image is used; if no face is detected, or the image is 64 pixels
     or smaller, the whole image is the face. ``prior`` is the class prior of the outputs. ``corruption`` names a
-    degradation applied to the faces of the archive.
+    degradation applied to the faces of the archive, ``people`` a table of the people in a folder (:func:`read_people`).
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -89,8 +92,9 @@ def visual(
         return replace(cases, pictures=list(crops))
     files = load_folders(data, IMAGE_SUFFIXES)
     counts["no_image_by_name"] = files.other
+    known = read_people(people, files.paths) if people is not None else None
     kept: list[int] = []
-    for path, label in tqdm(list(zip(files.paths, files.labels, strict=True)), desc="expressions", unit="image"):
+    for row, path in enumerate(tqdm(files.paths, desc="expressions", unit="image")):
         try:
             image = read_image(path)
         except MediaError as error:
@@ -104,20 +108,19 @@ def visual(
             counts["whole_picture_small" if is_tiny(image) else "whole_picture_no_face"] += 1
         face = faces[0] if faces else perception.whole_face(image)
         estimates.append(face.emotion)
-        kept.append(int(label))
-    return _cases(
-        f"{classifier.name}, {classifier.convention} head, on {data.name}",
-        estimates,
-        np.array(kept, dtype=np.int64),
-        counts,
-    )
+        kept.append(row)
+    title = f"{classifier.name}, {classifier.convention} head, on {data.name}"
+    cases = _cases(title, estimates, files.labels[kept], counts)
+    return replace(cases, people=known.where(kept) if known is not None else None)
 
 
-def acoustic(data: Path, split: str, weights: Path | None = None, prior: str = DEFAULT_PRIOR) -> Cases:
+def acoustic(
+    data: Path, split: str, weights: Path | None = None, prior: str = DEFAULT_PRIOR, people: Path | None = None
+) -> Cases:
     """Run the voice model on a corpus (``split``) or on a folder with a sub-folder per emotion; one decision per file.
 
     Each file passes the robot's acoustic pipeline: voice activity, noise reduction, classification. If no speech is
-    found, the whole file is classified and counted as ``no_speech_found``.
+    found, the whole file is classified and counted as ``no_speech_found``. ``people`` is as for :func:`visual`.
 
     Raises:
         ValueError, OSError: the data are not readable.
@@ -126,18 +129,21 @@ def acoustic(data: Path, split: str, weights: Path | None = None, prior: str = D
     from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
 
     counts: Counter[str] = Counter()
+    known: People | None = None
     if data.name in CORPORA:
         corpus = load_speech(data, split)
         paths, labels, title = corpus.paths, corpus.labels, f"{data.name} {split}"
+        known = people_of_speech(corpus)
     else:
         files = load_folders(data, AUDIO_SUFFIXES | VIDEO_SUFFIXES)
         paths, labels, title = files.paths, files.labels, data.name
         counts["no_sound_by_name"] = files.other
+        known = read_people(people, paths) if people is not None else None
     config = AcousticConfig(emotion_prior=prior)
     perception = AcousticPerception(replace(config, model=str(weights)) if weights else config)
     estimates: list[EmotionEstimate] = []
     kept: list[int] = []
-    for path, label in tqdm(list(zip(paths, labels, strict=True)), desc="voices", unit="file"):
+    for row, path in enumerate(tqdm(paths, desc="voices", unit="file")):
         try:
             samples, rate = read_audio(path)
             clip = perception.classify_recording(samples, rate)
@@ -147,8 +153,9 @@ def acoustic(data: Path, split: str, weights: Path | None = None, prior: str = D
             continue
         counts["speech_found" if clip.speech_found else "no_speech_found"] += 1
         estimates.append(clip.emotion)
-        kept.append(int(label))
-    return _cases(f"voice model on {title}", estimates, np.array(kept, dtype=np.int64), counts)
+        kept.append(row)
+    cases = _cases(f"voice model on {title}", estimates, labels[kept], counts)
+    return replace(cases, people=known.where(kept) if known is not None else None)
 
 
 def _cases(title: str, estimates: list[EmotionEstimate], labels: np.ndarray, counts: Counter[str]) -> Cases:

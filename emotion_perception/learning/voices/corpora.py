@@ -23,7 +23,8 @@ class SpeechSplit:
     labels: np.ndarray  # (N,) int64, index into EMOTIONS
     speakers: np.ndarray  # (N,) str, "<corpus>/<speaker>"
     intensity: np.ndarray  # (N,) float32, 0..1; NaN where the corpus has none, and for neutral
-    female: np.ndarray  # (N,) float32, 1: woman, 0: man, NaN: unknown; only for the study in docs/acoustic_model.md
+    female: np.ndarray  # (N,) float32, 1: woman, 0: man, NaN: unknown; never an input of the published model
+    age: np.ndarray  # (N,) float32, years; NaN: unknown
     held_out: tuple[tuple[str, str], ...] = ()  # speakers that are not training data, each with its split
 
     def __len__(self) -> int:
@@ -44,6 +45,7 @@ class SpeechSplit:
             self.speakers[rows],
             self.intensity[rows],
             self.female[rows],
+            self.age[rows],
             self.held_out,
         )
 
@@ -114,6 +116,7 @@ def load_speech(folder: Path, split: str) -> SpeechSplit:
         np.array([f"{corpus.name}/{info.speaker}" for _, info in clips], dtype=np.str_),
         np.array([info.intensity for _, info in clips], dtype=np.float32),
         np.array([info.female for _, info in clips], dtype=np.float32),
+        np.array([info.age for _, info in clips], dtype=np.float32),
         tuple((speaker, name) for name, speakers in held_out.items() for speaker in speakers),
     )
     return everything.where(everything.held_for(split))

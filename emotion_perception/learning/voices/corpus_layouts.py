@@ -32,6 +32,10 @@ LOW_INTENSITY, NORMAL_INTENSITY, STRONG_INTENSITY = 0.2, 0.4, 0.9
 NAN = float("nan")
 SEVEN = (NEUTRAL, HAPPY, SAD, ANGRY, FEARFUL, DISGUSTED, SURPRISED)
 RESEARCH_ONLY = "research only"
+# Years, from the documentation of the corpora.
+EMODB_AGES = dict(zip(("03", "08", "09", "10", "11", "12", "13", "14", "15", "16"), (31.0, 34.0, 21.0, 32.0, 26.0, 30.0,
+                      32.0, 35.0, 25.0, 31.0), strict=True))  # fmt: skip
+NEMO_AGES = {"EB0": 27.0, "IC0": 28.0, "KD0": 28.0, "KS0": 23.0, "SM0": 24.0, "TP0": 26.0}
 WORDS = {
     "neutral": NEUTRAL,
     "neutrality": NEUTRAL,
@@ -62,7 +66,8 @@ class ClipInfo:
     speaker: str
     label: int | None  # index into EMOTIONS; None: an emotion outside the vocabulary, the clip is not used
     intensity: float = NAN  # 0..1
-    female: float = NAN  # 1 woman, 0 man; only for the study in docs/acoustic_model.md
+    female: float = NAN  # 1 woman, 0 man; for scores by group and the study in docs/acoustic_model.md only
+    age: float = NAN  # years; for scores by group only
 
 
 @dataclass(frozen=True)
@@ -101,18 +106,20 @@ def _ravdess(path: Path) -> ClipInfo:
 
 def _emodb(path: Path) -> ClipInfo:
     speaker = path.stem[:2]
-    return ClipInfo(speaker, EMODB_CODES[path.stem[5]], female=float(speaker in ("08", "09", "13", "14", "16")))
+    label = EMODB_CODES[path.stem[5]]
+    return ClipInfo(speaker, label, female=float(speaker in ("08", "09", "13", "14", "16")), age=EMODB_AGES[speaker])
 
 
 def _nemo(path: Path) -> ClipInfo:
     speaker, emotion, _ = path.stem.split("_")
-    return ClipInfo(speaker, WORDS[emotion], female=float(speaker in ("EB0", "IC0", "KD0")))
+    female = float(speaker in ("EB0", "IC0", "KD0"))
+    return ClipInfo(speaker, WORDS[emotion], female=female, age=NEMO_AGES.get(speaker, NAN))
 
 
 def _tess(path: Path) -> ClipInfo:
     name, _, emotion = path.stem.split("_")
     speaker = {"OAF": "OAF", "YAF": "YAF", "OA": "OAF"}[name]  # a misspelt file of the corpus is OA_bite_neutral
-    return ClipInfo(speaker, WORDS[emotion.lower()], female=1.0)
+    return ClipInfo(speaker, WORDS[emotion.lower()], female=1.0, age={"OAF": 64.0, "YAF": 26.0}[speaker])
 
 
 def _ased(path: Path) -> ClipInfo:
