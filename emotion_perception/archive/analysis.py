@@ -67,7 +67,6 @@ class Settings:
             expression_model=self.face_model or VisualConfig().expression_model,
             max_faces=OFFLINE_FACES,
             detection_interval=self.search_interval_s,
-            landmark_rate=0.0,  # the data set has no columns for them
         )
 
 

@@ -71,7 +71,9 @@ class Ros4HriNode(PerceptionNode):
             self.parameters.config(VisualConfig, max_faces=1, still_detection_width=still, detection_width=again)
         )
         one_thread_each()
-        self._perception.still(np.zeros((128, 128, 3), np.uint8))  # networks are compiled for a size at its first use
+        self._perception.still(
+            np.zeros((128, 128, 3), np.uint8), landmarks=False
+        )  # networks are compiled for a size at its first use
         self.model_name = self._perception.classifier.name
 
     def activate(self) -> None:
@@ -236,7 +238,7 @@ class Ros4HriNode(PerceptionNode):
     def _classify(self, face: _Face, image: np.ndarray, stamp_ns: int) -> EmotionEstimate | None:
         """The filtered emotion of the face; None if the quality of the crop is too low."""
         # The classifier expects aligned faces: detect the face in its crop; without a detection take the whole crop.
-        seen = next(iter(self._perception.still(image)), None) or self._perception.whole_face(image)
+        seen = next(iter(self._perception.still(image, landmarks=False)), None) or self._perception.whole_face(image)
         if seen.quality <= self.parameters["min_quality"]:
             return None
         return face.expression.update(seen.emotion, stamp_ns)

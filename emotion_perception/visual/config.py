@@ -110,10 +110,16 @@ class VisualConfig:
     landmark_rate: float = setting(
         2.0,
         "Measurements of landmarks (head pose, gaze, eye closure, facial actions) per second, over all faces in view; "
-        "near faces have their turn more often. Each costs 7 ms on an older CPU. 0: none.",
+        "near faces have their turn more often. In a still they are always measured. Each costs 7 ms on an older CPU. "
+        "0: none.",
         0.0,
         100.0,
         "Hz",
+    )
+    facial_actions: bool = setting(
+        True,
+        "Let facial actions (lip corners up, brows lowered) count as evidence beside the expression network, for faces "
+        "above 48 px whose landmarks are measured.",
     )
     full_quality: float = setting(
         0.9,

@@ -30,6 +30,8 @@ class DetectedFace:
     mouth_opening: float = math.nan  # as in FaceObservation
     mouth_motion: float = math.nan
     landmarks: FaceLandmarks | None = None  # None: not measured in this image
+    # (7,) log-likelihood ratios of the facial actions measured last, in the order of VISUAL_EMOTIONS; None: not known
+    action_evidence: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

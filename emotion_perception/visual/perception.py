@@ -18,6 +18,7 @@ from emotion_perception.inference.protocols import FaceClassifier, FaceEstimates
 from emotion_perception.priors import parse_prior
 from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceLandmarks, FaceObservation
+from emotion_perception.visual.action_evidence import HOLD_S, action_evidence
 from emotion_perception.visual.alignment import FaceFrame
 from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.config import VisualConfig
@@ -93,6 +94,7 @@ class VisualPerception:
         self._filters: dict[str, FaceFilter] = {}
         self._mouths: dict[str, Mouth] = {}  # in the newest frame in which the face was classified
         self._newest_landmarks: dict[str, FaceLandmarks] = {}
+        self._action_evidence: dict[str, tuple[int, np.ndarray]] = {}  # stamp and evidence of the newest landmarks
         # Of the newest frame only; replaced as a whole, so that other threads always read a complete one.
         self._crops: dict[str, ClassifiedCrop] = {}
 
@@ -162,14 +164,16 @@ class VisualPerception:
         return self._track(bgr, stamp_ns)
 
     def observations(self, faces: Sequence[DetectedFace], estimates: FaceEstimates) -> list[FaceObservation]:
-        """The faces with the classifier's estimates for their crops, flattened according to their quality.
+        """The faces with the estimates of the classifier and of facial actions, flattened according to their quality.
 
         The quality of an observation is that of the picture times the familiarity of its crop to the network. The
         estimates are under the balanced prior; :meth:`face_filter` applies the configured one.
         """
         qualities = [float(face.quality * f) for face, f in zip(faces, estimates.familiarity, strict=False)]
         exponents = [quality_exponent(quality / self.config.full_quality) for quality in qualities]
-        p = np.maximum(estimates.probabilities[: len(faces)], 1e-9) ** np.reshape(exponents, (-1, 1))
+        log_p = np.log(np.maximum(estimates.probabilities[: len(faces)], 1e-9))
+        log_p += [0.0 if face.action_evidence is None else face.action_evidence for face in faces]
+        p = np.exp((log_p - log_p.max(1, keepdims=True)) * np.reshape(exponents, (-1, 1)))
         return [
             _observation(replace(face, quality=quality), face_estimate(row, intensities))
             for face, quality, row, intensities in zip(faces, qualities, p, estimates.intensities, strict=False)
@@ -184,19 +188,19 @@ class VisualPerception:
         baseline = FaceBaseline(config.face_baseline, config.face_baseline_s) if config.face_baseline else None
         return FaceFilter(expression, baseline)
 
-    def still(self, image: np.ndarray, landmarks: bool = False) -> tuple[FaceObservation, ...]:
+    def still(self, image: np.ndarray, landmarks: bool | None = None) -> tuple[FaceObservation, ...]:
         """Faces in a single image, largest first, with ids face_1, face_2 ...; no tracking, no filter.
 
         Args:
             image: as :meth:`process`.
-            landmarks: measure them, whatever ``landmark_rate`` is.
+            landmarks: whether to measure them; None: unless ``landmark_rate`` is 0.
 
         Raises:
             ValueError: as :meth:`process`.
         """
         return tuple(self._with_prior(face) for face in self._classify(self.detect_still(image, landmarks)))
 
-    def detect_still(self, image: np.ndarray, landmarks: bool = False) -> tuple[DetectedFace, ...]:
+    def detect_still(self, image: np.ndarray, landmarks: bool | None = None) -> tuple[DetectedFace, ...]:
         """:meth:`still` without the classifier.
 
         Raises:
@@ -213,12 +217,11 @@ class VisualPerception:
         else:
             faces = [cut_face(bgr, f"face_{i + 1}", face, shape) for i, face in enumerate(found)]
             frames = [FaceFrame.of_detection(face) for face in found]
+        if landmarks is None:
+            landmarks = self.config.landmark_rate > 0
         if not landmarks:
             return tuple(faces)
-        return tuple(
-            replace(face, landmarks=self._landmarks.measure(bgr, frame))
-            for face, frame in zip(faces, frames, strict=True)
-        )
+        return tuple(self._with_landmarks(face, bgr, frame) for face, frame in zip(faces, frames, strict=True))
 
     def detect_whole(self, image: np.ndarray) -> DetectedFace:
         """An image filled by one face, such as those of FER2013, without the classifier.
@@ -244,7 +247,7 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        return [face.crop for face in self.detect_still(image) if face.crop is not None]
+        return [face.crop for face in self.detect_still(image, landmarks=False) if face.crop is not None]
 
     def _find(self, bgr: np.ndarray, stamp_ns: int) -> list[FaceDetection]:
         """Detections in this frame: each tracked face in its window, or all faces by a search of the whole image."""
@@ -276,6 +279,7 @@ class VisualPerception:
         self._filters = {face: kept for face, kept in self._filters.items() if face in alive}
         self._mouths = {face: kept for face, kept in self._mouths.items() if face in alive}
         self._newest_landmarks = {face: kept for face, kept in self._newest_landmarks.items() if face in alive}
+        self._action_evidence = {face: kept for face, kept in self._action_evidence.items() if face in alive}
         in_view = [track for track in tracks if track.seen or track.face_id in assumed]
         self._visible = {track.face_id for track in in_view}
         large = [track for track in in_view if box_side(_newest(track)[0]) >= self.config.min_face_size]
@@ -294,10 +298,21 @@ class VisualPerception:
             return DetectedFace(track.face_id, *_newest(track), quality=0.0, crop=None)
         face = cut_face(bgr, track.face_id, track.detection, self.classifier.crop_shape)
         if landmarks:
-            found = self._landmarks.measure(bgr, FaceFrame.of_detection(track.detection))
-            self._newest_landmarks[track.face_id] = found
-            face = replace(face, landmarks=found)
+            face = self._with_landmarks(face, bgr, FaceFrame.of_detection(track.detection))
+            if face.landmarks is not None:
+                self._newest_landmarks[track.face_id] = face.landmarks
+            if face.action_evidence is not None:
+                self._action_evidence[track.face_id] = stamp_ns, face.action_evidence
+        elif track.face_id in self._action_evidence:
+            measured_ns, evidence = self._action_evidence[track.face_id]
+            if stamp_ns - measured_ns <= HOLD_S * SECOND:
+                face = replace(face, action_evidence=evidence)
         return self._with_mouth(face, bgr, track.detection, stamp_ns)
+
+    def _with_landmarks(self, face: DetectedFace, bgr: np.ndarray, frame: FaceFrame) -> DetectedFace:
+        found = self._landmarks.measure(bgr, frame)
+        evidence = action_evidence(found, box_side(face.box)) if self.config.facial_actions else None
+        return replace(face, landmarks=found, action_evidence=evidence)
 
     def _with_mouth(self, face: DetectedFace, bgr: np.ndarray, detection: FaceDetection, stamp_ns: int) -> DetectedFace:
         if not self.config.mouth_motion:

@@ -65,7 +65,11 @@ class FaceLearner(Learner):
         self._perception = self._perception or VisualPerception()
         image = read_image(path.with_suffix(".jpg"))
         height, width = image.shape[:2]
-        found = [(face.box, face.crop) for face in self._perception.detect_still(image) if face.crop is not None]
+        found = [
+            (face.box, face.crop)
+            for face in self._perception.detect_still(image, landmarks=False)
+            if face.crop is not None
+        ]
         if found:
             distance = [
                 abs(box.x + box.width / 2 - width / 2) + abs(box.y + box.height / 2 - height / 2) for box, _ in found
