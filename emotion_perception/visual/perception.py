@@ -172,7 +172,9 @@ class VisualPerception:
         qualities = [float(face.quality * f) for face, f in zip(faces, estimates.familiarity, strict=False)]
         exponents = [quality_exponent(quality / self.config.full_quality) for quality in qualities]
         log_p = np.log(np.maximum(estimates.probabilities[: len(faces)], 1e-9))
-        log_p += [0.0 if face.action_evidence is None else face.action_evidence for face in faces]
+        for row, face in zip(log_p, faces, strict=False):
+            if face.action_evidence is not None:
+                row += face.action_evidence
         p = np.exp((log_p - log_p.max(1, keepdims=True)) * np.reshape(exponents, (-1, 1)))
         return [
             _observation(replace(face, quality=quality), face_estimate(row, intensities))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -192,6 +193,7 @@ def test_from_pictures_to_state_a_blink_passes_unseen_and_a_change_shows_soon(pe
     shown = iter([happy] * 25 + [angry] * 3 + [happy] * 22 + [angry] * 25)
     strengths = np.full((1, 7), 0.5)
     monkeypatch.setattr(perception.classifier, "estimates", lambda faces: estimates(next(shown), strengths))
+    monkeypatch.setattr(perception, "config", replace(perception.config, facial_actions=False))
     fusion, names = EmotionFusion(), []
     for i in range(75):
         fusion.add_faces(i * SECOND // 25, perception.process(astronaut, i * SECOND // 25))
@@ -214,6 +216,7 @@ def test_without_a_filter_each_picture_speaks_for_itself(astronaut, monkeypatch)
 
 @pytest.mark.parametrize(("familiarity", "share"), [(1.0, 1.0), (0.4, 0.4), (0.0, 0.0)])
 def test_an_unfamiliar_picture_lowers_quality_and_confidence(perception, astronaut, monkeypatch, familiarity, share):
+    monkeypatch.setattr(perception, "config", replace(perception.config, facial_actions=False))
     [plain] = perception.still(astronaut)
     answer = estimates(showing(1, 0.9), np.full((1, 7), 0.5), familiarity)
     monkeypatch.setattr(perception.classifier, "estimates", lambda faces: answer)
