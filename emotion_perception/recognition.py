@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from emotion_perception.acoustic.audio_tracks import speech_track
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.acoustic.recording_place import learn_place
 from emotion_perception.files import write_atomically
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.engine import EmotionFusion
@@ -116,6 +118,7 @@ class Recognizer:
         frames_per_second: frames of a video that are analysed; the others are decoded and dropped.
         step: s of media time between two moments.
         prior: class prior of all results, as the setting ``emotion_prior``; None: that of each configuration.
+        adapt: remove what :meth:`adapt_to` learns about a place from its voices.
 
     Raises:
         ValueError: ``frames_per_second`` or ``step`` is not positive, or the prior is invalid.
@@ -140,12 +143,14 @@ class Recognizer:
         frames_per_second: float = 10.0,
         step: float = 1.0,
         prior: str | None = None,
+        adapt: bool = False,
     ) -> None:
         if frames_per_second <= 0 or step <= 0:
             raise ValueError(f"frames_per_second and step must be positive, got {frames_per_second} and {step}")
         chosen: dict[str, Any] = {} if prior is None else {"emotion_prior": prior}
         self._visual_config = replace(visual or VisualConfig(max_faces=OFFLINE_FACES), **chosen)
-        self._acoustic_config = replace(acoustic or AcousticConfig(), **chosen)
+        place: dict[str, Any] = {"place_adaptation": 1.0} if adapt else {}
+        self._acoustic_config = replace(acoustic or AcousticConfig(), **chosen, **place)
         self._fusion_config = replace(fusion or FusionConfig(), **chosen)
         self._frame_interval = 1 / frames_per_second
         self._step = step
@@ -212,6 +217,28 @@ class Recognizer:
                     self.acoustic.reset()
                 events = self._events(media)
             yield from fuse_events(events, self.fusion(), self._step, media.duration)
+
+    def adapt_to(
+        self, paths: Sequence[Path | str], image_topic: str = "", audio_topic: str = "", audio_track: int = 0
+    ) -> int:
+        """Learn what microphone, room and language do to the voices of recordings made in one place.
+
+        The following results are adapted to it, until the next call. See ``docs/acoustic_model.md``.
+
+        Args:
+            paths: recordings; those without sound are passed over.
+            image_topic, audio_topic, audio_track: see :meth:`moments`.
+
+        Returns:
+            The number of utterances found; with fewer than :data:`~emotion_perception.acoustic.recording_place.ENOUGH`
+            nothing is adapted.
+
+        Raises:
+            MediaError: a file cannot be read.
+        """
+        with ExitStack() as opened:
+            topics = (image_topic, audio_topic, audio_track)
+            return learn_place(self.acoustic, (opened.enter_context(self.open(path, *topics)) for path in paths))
 
     def faces(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one image, uint8 ``(H, W, 3)`` BGR, largest first."""

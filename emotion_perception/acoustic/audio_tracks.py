@@ -52,12 +52,12 @@ def _voice_probabilities(media: StoredMedia, start: float, span: float, detector
         if block.time > start + span:
             break
         blocks.append(block)
-    same = [b.samples for b in blocks if _form(b) == _form(blocks[0])]
+    same = [b.samples for b in blocks if same_form(b, blocks[0])]
     if not same:
         return np.zeros(0, np.float32)
     return detector.probabilities(resample(np.concatenate(same), blocks[0].sample_rate))
 
 
-def _form(block: MediaAudio) -> tuple[int, int]:
-    """Sample rate and channels, which may change within a file."""
-    return block.sample_rate, block.samples.shape[1]
+def same_form(one: MediaAudio, other: MediaAudio) -> bool:
+    """Whether two blocks have the same sample rate and number of channels, which may change within a file."""
+    return one.sample_rate == other.sample_rate and one.samples.shape[1] == other.samples.shape[1]

@@ -342,6 +342,16 @@ class AcousticPerception:
         Raises:
             ValueError: wrong shape, type or rate, or no samples.
         """
+        logits = self.utterance_logits(samples, sample_rate)
+        self.place.fit(logits)
+        return len(logits)
+
+    def utterance_logits(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        """``(K, 8)`` logits, not adapted, of the utterances of a recording. The stream is unchanged.
+
+        Raises:
+            ValueError: wrong shape, type or rate, or no samples.
+        """
         x = resample(samples, sample_rate)
         config = self.config
         segmenter = UtteranceSegmenter(
@@ -349,8 +359,7 @@ class AcousticPerception:
         )
         segments = [segmenter.update(float(p)) for p in self.detector.probabilities(x)] + [segmenter.flush(len(x))]
         logits = [self.classifier.classify(x[s.start : s.stop]).logits for s in segments if s is not None and s.final]
-        self.place.fit(np.array(logits).reshape(-1, len(EMOTIONS)))
-        return len(logits)
+        return np.array(logits).reshape(-1, len(EMOTIONS))
 
     def _restart(self) -> None:
         """Begin a new stream at sample 0."""

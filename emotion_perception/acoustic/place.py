@@ -100,6 +100,9 @@ class PlaceAdaptation:
         prior: ``(8,)`` expected frequencies of the emotions, sum 1.
         strength: share 0..1 of the estimated shift that is removed.
 
+    Attributes:
+        learning: whether :meth:`add` changes the estimate; set it to False once the place is known for good.
+
     Raises:
         ValueError: ``strength`` is out of range.
 
@@ -116,6 +119,7 @@ class PlaceAdaptation:
         if not 0 <= strength <= 1:
             raise ValueError(f"strength must lie in 0..1, got {strength}")
         self._statistics, self._strength = statistics, strength
+        self.learning = True
         self._model = "" if statistics is None else statistics.fingerprint
         self._prior = np.asarray(prior, np.float64)
         self._precision = None if statistics is None else np.linalg.inv(statistics.covariance)
@@ -173,7 +177,7 @@ class PlaceAdaptation:
 
     def add(self, logits: np.ndarray) -> None:
         """Add a finished utterance: ``(8,)`` its logits, not adapted."""
-        if self._statistics is None:
+        if self._statistics is None or not self.learning:
             return
         responsibility, distance = self._attribute(np.asarray(logits, np.float64)[None])
         self._utterances = min(self._utterances + 1, MEMORY)

@@ -29,7 +29,8 @@ examples:
 
 --protocol trains the voice model once per fold without some of the clips of DIR (the folder of the corpora) and tests
 it on those. It takes an hour or more; rerun the command to resume an interrupted run. Its JSON has accuracy, uar and
-ece of every fold and of all folds pooled, with 95 % confidence intervals.
+ece of every fold and of all folds pooled, with 95 % confidence intervals. leave-corpus-out trains only heads, by
+several methods, takes minutes, and writes left_out_corpora.md and .json.
 
 --by scores groups of people (sex, age, or a column of --people) and the gap between the best and the worst, with 95 %
 intervals from a bootstrap over people; by_FIELD.png shows it, and the key "by" of the JSON has the figures.
@@ -69,8 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--protocol",
-        choices=("random", "leave-speakers-out", "cross-corpus"),
-        help="cross-validate the voice model: leave out a fifth of RAVDESS, speakers, or a corpus",
+        choices=("random", "leave-speakers-out", "cross-corpus", "leave-corpus-out"),
+        help="cross-validate the voice model: leave out a fifth of RAVDESS, speakers, or a corpus; leave-corpus-out "
+        "compares methods with heads on the frozen encoder, in minutes",
     )
     parser.add_argument(
         "--config",
@@ -225,6 +227,12 @@ def _protocol(args: argparse.Namespace) -> dict[str, Any]:
     from emotion_perception.learning.voices.features import FEATURES
     from emotion_perception.resources import config_path
 
+    if args.protocol == "leave-corpus-out":
+        from emotion_perception.learning.evaluation.left_out_corpora import leave_corpus_out
+
+        if args.initial is None:
+            raise ValueError("leave-corpus-out needs --initial, the pretrained encoder")
+        return leave_corpus_out(args.data, args.out, args.initial, FEATURES)
     overrides = {"epochs": args.epochs} if args.epochs is not None else {}
     files = args.config or [config_path("training/acoustic_protocols.yaml")]
     stages = [load_config(file, AcousticTraining, overrides) for file in files]

@@ -69,6 +69,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="how often each emotion is assumed to occur: service (default), balanced, web, or eight numbers such as "
         "neutral=0.3,calm=0.1,... (docs/fusion.md)",
     )
+    parser.add_argument(
+        "--adapt",
+        choices=("off", "recording", "folder"),
+        default="off",
+        help="adapt voices to microphone, room and language, learnt from each recording, or from all given recordings "
+        "in the same folder; needs 20 utterances, so short files stay as they are (off)",
+    )
     parser.add_argument("--emotion", help="the emotion to explain (default: the most probable)")
     return parser
 
@@ -94,13 +101,21 @@ def main(argv: list[str] | None = None) -> int:
     if args.face_model:
         visual = VisualConfig(max_faces=OFFLINE_FACES, expression_model=args.face_model)
     try:
-        recognizer = Recognizer(visual, frames_per_second=args.fps, step=args.step, prior=args.prior)
+        recognizer = Recognizer(
+            visual, frames_per_second=args.fps, step=args.step, prior=args.prior, adapt=args.adapt != "off"
+        )
     except ValueError as error:
         parser.error(f"--prior: {error}")
     failed = 0
+    topics = (args.image_topic, args.audio_topic, args.audio_track)
+    place: list[Path] = []
     for path in args.paths:
         try:
-            _recognize(recognizer, path, args.report, (args.image_topic, args.audio_topic), args.audio_track)
+            same = [path] if args.adapt == "recording" else [p for p in args.paths if p.parent == path.parent]
+            if args.adapt != "off" and same != place:
+                place = same
+                _adapt(recognizer, place, topics)
+            _recognize(recognizer, path, args.report, topics[:2], args.audio_track)
             if args.explain:
                 _explain(recognizer, path, args.explain, args.emotion)
         except MediaError as error:
@@ -116,6 +131,19 @@ def main(argv: list[str] | None = None) -> int:
             print(f"emotion-recognize: {error}", file=sys.stderr)
             return 1
     return 1 if failed else 0
+
+
+def _adapt(recognizer: Recognizer, paths: list[Path], topics: tuple[str, str, int]) -> None:
+    from emotion_perception.acoustic.recording_place import ENOUGH
+    from emotion_perception.files import printable
+
+    count = recognizer.adapt_to(paths, *topics)
+    name = printable(paths[0] if len(paths) == 1 else paths[0].parent)
+    if count < ENOUGH:
+        found = f"voices not adapted: {count} utterances, {ENOUGH} are needed"
+    else:
+        found = f"voices adapted to the place, foreignness {recognizer.acoustic.place.foreignness:.2f}"
+    print(f"emotion-recognize: {name}: {found}", file=sys.stderr)
 
 
 def _recognize(

@@ -148,3 +148,13 @@ def test_published_network_has_statistics_and_is_calibrated_from_a_recording(spe
     assert found == 2
     assert perception.place.utterances == 2
     assert perception.calibrate_place(pause, 16_000) == 0
+
+
+def test_a_place_that_is_known_for_good_is_not_changed_by_what_is_heard_later() -> None:
+    place = PlaceAdaptation(STATISTICS)
+    place.fit(utterances(EVEN, 100)[0] + SHIFT)
+    state = place.state
+    place.learning = False
+    for logits in utterances({SAD: 1.0}, 50)[0]:
+        place.add(logits)
+    assert place.state == state
