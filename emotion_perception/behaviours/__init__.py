@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emotion_perception.behaviours.conditions import (
         EmotionCondition,
+        EmotionTrend,
         HasEvidence,
         IsEmotion,
         IsGrowingUnhappy,
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
         Resting,
     )
     from emotion_perception.behaviours.empathy import ACTIONS, ChooseAction, PublishAction, create_root
-    from emotion_perception.behaviours.to_blackboard import ToBlackboard
+    from emotion_perception.behaviours.person_conditions import (
+        IsAttending,
+        IsEngaged,
+        IsSpeaking,
+        PersonApproaches,
+        PersonCondition,
+    )
+    from emotion_perception.behaviours.to_blackboard import PersonsToBlackboard, ToBlackboard
 
 _HOMES = {
     "conditions": (
         "EmotionCondition",
+        "EmotionTrend",
         "HasEvidence",
         "IsEmotion",
         "IsGrowingUnhappy",
@@ -33,7 +42,8 @@ _HOMES = {
         "IsUpset",
         "Resting",
     ),
-    "to_blackboard": ("ToBlackboard",),
+    "person_conditions": ("IsAttending", "IsEngaged", "IsSpeaking", "PersonApproaches", "PersonCondition"),
+    "to_blackboard": ("PersonsToBlackboard", "ToBlackboard"),
     "empathy": ("ACTIONS", "ChooseAction", "PublishAction", "create_root"),
 }
 
@@ -41,12 +51,19 @@ __all__ = [
     "ACTIONS",
     "ChooseAction",
     "EmotionCondition",
+    "EmotionTrend",
     "HasEvidence",
+    "IsAttending",
     "IsEmotion",
+    "IsEngaged",
     "IsGrowingUnhappy",
     "IsNewcomer",
     "IsSatisfied",
+    "IsSpeaking",
     "IsUpset",
+    "PersonApproaches",
+    "PersonCondition",
+    "PersonsToBlackboard",
     "PublishAction",
     "Resting",
     "ToBlackboard",

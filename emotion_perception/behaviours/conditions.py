@@ -21,7 +21,7 @@ A fresh state with status NO_EVIDENCE always gives FAILURE: absence of a person 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypedDict
+from typing import Any, ClassVar, Protocol, TypedDict
 
 import py_trees
 from py_trees.common import Access, Status
@@ -43,10 +43,11 @@ from emotion_perception.behaviours.decision import (
     Verdict,
 )
 from emotion_perception.behaviours.to_blackboard import NAMESPACE, clock_of, node_from
+from emotion_perception.behaviours.trend import ValenceTrend
 
 
 class _Judged(Protocol):
-    def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict: ...
+    def judge(self, snapshot: Any, now_ns: int) -> Verdict: ...
 
 
 class EmotionCondition(py_trees.behaviour.Behaviour):
@@ -64,6 +65,8 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
         * /emotion/snapshot: the last state (r)
     """
 
+    KEY: ClassVar[str] = "snapshot"  # blackboard variable that the judge is given
+
     def __init__(self, name: str, judge: _Judged, on_stale: str = "FAILURE", namespace: str = NAMESPACE) -> None:
         super().__init__(name=name)
         try:
@@ -73,7 +76,7 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
         self.judge = judge
         self._now: Callable[[], int] | None = None
         self.blackboard = self.attach_blackboard_client(name=name, namespace=namespace)
-        self.blackboard.register_key(key="snapshot", access=Access.READ)
+        self.blackboard.register_key(key=self.KEY, access=Access.READ)
 
     def setup(self, **kwargs: Any) -> None:
         """Use the node's clock.
@@ -86,7 +89,7 @@ class EmotionCondition(py_trees.behaviour.Behaviour):
     def update(self) -> Status:
         """SUCCESS, FAILURE, or ``on_stale`` without a fresh state."""
         assert self._now is not None, "call setup(node=...) first"
-        snapshot = self.blackboard.snapshot if self.blackboard.exists("snapshot") else None
+        snapshot = self.blackboard.get(self.KEY) if self.blackboard.exists(self.KEY) else None
         verdict = self.judge.judge(snapshot, self._now())
         self.feedback_message = verdict.reason
         if verdict.answer is None:
@@ -133,7 +136,7 @@ class ScoreCondition(EmotionCondition):
     def __init__(
         self,
         name: str,
-        scorer: Scorer,
+        scorer: Scorer[Snapshot],
         enter: float = 0.6,
         leave: float = 0.4,
         hold: float = 1.0,
@@ -257,6 +260,37 @@ class IsGrowingUnhappy(ScoreCondition):
         **limits: Unpack[TimingArguments],
     ) -> None:
         super().__init__(name, ValenceDrop(window, below), enter, leave, **limits)
+
+
+class EmotionTrend(ScoreCondition):
+    """Valence falls, or rises, by ``enter`` over ``window`` s: the trend of all states, not of two moments.
+
+    Notices a slow decline earlier than :class:`IsGrowingUnhappy`, which compares with the best moment.
+
+    Usage::
+
+        EmotionTrend("Growing unhappy for 20 s?", window=20.0, enter=0.3, leave=0.15)
+
+    Args:
+        name: name of the behaviour.
+        enter, leave: change of valence over the window, 0..2.
+        window: s; with less than half of it observed, the condition is not met.
+        direction: ``falling`` or ``rising``.
+        below: valence, -1..1, that it must be under; 1: any.
+        hold, dwell, max_age, on_stale, namespace: see the module.
+    """
+
+    def __init__(
+        self,
+        name: str = "Valence falling?",
+        enter: float = 0.3,
+        leave: float = 0.15,
+        window: float = 20.0,
+        direction: str = "falling",
+        below: float = -0.15,
+        **limits: Unpack[TimingArguments],
+    ) -> None:
+        super().__init__(name, ValenceTrend(window, direction, below), enter, leave, **limits)
 
 
 class IsNewcomer(EmotionCondition):

@@ -15,23 +15,15 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Generic, Protocol, TypeVar
 
+from emotion_perception.behaviours.freshness import Freshness, describe_freshness, judge_freshness
 from emotion_perception.emotions import ANGRY, CALM, DISGUSTED, FEARFUL, HAPPY, SAD, emotion_index
 from emotion_perception.types import SECOND, EmotionState, EmotionStatus
 
 UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant or not: it is in neither group
 SATISFIED: tuple[int, ...] = (CALM, HAPPY)
 MAX_PERSONS = 256  # maximum number of persons stored by Newcomer
-
-
-class Freshness(Enum):
-    """Whether the age of a state allows acting on it."""
-
-    FRESH = "fresh"
-    NOTHING_YET = "nothing received yet"
-    STALE = "stale"
-    FUTURE = "from the future"
 
 
 class OnStale(str, Enum):
@@ -42,12 +34,51 @@ class OnStale(str, Enum):
     RUNNING = "RUNNING"  # wait until there is one
 
 
+class Observation(Protocol):
+    """Something about one person that a condition can be about."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of capture, ns."""
+
+    @property
+    def received_ns(self) -> int:
+        """Time of arrival on the node's clock, ns."""
+
+    @property
+    def person(self) -> str:
+        """The person; empty if unknown."""
+
+    @property
+    def has_evidence(self) -> bool:
+        """False: there is nobody, which is an answer."""
+
+
+Observed = TypeVar("Observed", bound=Observation)
+Scored = TypeVar("Scored", bound=Observation, contravariant=True)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The last state received, and its time of arrival."""
 
     state: EmotionState
     received_ns: int  # node's clock, ns
+
+    @property
+    def stamp_ns(self) -> int:
+        """Time of capture, ns."""
+        return self.state.stamp_ns
+
+    @property
+    def person(self) -> str:
+        """The person; empty if unknown."""
+        return self.state.person_id
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether the state rests on a face or a voice."""
+        return self.state.status != EmotionStatus.NO_EVIDENCE
 
 
 @dataclass(frozen=True)
@@ -87,63 +118,10 @@ class Verdict:
     score: float | None = None
 
 
-def judge_freshness(
-    snapshot: Snapshot | None, now_ns: int, max_age: float = 2.0, future_tolerance: float = 0.5
-) -> tuple[Freshness, float]:
-    """Freshness of a state at ``now_ns``, and its age in s since its stamp (infinite without a state)."""
-    if snapshot is None:
-        return Freshness.NOTHING_YET, math.inf
-    age = (now_ns - snapshot.state.stamp_ns) / SECOND
-    if age < -future_tolerance:
-        return Freshness.FUTURE, age
-    if age > max_age:
-        return Freshness.STALE, age
-    return Freshness.FRESH, age
-
-
-def describe_freshness(freshness: Freshness, age: float) -> str:
-    """A short description for logs, such as ``stale: 3.2 s old``."""
-    if freshness is Freshness.FUTURE:
-        return f"stamp is {-age:.1f} s ahead of the clock (clock set back, or use_sim_time differs)"
-    if freshness is Freshness.NOTHING_YET:
-        return freshness.value
-    return f"{freshness.value}: {age:.1f} s old"
-
-
-class StateWatch:
-    """Holds the newest state and drops it when the clock jumps back.
-
-    Otherwise a state from before the jump would become fresh again when the clock passes its stamp.
-    """
-
-    def __init__(self, max_age: float = 2.0, future_tolerance: float = 0.5) -> None:
-        self.max_age = max_age
-        self.future_tolerance = future_tolerance
-        self.clock_jumps = 0
-        self.snapshot: Snapshot | None = None
-        self._last_ns: int | None = None
-
-    def offer(self, state: EmotionState, now_ns: int) -> None:
-        """Store a state that arrived at ``now_ns``."""
-        self._notice_jump(now_ns)
-        self.snapshot = Snapshot(state, now_ns)
-
-    def look(self, now_ns: int) -> tuple[Freshness, float]:
-        """Freshness and age (s) of :attr:`snapshot` now."""
-        self._notice_jump(now_ns)
-        return judge_freshness(self.snapshot, now_ns, self.max_age, self.future_tolerance)
-
-    def _notice_jump(self, now_ns: int) -> None:
-        if self._last_ns is not None and now_ns < self._last_ns - self.future_tolerance * SECOND:
-            self.clock_jumps += 1
-            self.snapshot = None
-        self._last_ns = now_ns
-
-
-class Scorer(Protocol):
+class Scorer(Protocol[Scored]):
     """Computes a score from states; may use earlier states of the same person."""
 
-    def score(self, snapshot: Snapshot) -> float:
+    def score(self, snapshot: Scored, /) -> float:
         """Score of a new state with evidence."""
 
     def reset(self) -> None:
@@ -244,35 +222,35 @@ class ValenceDrop:
         self._valence = math.nan
 
 
-class Judge:
+class Judge(Generic[Observed]):
     """One condition on the state: a score with hysteresis and hold time.
 
     It is reset by another person, NO_EVIDENCE, a stale state, a backward clock jump, and a gap of more than ``max_age``
     between consecutive states.
     """
 
-    def __init__(self, scorer: Scorer, limits: Limits | None = None) -> None:
+    def __init__(self, scorer: Scorer[Observed], limits: Limits | None = None) -> None:
         self.scorer = scorer
         self.limits = limits or Limits()
         self.reset()
 
     def reset(self) -> None:
         """Drop all history."""
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Observed | None = None
         self._score = 0.0
         self._person_id = ""
         self._above_since: int | None = None  # ns, arrival of the first of the consecutive states above the threshold
         self._yes_since: int | None = None  # ns
         self.scorer.reset()
 
-    def judge(self, snapshot: Snapshot | None, now_ns: int) -> Verdict:
+    def judge(self, snapshot: Observed | None, now_ns: int) -> Verdict:
         """The answer at ``now_ns``; a repeated snapshot counts once."""
         limits = self.limits
         freshness, age = judge_freshness(snapshot, now_ns, limits.max_age, limits.future_tolerance)
         if freshness is not Freshness.FRESH or snapshot is None:
             self.reset()
             return Verdict(None, describe_freshness(freshness, age))
-        if snapshot.state.status == EmotionStatus.NO_EVIDENCE:
+        if not snapshot.has_evidence:
             self.reset()
             return Verdict(False, "no evidence")
         if snapshot is not self._snapshot:
@@ -290,8 +268,8 @@ class Judge:
             return Verdict(False, f"{words} for {held:.1f} of {limits.hold:g} s", self._score)
         return Verdict(False, f"{words} < {limits.enter:g}", self._score)
 
-    def _take(self, snapshot: Snapshot) -> None:
-        person_id = snapshot.state.person_id
+    def _take(self, snapshot: Observed) -> None:
+        person_id = snapshot.person
         another = bool(person_id and self._person_id and person_id != self._person_id)
         if another or (
             self._snapshot is not None and not self._goes_on(self._snapshot.received_ns, snapshot.received_ns)

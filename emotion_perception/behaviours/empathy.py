@@ -13,6 +13,7 @@ import py_trees
 from py_trees.common import Access, ParallelPolicy, Status
 
 from emotion_perception.behaviours.conditions import (
+    EmotionTrend,
     HasEvidence,
     IsEmotion,
     IsGrowingUnhappy,
@@ -20,15 +21,16 @@ from emotion_perception.behaviours.conditions import (
     IsUpset,
     Resting,
 )
-from emotion_perception.behaviours.to_blackboard import NAMESPACE, ToBlackboard, node_from
+from emotion_perception.behaviours.person_conditions import IsAttending, IsEngaged, IsSpeaking, PersonApproaches
+from emotion_perception.behaviours.to_blackboard import NAMESPACE, PersonsToBlackboard, ToBlackboard, node_from
 
 # Action names, most urgent first, and what the robot should do.
 ACTIONS: dict[str, str] = {
     "soften_and_step_back": "Angry or fearful: lower voice and speed, keep distance, no jokes.",
     "apologise_and_offer_staff": "The customer becomes or stays unhappy: apologise, offer a human.",
-    "greet": "A person arrived: look at them and say hello.",
+    "greet": "A person arrived or walks up: look at them and say hello.",
     "celebrate": "Happy: share the joy with voice, light or motion.",
-    "attend": "A person is present, no other reaction applies: listen.",
+    "attend": "A person is present, no other reaction applies or the person is speaking: listen.",
     "idle": "Nobody is present, or there is no evidence: do not react.",
 }
 
@@ -137,6 +139,7 @@ def create_root(
     topic_name: str = "emotion_state",
     action_topic: str = "emotion/action",
     namespace: str = NAMESPACE,
+    persons_topic: str = "person_states",
 ) -> py_trees.behaviour.Behaviour:
     """The example tree; independent of ROS until ``setup(node=...)``.
 
@@ -148,6 +151,7 @@ def create_root(
         topic_name: topic with ``emotion_msgs/EmotionState``.
         action_topic: topic for the chosen action, ``std_msgs/String``.
         namespace: blackboard namespace; one per person or robot.
+        persons_topic: topic with ``emotion_msgs/PersonStateArray``. Without it, the tree reacts to emotions alone.
 
     Raises:
         ValueError: an unknown action in ``own_actions``.
@@ -165,24 +169,56 @@ def create_root(
         name = action.replace("_", " ").capitalize()
         return py_trees.composites.Sequence(name, memory=False, children=[*conditions, *leaves])
 
-    unhappy = py_trees.composites.Selector(
-        "Unhappy?",
-        memory=False,
-        children=[IsUpset("Upset for 3 s?", hold=3.0, **trust), IsGrowingUnhappy(dwell=3.0, **trust)],
-    )
-    happy = IsEmotion("Happy?", "happy", enter=0.6, leave=0.4, hold=0.7, dwell=2.0, **trust)
+    def sequence(name: str, *children: py_trees.behaviour.Behaviour) -> py_trees.behaviour.Behaviour:
+        return py_trees.composites.Sequence(name, memory=False, children=list(children))
+
+    def silent(name: str) -> py_trees.behaviour.Behaviour:
+        """The partner is not speaking; also if that is not known. Last in a sequence, so that conditions keep time."""
+        return py_trees.decorators.Inverter(name, IsSpeaking(name.replace("Silent", "Speaking"), **trust))
+
     # Stepping back too late is worse than stepping back needlessly: lower threshold, short hold, no rest.
     threatened = IsEmotion(
         "Angry or fearful?", ("angry", "fearful"), enter=0.5, leave=0.35, hold=0.3, dwell=2.0, **trust
     )
+    unhappy = py_trees.composites.Selector(
+        "Unhappy?",
+        memory=False,
+        children=[
+            IsUpset("Upset for 3 s?", hold=3.0, **trust),
+            IsGrowingUnhappy(dwell=3.0, **trust),
+            EmotionTrend("Valence falling for 20 s?", dwell=3.0, **trust),
+        ],
+    )
+    # Where attention is not known, every newcomer is greeted.
+    arrives = py_trees.composites.Selector(
+        "Arrives?",
+        memory=False,
+        children=[
+            sequence(
+                "Newcomer who looks here?",
+                IsNewcomer(**trust),
+                IsAttending("Looks here?", hold=0.0, on_stale="SUCCESS", **trust),
+            ),
+            sequence(
+                "Walks up?",
+                PersonApproaches(**trust),
+                py_trees.decorators.Inverter("Not yet in conversation?", IsEngaged("In conversation?", **trust)),
+            ),
+        ],
+    )
+    happy = IsEmotion("Happy?", "happy", enter=0.6, leave=0.4, hold=0.7, dwell=2.0, **trust)
+    here = IsEngaged("Happy with the robot?", on_stale="SUCCESS", **trust)
+    apology = sequence("Unhappy and silent?", unhappy, silent("Silent while unhappy?"))
+    arrival = sequence("Arrives in silence?", arrives, silent("Silent on arrival?"))
+    joy = sequence("Happy and silent?", happy, here, silent("Silent while happy?"))
     react = py_trees.composites.Selector(
         "React",
         memory=False,
         children=[
             reaction("soften_and_step_back", threatened),
-            reaction("apologise_and_offer_staff", Resting("Not again for 60 s", unhappy, 60.0, namespace)),
-            reaction("greet", IsNewcomer(**trust)),
-            reaction("celebrate", Resting("Not again for 20 s", happy, 20.0, namespace)),
+            reaction("apologise_and_offer_staff", Resting("Not again for 60 s", apology, 60.0, namespace)),
+            reaction("greet", Resting("No second greeting for 60 s", arrival, 60.0, namespace)),
+            reaction("celebrate", Resting("Not again for 20 s", joy, 20.0, namespace)),
             reaction("attend", HasEvidence(**trust)),
             reaction("idle"),
         ],
@@ -192,6 +228,7 @@ def create_root(
         policy=ParallelPolicy.SuccessOnAll(synchronise=False),
         children=[
             ToBlackboard(topic_name=topic_name, max_age=max_age, namespace=namespace),
+            PersonsToBlackboard(topic_name=persons_topic, max_age=max_age, namespace=namespace),
             react,
             PublishAction(topic_name=action_topic, namespace=namespace),
         ],

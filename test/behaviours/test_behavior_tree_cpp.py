@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import pytest
-from states import START, ns, snapshot
+from states import START, ns, persons, snapshot
 
 import emotion_perception.behaviours as behaviours
-from emotion_perception.behaviours import ACTIONS, EmotionCondition, Resting, create_root
+from emotion_perception.behaviours import ACTIONS, EmotionCondition, PersonCondition, Resting, create_root
 from emotion_perception.behaviours.conditions import ScoreCondition
 from emotion_perception.behaviours.decision import Judge, Newcomer, OnStale, Rest, Snapshot, Verdict
+from emotion_perception.behaviours.person_decision import PersonJudge, PersonsSnapshot
 from emotion_perception.emotions import emotion_index
 from emotion_perception.resources import config_path
+from emotion_perception.types import Engagement
 
 TREE = config_path("behaviour_trees/empathetic.xml")
 MODEL = config_path("behaviour_trees/emotion_nodes.xml")
-BUILT_IN = {"ReactiveFallback", "ReactiveSequence"}  # BehaviorTree.CPP's own that the tree uses
-CONDITIONS = ("IsEmotion", "IsUpset", "IsSatisfied", "HasEvidence", "IsGrowingUnhappy", "IsNewcomer")
+BUILT_IN = {"ReactiveFallback", "ReactiveSequence", "Inverter"}  # BehaviorTree.CPP's own that the tree uses
+PERSON_CONDITIONS = ("IsEngaged", "IsAttending", "IsSpeaking", "PersonApproaches")
+CONDITIONS = (
+    *("IsEmotion", "IsUpset", "IsSatisfied", "HasEvidence", "IsGrowingUnhappy", "EmotionTrend", "IsNewcomer"),
+    *PERSON_CONDITIONS,
+)
 
 
 def used(path: Path = TREE) -> list[ElementTree.Element]:
@@ -85,7 +91,8 @@ def constructor_arguments(behaviour: type) -> dict[str, Any]:
     if "limits" not in taken:
         return {name: parameter.default for name, parameter in taken.items()}
     (passed_on,) = get_args(get_type_hints(behaviour.__init__)["limits"])
-    inherited = inspect.signature(ScoreCondition.__init__).parameters
+    base = PersonCondition if issubclass(behaviour, PersonCondition) else ScoreCondition
+    inherited = inspect.signature(base.__init__).parameters
     passed = get_type_hints(passed_on)
     names = [name for name in inherited if name in passed]
     own = {name: parameter.default for name, parameter in taken.items() if name != "limits"}
@@ -101,7 +108,8 @@ def test_ports_and_defaults_are_those_of_the_py_trees_class(name: str) -> None:
     }
     declared = ports(models()[name])
     # The topic is the subscriber's in py_trees (ToBlackboard), each node's own in BehaviorTree.CPP.
-    assert declared.pop("topic_name").get("default") == "emotion_state"
+    topic = "person_states" if name in PERSON_CONDITIONS else "emotion_state"
+    assert declared.pop("topic_name").get("default") == topic
     assert list(declared) == list(taken)
     for argument, default in taken.items():
         text = declared[argument].get("default")
@@ -145,9 +153,10 @@ def settings(judge: Any) -> dict[str, Any]:
     """Everything that was set about a judge."""
     if isinstance(judge, Newcomer):
         return {key: value for key, value in vars(judge).items() if not key.startswith("_")}
-    assert isinstance(judge, Judge)
+    assert isinstance(judge, (Judge, PersonJudge))
     scorer = {key: value for key, value in vars(judge.scorer).items() if not key.startswith("_")}
-    return {"limits": judge.limits, "scorer": type(judge.scorer), **scorer}
+    who = judge.who if isinstance(judge, PersonJudge) else ""
+    return {"limits": judge.limits, "scorer": type(judge.scorer), "who": who, **scorer}
 
 
 def test_emotions_and_choices_in_the_tree_exist() -> None:
@@ -172,12 +181,16 @@ class CppStage:
     def __init__(self, binding: Any) -> None:
         self.status = binding.NodeStatus
         self.now, self.held, self.action = START, None, ""
+        self.persons: PersonsSnapshot | None = None
         nodes = {str(node.get("name")): node for node in used()}
         judges = {name: make_judge(node) for name, node in nodes.items() if node.tag in CONDITIONS}
         rests = {name: Rest(arguments(n)["seconds"]) for name, n in nodes.items() if n.tag == "Resting"}
 
         def condition(node: Any) -> Any:
-            verdict: Verdict = judges[node.name()].judge(self.held, ns(self.now))
+            about = self.persons if nodes[node.name()].tag in PERSON_CONDITIONS else self.held
+            verdict: Verdict = judges[node.name()].judge(about, ns(self.now))
+            if verdict.answer is None:
+                return getattr(self.status, arguments(nodes[node.name()])["on_stale"])
             return self.status.SUCCESS if verdict.answer else self.status.FAILURE
 
         def resting(child: Any, node: Any) -> Any:
@@ -207,9 +220,10 @@ class CppStage:
         assert self.tree.tick_once() == self.status.SUCCESS
         return self.action
 
-    def play(self, emotion: str, seconds: float) -> Iterator[str]:
+    def play(self, emotion: str, seconds: float, **attention: Any) -> Iterator[str]:
         for _ in range(round(seconds * 10)):
             self.now += 0.1
+            self.persons = persons(self.now, **attention) if attention else None
             self.held: Snapshot | None = snapshot(emotion, self.now)
             yield self.tick()
 
@@ -227,6 +241,20 @@ def test_behavior_tree_cpp_loads_the_tree_and_chooses_as_py_trees_does() -> None
             (our_action,) = ours.play(emotion, 0.1)
             assert cpp_action == our_action
             seen.add(cpp_action)
+    engaged, comes = {"engagement": Engagement.ENGAGED}, {"approach_speed": 0.8, "distance": 3.0}
+    for emotion, seconds, attention in [
+        ("", 70, {}),
+        ("neutral", 4, {"looking": 0.1}),
+        ("neutral", 2, {"looking": 0.1, **comes}),
+        ("neutral", 3, {"looking": 0.9, **engaged}),
+        ("sad", 5, {"looking": 0.9, "speaking": 0.9, **engaged}),
+        ("sad", 3, {"looking": 0.9, "speaking": 0.0, **engaged}),
+        ("happy", 3, {"looking": 0.1, "engagement": Engagement.DISENGAGED}),
+        ("happy", 3, {"looking": 0.9, **engaged}),
+    ]:
+        for cpp_action in cpp.play(emotion, seconds, **attention):
+            (our_action,) = ours.play(emotion, 0.1, attention=attention)
+            assert cpp_action == our_action, (emotion, attention)
     assert seen == set(ACTIONS)
     # A latched old state.
     cpp.held = snapshot("angry", cpp.now - 60, received=cpp.now)

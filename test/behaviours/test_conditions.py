@@ -8,7 +8,7 @@ from pathlib import Path
 import py_trees
 import pytest
 from py_trees.common import Status
-from states import START, FakeNode, snapshot
+from states import START, FakeNode, persons, snapshot
 
 from emotion_perception.behaviours import (
     ACTIONS,
@@ -165,16 +165,29 @@ class Stage:
     def __init__(self, **options: object) -> None:
         self.node = FakeNode()
         self.root = create_root(**options)  # type: ignore[arg-type]
-        source, _, sink = self.root.children
+        source, persons_source, _, sink = self.root.children
         self.root.replace_child(source, py_trees.behaviours.Success("source"))
+        self.root.replace_child(persons_source, py_trees.behaviours.Success("persons"))
         self.root.replace_child(sink, py_trees.behaviours.Success("sink"))
         ready(self.root, self.node)
 
-    def play(self, emotion: str, seconds: float, person: str = "person_1", **more: object) -> list[str]:
-        """Show one emotion at 10 Hz; the actions chosen, in order, without repetition."""
+    def play(
+        self,
+        emotion: str,
+        seconds: float,
+        person: str = "person_1",
+        attention: dict[str, object] | None = None,
+        **more: object,
+    ) -> list[str]:
+        """Show one emotion at 10 Hz; the actions chosen, in order, without repetition.
+
+        With ``attention``, the conversation partner's fields of PersonState; without, nothing is known of attention.
+        """
         chosen: list[str] = []
         for _ in range(round(seconds * 10)):
             self.node.seconds += 0.1
+            held = persons(self.node.seconds, name=person, **attention) if attention else None
+            py_trees.blackboard.Blackboard.set("/emotion/persons", held)
             write(snapshot(emotion, self.node.seconds, person=person, **more))  # type: ignore[arg-type]
             chosen.append(self.tick())
         return [a for i, a in enumerate(chosen) if i == 0 or a != chosen[i - 1]]

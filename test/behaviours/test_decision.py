@@ -8,22 +8,19 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from states import START, ns, snapshot, state
+from states import START, ns, snapshot
 
 from emotion_perception.behaviours.decision import (
     UPSET,
     EmotionMass,
     EvidenceOf,
-    Freshness,
     Judge,
     Limits,
     Newcomer,
     Rest,
-    StateWatch,
     ValenceDrop,
-    describe_freshness,
-    judge_freshness,
 )
+from emotion_perception.behaviours.freshness import Freshness, StateWatch, describe_freshness, judge_freshness
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.types import EmotionStatus
 
@@ -73,7 +70,7 @@ def test_a_stamp_ahead_of_the_clock_is_explained() -> None:
 
 def test_a_state_from_before_a_clock_jump_is_let_go() -> None:
     watch = StateWatch()
-    watch.offer(state("angry", START), ns(START))
+    watch.offer(snapshot("angry", START), ns(START))
     assert watch.look(ns(START + 0.1))[0] is Freshness.FRESH
     assert watch.look(ns(START - 60))[0] is Freshness.NOTHING_YET
     # The clock comes by the old stamp again: it must not look fresh.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from emotion_perception.behaviours.decision import Snapshot
+from emotion_perception.behaviours.person_decision import PersonsSnapshot
 from emotion_perception.emotions import emotion_index
-from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus
+from emotion_perception.types import SECOND, EmotionEstimate, EmotionState, EmotionStatus, PersonState
 
 START = 1_000.0  # s; where the tests' clocks begin
 
@@ -41,6 +42,17 @@ def snapshot(
 ) -> Snapshot:
     """The same, received when captured unless said otherwise."""
     return Snapshot(state(name, at, probability, **more), ns(at if received is None else received))  # type: ignore[arg-type]
+
+
+def person(at: float = START, name: str = "person_1", partner: bool = True, **more: object) -> PersonState:
+    """One person's attention; fields that are not given are not known."""
+    return PersonState(ns(at), name, f"face of {name}", partner, **more)  # type: ignore[arg-type]
+
+
+def persons(at: float = START, *others: PersonState, **partner: object) -> PersonsSnapshot:
+    """An array of persons, received when captured: a conversation partner with these fields, and others."""
+    states = (*((person(at, **partner),) if partner else ()), *others)  # type: ignore[arg-type]
+    return PersonsSnapshot(states, ns(at), ns(at))
 
 
 class FakeNode:
