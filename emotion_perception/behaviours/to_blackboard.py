@@ -36,8 +36,8 @@ def clock_of(node: Any) -> Callable[[], int]:
 class _Subscriber(py_trees.behaviour.Behaviour):
     """Base: subscribes to a topic and writes the newest message to the blackboard at every tick.
 
-    RUNNING until the first message, then SUCCESS whatever its age; the conditions check the age. Invalid messages are
-    dropped, counted in ``rejected`` and reported in the feedback message.
+    RUNNING until the first message, then SUCCESS whatever its age. Invalid messages are dropped, counted in
+    ``rejected`` and reported in the feedback message.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class ToBlackboard(_Subscriber):
 class PersonsToBlackboard(_Subscriber):
     """Subscribes to the attention of all persons and writes it to the blackboard at every tick.
 
-    RUNNING until the first message, then SUCCESS whatever its age; the conditions check the age.
+    Always SUCCESS, as attention is optional: a tree also runs where it is not published. The conditions check the age.
 
     Usage::
 
@@ -229,6 +229,11 @@ class PersonsToBlackboard(_Subscriber):
         namespace: str = NAMESPACE,
     ) -> None:
         super().__init__(name, topic_name, qos_profile, max_age, future_tolerance, namespace, ("persons",))
+
+    def update(self) -> Status:
+        """Write the newest array."""
+        super().update()
+        return Status.SUCCESS
 
     def _message_type(self) -> type[Any]:
         from emotion_msgs.msg import PersonStateArray

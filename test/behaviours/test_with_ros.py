@@ -19,6 +19,7 @@ pytest.importorskip("emotion_msgs.msg", reason="needs emotion_msgs: scripts/setu
 
 from builtin_interfaces.msg import Time  # noqa: E402
 from machine import elapsed  # noqa: E402
+from py_trees.common import Status  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
@@ -26,9 +27,17 @@ from states import ns, state  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from emotion_msgs.msg import EmotionState as EmotionStateMessage  # noqa: E402
-from emotion_perception.behaviours import HasEvidence, IsEmotion, ToBlackboard  # noqa: E402
+from emotion_msgs.msg import PersonStateArray  # noqa: E402
+from emotion_perception.behaviours import (  # noqa: E402
+    HasEvidence,
+    IsEmotion,
+    IsEngaged,
+    PersonsToBlackboard,
+    ToBlackboard,
+)
 from emotion_perception.ros import qos  # noqa: E402
-from emotion_perception.ros.conversions import state_to_message  # noqa: E402
+from emotion_perception.ros.conversions import persons_to_message, state_to_message  # noqa: E402
+from emotion_perception.types import Engagement, PersonState  # noqa: E402
 
 _used = 0
 
@@ -243,3 +252,30 @@ def test_a_terminal_sees_every_behaviours_answer_and_reason() -> None:
     assert text.startswith("\x1b[H/emotion_state -> /emotion/action: celebrate\x1b[K\n")
     assert "--> EmotionToBlackboard [-] -- happy, 0.1 s old\x1b[K\n" in text
     assert text.isascii()
+
+
+def test_attention_reaches_the_blackboard_and_broken_arrays_do_not(bench: Bench) -> None:
+    persons = bench.node.create_publisher(PersonStateArray, "person_states", qos.profile("state"))
+    source, condition = PersonsToBlackboard(), IsEngaged()
+    node = bench.make_node("tree")
+    for behaviour in (source, condition):
+        behaviour.setup(node=node)
+
+    def tick(*states: PersonState, **broken: float) -> None:
+        message = persons_to_message(states, time.time_ns())
+        for name, value in broken.items():
+            setattr(message.states[0], name, value)
+        persons.publish(message)
+        source.tick_once()
+        condition.tick_once()
+
+    source.tick_once()
+    condition.tick_once()
+    assert source.status is Status.SUCCESS
+    assert condition.status is Status.FAILURE
+    engaged = lambda: PersonState(time.time_ns(), "ada", "f", True, Engagement.ENGAGED, 0.9)  # noqa: E731
+    assert bench.spin(lambda: condition.status is Status.SUCCESS, 10, lambda: tick(engaged()))
+    assert "ada engaged" in source.feedback_message
+    assert bench.spin(lambda: source.rejected > 0, 10, lambda: tick(engaged(), looking=7.0))
+    assert "looking is 7" in source.feedback_message
+    assert bench.spin(lambda: condition.status is Status.FAILURE, 10, tick), "an empty array: nobody"
