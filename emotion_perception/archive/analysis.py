@@ -12,11 +12,13 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from emotion_perception.acoustic.perception import AcousticConfig, AcousticPerception
+from emotion_perception.acoustic.recording_place import learn_place
 from emotion_perception.archive.profile import Profile
 from emotion_perception.archive.rows import face_row, voice_row
 from emotion_perception.archive.shots import mark_cuts
@@ -51,6 +53,7 @@ class Settings:
     audio_topic: str = ""
     device: str = "CPU"  # OpenVINO device of the face classifier
     emotion_prior: str = DEFAULT_PRIOR  # class prior of all probabilities (emotion_perception.priors)
+    adapt: bool = False  # adapt voices to the place of each recording (emotion_perception.acoustic.recording_place)
     face_model: str = ""  # file with a model card, or name in models/; the published model where empty
 
     def __post_init__(self) -> None:
@@ -133,6 +136,7 @@ class Analyser:
     def __init__(self, settings: Settings, profile: Profile | None = None) -> None:
         self.settings = settings
         self.profile = profile if profile is not None else Profile()
+        self._place_of: Path | None = None  # recording whose place was learnt last
 
     @cached_property
     def visual(self) -> VisualPerception:
@@ -147,7 +151,9 @@ class Analyser:
         """The acoustic pipeline."""
         with self.profile.stage("models"):
             config = AcousticConfig(
-                emotion_prior=self.settings.emotion_prior, decision_interval=self.settings.decision_interval_s
+                emotion_prior=self.settings.emotion_prior,
+                decision_interval=self.settings.decision_interval_s,
+                place_adaptation=float(self.settings.adapt),
             )
             acoustic = AcousticPerception(config)
             acoustic.warm_up()
@@ -168,6 +174,11 @@ class Analyser:
         if media.is_image:
             yield self._still(media)
             return
+        if self.settings.adapt and media.path != self._place_of:
+            # Each process learns the same from the beginning of a recording, whichever of its parts it analyses.
+            self._place_of = media.path
+            with self.profile.stage("voices"):
+                learn_place(self.acoustic, [media])
         start = first * length
         frames = _Ahead(
             self.profile.through(media.frames(start, 1 / self.settings.pictures_per_second), "pictures")

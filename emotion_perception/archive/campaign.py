@@ -49,7 +49,9 @@ def made_by(settings: Settings) -> dict[str, Any]:
     """
     models = {"expression_model": settings.visual.expression_model, "voice_model": AcousticConfig().model}
     hashes = {name: _hash(find_model(model)) for name, model in models.items()}
-    fields = {name: value for name, value in asdict(settings).items() if name != "face_model"}
+    # Data sets of earlier releases have no "adapt" and can be continued without it.
+    left_out = {"face_model"} if settings.adapt else {"face_model", "adapt"}
+    fields = {name: value for name, value in asdict(settings).items() if name not in left_out}
     return {"format": schema.FORMAT_VERSION, **fields, **hashes}
 
 

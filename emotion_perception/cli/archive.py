@@ -71,6 +71,12 @@ def build_parser() -> argparse.ArgumentParser:
     analyse.add_argument(
         "--prior", help="class prior of all probabilities: service (default), balanced, web, or eight numbers"
     )
+    analyse.add_argument(
+        "--adapt",
+        action="store_true",
+        help="adapt voices to microphone, room and language, learnt from the first ten minutes of each recording; "
+        "recordings with fewer than 20 utterances stay as they are",
+    )
     analyse.add_argument("--device", default="CPU", help="OpenVINO device of the face classifier (CPU)")
     analyse.add_argument("--retry", action="store_true", help="analyse recordings again that failed before")
     analyse.add_argument("--profile", action="store_true", help="show the time per stage")
@@ -154,6 +160,7 @@ def _analyse(args: argparse.Namespace) -> int:
         audio_topic=args.audio_topic,
         device=args.device,
         emotion_prior=args.prior or DEFAULT_PRIOR,
+        adapt=args.adapt,
         face_model=str(args.face_model.resolve()) if args.face_model else "",
     )
     store = Store(args.out.resolve())

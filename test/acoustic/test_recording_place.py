@@ -12,7 +12,10 @@ from sounds import LoudnessDetector, silence, tone
 
 from emotion_perception import Recognizer
 from emotion_perception.acoustic import perception as acoustic
+from emotion_perception.archive.analysis import Analyser, Settings
+from emotion_perception.archive.campaign import made_by
 from emotion_perception.cli import recognize
+from emotion_perception.media.opening import open_media
 
 
 def write_utterances(path: Path, count: int) -> Path:
@@ -55,3 +58,24 @@ def test_recordings_of_a_folder_share_a_place(mode: str, adapted: bool, tmp_path
     assert captured.err.count("voices adapted to the place") == int(adapted)
     assert captured.err.count("12 utterances, 20 are needed") == (0 if adapted else 2)
     assert {json.loads(line)["path"] for line in captured.out.splitlines()} == set(paths)
+
+
+def test_archive_adapts_each_part_alike_and_only_long_recordings(tmp_path: Path) -> None:
+    long, short = write_utterances(tmp_path / "long.wav", 25), write_utterances(tmp_path / "short.wav", 3)
+
+    def distributions(analyser: Analyser, path: Path, first: int = 0) -> np.ndarray:
+        with open_media(path) as media:
+            parts = analyser.observe(media, first)
+            return np.array([voice.emotion.probabilities for part in parts for u in part.utterances for voice in u])
+
+    plain, adapting = (Analyser(Settings(part_s=10.0, adapt=adapt)) for adapt in (False, True))
+    adapted = distributions(adapting, long)
+    state = adapting.acoustic.place.state
+    assert np.abs(adapted - distributions(plain, long)).max() > 0.05
+    np.testing.assert_allclose(distributions(adapting, short), distributions(plain, short), atol=0.02)  # formats
+    distributions(adapting, long, first=2)
+    assert adapting.acoustic.place.state == state
+
+
+def test_a_data_set_that_is_not_adapted_can_be_continued_by_a_release_that_can_adapt() -> None:
+    assert "adapt" not in made_by(Settings()) and made_by(Settings(adapt=True))["adapt"] is True

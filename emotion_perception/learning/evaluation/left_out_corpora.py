@@ -49,7 +49,7 @@ def leave_corpus_out(data: Path | Sequence[Path], out: Path, initial: Path, cach
     """Compare :data:`METHODS`; writes ``left_out_corpora.json`` and ``left_out_corpora.md`` into ``out``.
 
     Args:
-        data: corpora, or folders that contain corpora.
+        data: corpora, or folders that contain corpora; those with one speaker are left out.
         initial: weights of the pretrained encoder.
         cache: folder in which the clips' features are kept.
 
@@ -62,7 +62,8 @@ def leave_corpus_out(data: Path | Sequence[Path], out: Path, initial: Path, cach
         ValueError: there are fewer than three corpora.
         ModelError: ``initial`` cannot be used.
     """
-    splits = [load_speech(folder, "all") for folder in find_corpora(data).values()]
+    found = [load_speech(folder, "all") for folder in find_corpora(data).values()]
+    splits = [split for split in found if len(np.unique(split.speakers)) > 1]
     if len(splits) < 3:
         raise ValueError(f"leave-corpus-out needs three corpora, {data} has {len(splits)}")
     clips = frozen_features(splits, initial, cache)
