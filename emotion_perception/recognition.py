@@ -240,6 +240,12 @@ class Recognizer:
             topics = (image_topic, audio_topic, audio_track)
             return learn_place(self.acoustic, (opened.enter_context(self.open(path, *topics)) for path in paths))
 
+    @property
+    def turned_by(self) -> int:
+        """Value of ``image_rotation`` by which the faces of the last film are upright; 0 if that is its value."""
+        found, used = self.visual.found_rotation, self.visual.mounting.rotation
+        return found if found is not None and found != used else 0
+
     def faces(self, image: np.ndarray) -> tuple[FaceObservation, ...]:
         """The faces of one image, uint8 ``(H, W, 3)`` BGR, largest first."""
         return self.visual.still(image, landmarks=True)

@@ -59,15 +59,17 @@ class Setting:
         return f"{minimum} .. {maximum}".strip() + multiple
 
     def type_problem(self, value: Any) -> str | None:
-        """Why the type of ``value`` is wrong, None if it is right. A whole number is also a double."""
+        """Why the type of ``value`` is wrong, None if it is right. A whole number is also a double, and a choice."""
         wanted = type(self.default)
         if type(value) is wanted or (wanted is float and type(value) is int):
+            return None
+        if type(value) is int and str(value) in self.choices:  # 90 without quotes in YAML
             return None
         return f"must be of type {self.type_name}, got {value!r}"
 
     def range_problem(self, value: Any) -> str | None:
         """Why ``value`` is not allowed, None if it is. A value of another type is not judged by its range."""
-        if self.choices and value not in self.choices:
+        if self.choices and str(value) not in self.choices:
             return f"must be one of {', '.join(map(repr, self.choices))}, got {value!r}"
         if isinstance(self.default, (bool, str)):
             return None

@@ -14,6 +14,7 @@ from typing import Any
 
 from emotion_perception.priors import parse_prior
 from emotion_perception.ros.node_settings import IMAGE_TRANSPORTS
+from emotion_perception.visual.config import ROTATIONS
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ ARGUMENTS: dict[str, Argument] = {
         "raw: sensor_msgs/Image. compressed: JPEG, PNG or video, on <image_topic>/compressed, /ffmpeg, /foxglove or on "
         "image_topic itself. auto: whatever is published. Empty: as the parameter file says, auto by default.",
         ("", *IMAGE_TRANSPORTS),
+    ),
+    "image_rotation": Argument(
+        "",
+        "Rotation in degrees clockwise that makes the camera's images upright. auto: found from faces. Empty: as the "
+        "parameter file says, 0 by default.",
+        ("", *ROTATIONS),
+    ),
+    "image_mirror": Argument(
+        "", "The camera's images are mirrored. Empty: as the parameter file says, false by default.", ("", *TRUE_FALSE)
     ),
     "audio_topic": Argument(
         "audio", "Audio topic: emotion_msgs/AudioChunk, either audio_common_msgs package, or foxglove_msgs/RawAudio."
@@ -192,8 +202,11 @@ def graph_nodes(
         )
 
     images = {"image_transport": values["image_transport"]} if values["image_transport"] else {}
+    mounting: dict[str, Any] = {"image_rotation": values["image_rotation"]} if values["image_rotation"] else {}
+    if values["image_mirror"]:
+        mounting["image_mirror"] = values["image_mirror"] == "true"
     nodes = [
-        node("visual_node", "image_topic", **images, **prior),
+        node("visual_node", "image_topic", **images, **mounting, **prior),
         node("acoustic_node", "audio_topic", **prior),
         node("fusion_node", **prior),
     ]

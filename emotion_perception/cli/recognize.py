@@ -33,6 +33,8 @@ Exit code: 0 if every file was read, 1 if some could not be read, 2 for wrong ar
 
 def build_parser() -> argparse.ArgumentParser:
     """The arguments of ``emotion-recognize``."""
+    from emotion_perception.visual.config import ROTATIONS
+
     parser = argparse.ArgumentParser(
         prog="emotion-recognize",
         description=__doc__,
@@ -63,6 +65,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="audio track of a film, from 1 (default: with most speech)",
     )
+    parser.add_argument(
+        "--rotate",
+        choices=ROTATIONS,
+        default="0",
+        help="degrees clockwise that make the images upright, after the file's own rotation (EXIF, display matrix); "
+        "auto: found from faces (0)",
+    )
+    parser.add_argument("--mirror", action="store_true", help="the images are mirrored; flip them after --rotate")
     parser.add_argument("--face-model", help="face network: ONNX or TFLite file with a model card")
     parser.add_argument(
         "--prior",
@@ -97,9 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     from emotion_perception.recognition import OFFLINE_FACES, Recognizer
     from emotion_perception.visual.config import VisualConfig
 
-    visual = None
-    if args.face_model:
-        visual = VisualConfig(max_faces=OFFLINE_FACES, expression_model=args.face_model)
+    model = {"expression_model": args.face_model} if args.face_model else {}
+    visual = VisualConfig(max_faces=OFFLINE_FACES, image_rotation=args.rotate, image_mirror=args.mirror, **model)
     try:
         recognizer = Recognizer(
             visual, frames_per_second=args.fps, step=args.step, prior=args.prior, adapt=args.adapt != "off"
@@ -189,6 +198,8 @@ def _recognize(
                     "faces": [face_fields(face) for face in moment.faces],
                 }
             )
+    if media.has_video and (turned := recognizer.turned_by):
+        print(f"emotion-recognize: {path}: faces are turned; try --rotate {turned}", file=sys.stderr)
     if arc and report:
         try:
             arc.write_report(report, printable(path.name))

@@ -21,6 +21,7 @@ from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one
 from emotion_perception.ros.node_settings import node_settings
 from emotion_perception.ros.person_ids import PersonIds
 from emotion_perception.visual.blank_image import BlankImageMonitor
+from emotion_perception.visual.config import AUTO
 from emotion_perception.visual.mounting import scale_face
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class VisualNode(PerceptionNode):
         super().__init__("visual_node", node_settings("visual_node"), **options)
         self._perception: VisualPerception = NOT_CONFIGURED
         self._blank = BlankImageMonitor()
+        self._rotation: int | None = None  # of the camera, found from faces and reported
         self._faces: LifecyclePublisher = NOT_CONFIGURED
         self._frame_id = ""
         self._images: ImageInput | None = None
@@ -68,6 +70,7 @@ class VisualNode(PerceptionNode):
         """Subscribe to images."""
         self._perception.reset()
         self._blank.reset()
+        self._rotation = None
         self.run_in_background(self._perception.warm_up)
         worker = self.process(self._process_image)
         min_side = MIN_SIDE * self._perception.config.detection_width
@@ -89,12 +92,38 @@ class VisualNode(PerceptionNode):
         return self._images.watch.problem if self._images is not None else ""
 
     def input_problem(self) -> str:
-        """A black or uniform camera image, or stamps of another clock."""
-        return self._blank.problem or (self._images.problem if self._images is not None else "")
+        """A black or uniform camera image, stamps of another clock, or a camera that is mounted another way."""
+        stamps = self._images.problem if self._images is not None else ""
+        return self._blank.problem or stamps or self._mounting_problem()
 
     def extra_diagnostics(self) -> dict[str, str]:
-        """Topic and type of the images."""
-        return self._images.status if self._images is not None else {}
+        """Topic and type of the images, and how they are turned."""
+        if self._images is None:
+            return {}
+        turned = self.parameters["image_rotation"]
+        if turned == AUTO:
+            turned += ": not known yet" if self._rotation is None else f": {self._rotation}"
+        return {**self._images.status, "image rotation": turned}
+
+    def _mounting_problem(self) -> str:
+        """That faces are not upright although ``image_rotation`` is fixed."""
+        wanted = self.parameters["image_rotation"]
+        if self._rotation is None or wanted in (AUTO, str(self._rotation)):
+            return ""
+        return (
+            f"faces are not upright with image_rotation {wanted}: if the camera is mounted that way, set it to "
+            f"{self._rotation} or auto"
+        )
+
+    def _report_rotation(self) -> None:
+        found = self._perception.found_rotation
+        if found is None or found == self._rotation:
+            return
+        self._rotation = found
+        if self.parameters["image_rotation"] == AUTO:
+            self.get_logger().info(f"image_rotation auto: faces are upright with images turned by {found} degrees")
+        elif self._mounting_problem():
+            self.get_logger().warning(self._mounting_problem())
 
     def _on_person_ids(self, person_id: str, ids: dict[str, str]) -> None:
         """A known person's own resting face applies to the face track that the person has now."""
@@ -108,9 +137,10 @@ class VisualNode(PerceptionNode):
         if order == "old":
             return
         if order == "jump":
-            self._perception.reset()
+            self._perception.reset(keep_mounting=True)
         self._blank.update(image, stamp_ns)
         faces = [scale_face(face, decoded.scale) for face in self._perception.process(image, stamp_ns)]
+        self._report_rotation()
         self._frame_id = received.header.frame_id
         self._faces.publish(conversions.faces_to_message(faces, received.header, decoded.width, decoded.height))
         self.meter.done((self.now_ns - stamp_ns) / conversions.SECOND)

@@ -64,7 +64,7 @@ class NodeParameters:
 
 
 def descriptor(item: Setting) -> ParameterDescriptor:
-    """What ``ros2 param describe`` shows. A double also takes ``10``, which ROS reads as an integer."""
+    """What ``ros2 param describe`` shows. A double, and a choice such as ``90``, also take an integer."""
     constraints = [
         f"Unit: {item.unit}." if item.unit else "",
         f"One of: {', '.join(choice or 'nothing' for choice in item.choices)}." if item.choices else "",
@@ -73,7 +73,7 @@ def descriptor(item: Setting) -> ParameterDescriptor:
     made = ParameterDescriptor(
         description=item.description,
         additional_constraints=" ".join(filter(None, constraints)),
-        dynamic_typing=isinstance(item.default, float),
+        dynamic_typing=isinstance(item.default, float) or any(choice.isdecimal() for choice in item.choices),
     )
     # ROS can describe only a range with both ends; one with a single end is checked by NodeParameters alone.
     if item.minimum is not None and item.maximum is not None:

@@ -8,6 +8,9 @@ from emotion_perception.hmm_filter import TemporalConfig
 from emotion_perception.priors import DEFAULT_PRIOR, PRIOR_SETTING, parse_prior
 from emotion_perception.settings import check_settings, setting
 
+AUTO = "auto"
+ROTATIONS = ("0", "90", "180", "270", AUTO)  # degrees clockwise by which an image must be turned to be upright
+
 
 @dataclass(frozen=True)
 class VisualConfig:
@@ -17,6 +20,16 @@ class VisualConfig:
         ValueError: a value is out of range; the message names it.
     """
 
+    image_rotation: str = setting(
+        "0",
+        "Rotation in degrees clockwise that makes the camera's images upright. auto: found from faces within about two "
+        "seconds, and kept; the first faces then get new ids. Published positions and angles refer to the image as the "
+        "camera sends it. See cameras.md.",
+        choices=ROTATIONS,
+    )
+    image_mirror: bool = setting(
+        False, "The camera's images are mirrored: flip them horizontally after the rotation, so that left is left."
+    )
     expression_model: str = setting(
         "expression.onnx",
         "Facial expression classifier: path of an ONNX or TFLite file with a model card, or the name of a model in the "

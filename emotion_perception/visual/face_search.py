@@ -123,6 +123,14 @@ class FaceSearch:
             faces = self._confirm(bgr, self.detector.detect(bgr, None, turns), turned=1)
         return faces
 
+    def quarter_turns_of(self, bgr: np.ndarray, box: Box) -> int | None:
+        """Counter-clockwise quarter turns that bring the face in a box upright; None if that is uncertain."""
+        found = [(self.detector.refine(bgr, box, turns), turns) for turns in range(4)]
+        ranked = sorted(((face.score, turns) for face, turns in found if face is not None), reverse=True)
+        if not ranked or ranked[0][0] < UPRIGHT_SCORE:
+            return None
+        return ranked[0][1] if len(ranked) == 1 or ranked[0][0] > ranked[1][0] + TURN_GAIN else None
+
     def _confirm(
         self,
         bgr: np.ndarray,

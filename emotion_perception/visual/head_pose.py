@@ -82,13 +82,18 @@ def head_pose(points: np.ndarray) -> HeadPose:
     proper = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])  # a rotation, never a reflection
     rotation = left @ np.diag(proper) @ right
     scale = float(singular @ proper / (_WEIGHTS * canonical**2).sum())
-    yaw, pitch = _direction(rotation[:, 2])
+    return HeadPose(*head_angles(rotation), rotation, scale)
+
+
+def head_angles(rotation: np.ndarray) -> tuple[float, float, float]:
+    """Yaw, pitch and roll, rad, of a head's rotation ``(3, 3)``."""
+    yaw, pitch = direction_angles(rotation[:, 2])
     up = (head_rotation(yaw, pitch, 0.0).T @ rotation)[:, 1]
-    return HeadPose(yaw, pitch, float(np.arctan2(up[0], up[1])), rotation, scale)
+    return yaw, pitch, float(np.arctan2(up[0], up[1]))
 
 
 def head_rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation ``(3, 3)`` of a head by roll, then pitch, then yaw: the inverse of :func:`head_pose`."""
+    """Rotation ``(3, 3)`` of a head by roll, then pitch, then yaw: the inverse of :func:`head_angles`."""
     (sin_y, sin_p, sin_r), (cos_y, cos_p, cos_r) = np.sin([yaw, pitch, roll]), np.cos([yaw, pitch, roll])
     turn = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
     nod = np.array([[1, 0, 0], [0, cos_p, sin_p], [0, -sin_p, cos_p]])
@@ -111,9 +116,14 @@ def gaze_direction(points: np.ndarray, pose: HeadPose) -> Gaze:
         seen = (points[iris] - (points[outer] + points[inner]) / 2)[:2] * [1.0, -1.0] / pose.scale
         offsets.append(seen - (pose.rotation @ (EYE_CENTRE * [side, 1.0, 1.0]))[:2])
     across, up = np.clip(np.mean(offsets, 0) / EYE_RADIUS, -1.0, 1.0)
-    return Gaze(*_direction(np.array([across, up, np.sqrt(max(0.0, 1.0 - across**2 - up**2))])))
+    return Gaze(*direction_angles(np.array([across, up, np.sqrt(max(0.0, 1.0 - across**2 - up**2))])))
 
 
-def _direction(forward: np.ndarray) -> tuple[float, float]:
+def direction_angles(forward: np.ndarray) -> tuple[float, float]:
     """Yaw and pitch, rad, of a unit vector with x right, y up, z towards the camera."""
     return float(np.arctan2(forward[0], forward[2])), float(np.arcsin(np.clip(forward[1], -1.0, 1.0)))
+
+
+def direction_vector(yaw: float, pitch: float) -> np.ndarray:
+    """The unit vector ``(3,)`` with this yaw and pitch, rad: the inverse of :func:`direction_angles`."""
+    return head_rotation(yaw, pitch, 0.0)[:, 2]

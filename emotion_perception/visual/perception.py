@@ -21,7 +21,7 @@ from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection
 from emotion_perception.visual.action_evidence import HOLD_S, action_evidence
 from emotion_perception.visual.alignment import FaceFrame
 from emotion_perception.visual.attention import Attention, box_side
-from emotion_perception.visual.config import VisualConfig
+from emotion_perception.visual.config import AUTO, VisualConfig
 from emotion_perception.visual.detector import FaceDetector, check_image
 from emotion_perception.visual.expression import ExpressionClassifier
 from emotion_perception.visual.expression_filter import ExpressionFilter, FaceFilter, face_estimate
@@ -36,6 +36,7 @@ from emotion_perception.visual.face_crop import (
 )
 from emotion_perception.visual.face_search import CANDIDATE_SCORE, ExpectedFace, FaceSearch, quarter_turns
 from emotion_perception.visual.landmark_reader import LandmarkReader
+from emotion_perception.visual.mounting import Mounting, RotationFinder
 from emotion_perception.visual.mouth import Mouth, measure_mouth
 from emotion_perception.visual.quality import quality_exponent
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
@@ -68,6 +69,8 @@ class VisualPerception:
         self.classifier: FaceClassifier = classifier or ExpressionClassifier(find_model(config.expression_model))
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self._prior = parse_prior(config.emotion_prior)
+        rotation = 0 if config.image_rotation == AUTO else int(config.image_rotation)
+        self._mounting = self._first_mounting = Mounting(rotation, config.image_mirror)
         self._search = FaceSearch(self.detector, config)
         self._attention = Attention(config.max_faces)
         self._known_faces = KnownFaces()  # outlasts resets
@@ -80,8 +83,20 @@ class VisualPerception:
         """Import in advance what is needed from the second face on; may be called from any thread."""
         assign(np.zeros((2, 2)))
 
-    def reset(self) -> None:
-        """Remove all tracks, as after a cut or a jump in time."""
+    @property
+    def mounting(self) -> Mounting:
+        """How images are brought upright at present."""
+        return self._mounting
+
+    @property
+    def found_rotation(self) -> int | None:
+        """Degrees clockwise that bring the images of this stream upright, by the faces in them; None: not known yet."""
+        return self._finder.rotation
+
+    def reset(self, keep_mounting: bool = False) -> None:
+        """Remove all tracks, as after a cut or a jump in time; without ``keep_mounting`` as for another camera."""
+        if not keep_mounting:
+            self._mounting, self._finder = self._first_mounting, RotationFinder()
         self.tracker.reset()
         self._attention.reset()
         self._search.reset()
@@ -123,6 +138,8 @@ class VisualPerception:
     def process(self, image: np.ndarray, stamp_ns: int) -> tuple[FaceObservation, ...]:
         """Faces in one frame, largest first; ``()`` if there is none.
 
+        Positions and angles refer to the image as it is given, whatever ``image_rotation`` and ``image_mirror`` are.
+
         Landmarks are measured ``landmark_rate`` times a second, of one face at a time; an observation has them only
         in the frame in which they were measured.
 
@@ -145,7 +162,7 @@ class VisualPerception:
                 return self._latest
             if self._stamp - stamp_ns <= self.tracker.config.max_lateness * SECOND:
                 return ()
-            self.reset()
+            self.reset(keep_mounting=True)
         self._latest = self._observe(self._track(bgr, stamp_ns), stamp_ns)
         return self._latest
 
@@ -208,7 +225,8 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        bgr = _in_colour(image)
+        mounting = self._first_mounting  # a single image says nothing about the camera: faces are found in any turn
+        bgr = mounting.upright(_in_colour(image))
         shape = self.classifier.crop_shape
         found = self._search.tiny_image(bgr) if is_tiny(bgr) else self._search.single_image(bgr)
         found = [face for face in found if box_side(face.box) >= self.config.min_face_size]
@@ -221,9 +239,9 @@ class VisualPerception:
             frames = [FaceFrame.of_detection(face) for face in found]
         if landmarks is None:
             landmarks = self.config.landmark_rate > 0
-        if not landmarks:
-            return tuple(faces)
-        return tuple(self._with_landmarks(face, bgr, frame) for face, frame in zip(faces, frames, strict=True))
+        if landmarks:
+            faces = [self._with_landmarks(face, bgr, frame) for face, frame in zip(faces, frames, strict=True)]
+        return tuple(mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces)
 
     def detect_whole(self, image: np.ndarray) -> DetectedFace:
         """An image filled by one face, such as those of FER2013, without the classifier.
@@ -271,7 +289,10 @@ class VisualPerception:
         self._searched_ns = stamp_ns
         return self._search.frame(bgr, stamp_ns, expected, list(known.values()))
 
-    def _track(self, bgr: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
+    def _track(self, image: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
+        """The confirmed faces of a BGR image, with its coordinates; everything else is in the upright image's."""
+        self._apply_found_rotation()
+        bgr = self._mounting.upright(image)
         found = self._find(bgr, stamp_ns)
         # A face whose window was not searched is assumed to be still in view.
         assumed = set() if self._searched_ns == stamp_ns else self._visible - self._classified
@@ -290,7 +311,24 @@ class VisualPerception:
         confirmed = [track for track in large if track.confirmed]
         cut = {track.face_id: box_side(track.box) for track in confirmed if self._is_cut(track)}
         measured = self._landmarks.choose(cut, stamp_ns)
-        return tuple(self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed)
+        faces = [self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed]
+        self._look_for_rotation(bgr, [track for track in confirmed if track.seen], stamp_ns)
+        in_camera = [self._mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces]
+        self._newest_landmarks |= {face.face_id: face.landmarks for face in in_camera if face.landmarks is not None}
+        return tuple(in_camera)
+
+    def _look_for_rotation(self, bgr: np.ndarray, tracks: Sequence[TrackedFace], stamp_ns: int) -> None:
+        if not self._finder.due(bool(tracks), stamp_ns):
+            return
+        nearest = max(tracks, key=lambda track: box_side(track.box))
+        turns = self._search.quarter_turns_of(bgr, nearest.detection.box)
+        self._finder.add(None if turns is None else self._mounting.after(-90 * turns).rotation)
+
+    def _apply_found_rotation(self) -> None:
+        found = self._finder.rotation
+        if self.config.image_rotation == AUTO and found is not None and found != self._mounting.rotation:
+            self._mounting = replace(self._mounting, rotation=found)
+            self.reset(keep_mounting=True)  # tracks are in the image as it was turned before
 
     def _is_cut(self, track: TrackedFace) -> bool:
         return track.face_id in self._classified and track.seen
@@ -301,8 +339,6 @@ class VisualPerception:
         face = cut_face(bgr, track.face_id, track.detection, self.classifier.crop_shape)
         if landmarks:
             face = self._with_landmarks(face, bgr, FaceFrame.of_detection(track.detection))
-            if face.landmarks is not None:
-                self._newest_landmarks[track.face_id] = face.landmarks
             if face.action_evidence is not None:
                 self._action_evidence[track.face_id] = stamp_ns, face.action_evidence
         elif track.face_id in self._action_evidence:
