@@ -57,7 +57,6 @@ class DashboardNode(PerceptionNode):
         self._sound_worker: Worker | None = None
         self._audio_input: AudioInput | None = None
         self._images: ImageInput = NOT_CONFIGURED
-        self._images_open = False
         self._join: StampJoin[ReceivedImage, tuple[FaceObservation, ...]] = StampJoin(hold_s=0.0)
         self._face_worker: Worker | None = None
         self._offered_ns = 0  # stamp of the last image offered for reports
@@ -148,7 +147,8 @@ class DashboardNode(PerceptionNode):
             self._sound_worker.stop()
         if self._face_worker is not None:
             self._face_worker.stop()
-        self._subscribe_to_images(False)
+        if self._images is not NOT_CONFIGURED:
+            self._images.set_wanted(False)
         self._video_worker = self._sound_worker = self._face_worker = None
         self._join.clear()
         self._store.forget()
@@ -249,7 +249,10 @@ class DashboardNode(PerceptionNode):
     def _update_image_subscription(self) -> None:
         video = self._server.parts.video
         watched = video is not None and video.viewers > 0
-        self._subscribe_to_images(self._recent is not None or watched or self._wants_report_pictures)
+        wanted = self._recent is not None or watched or self._wants_report_pictures
+        self._images.set_wanted(wanted)
+        if not wanted:
+            self._join.clear()
 
     @property
     def _wants_report_pictures(self) -> bool:
@@ -258,16 +261,6 @@ class DashboardNode(PerceptionNode):
     @property
     def _keeps_pictures(self) -> bool:
         return self._pictures is not None and self._pictures.config.consented
-
-    def _subscribe_to_images(self, wanted: bool) -> None:
-        if wanted and self._images_open:
-            self._images.check()
-        elif wanted:
-            self._images.open()
-        elif self._images_open:
-            self._images.close()
-            self._join.clear()
-        self._images_open = wanted
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:

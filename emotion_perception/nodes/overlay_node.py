@@ -59,7 +59,6 @@ class OverlayNode(PerceptionNode):
         self._annotations: LifecyclePublisher = NOT_CONFIGURED
         self._foxglove: Any = None
         self._images: ImageInput = NOT_CONFIGURED
-        self._images_open = False
         self._info: Any = None  # subscription to camera_info, which comes and goes with the watchers, as the images do
         self._drawer: Worker[Any] = NOT_CONFIGURED
         self._labels = Labels()
@@ -88,7 +87,8 @@ class OverlayNode(PerceptionNode):
 
     def deactivate(self) -> None:
         """Forget what was seen."""
-        self._listen_to_images(False)
+        if self._images is not NOT_CONFIGURED:
+            self._images.set_wanted(False)
         self._listen_to_info(False)
         self._labels.clear()
         self._forget()
@@ -117,7 +117,7 @@ class OverlayNode(PerceptionNode):
         images, labels = self._watched("images"), self._watched("labels")
         by_camera = labels and self.parameters["label_frame"] == "camera"
         # Without calibration the image size is taken from the images.
-        self._listen_to_images(images or (by_camera and self._calibration is None))
+        self._images.set_wanted(images or (by_camera and self._calibration is None))
         self._listen_to_info(by_camera)
         if not images:
             self._join.clear()
@@ -129,15 +129,6 @@ class OverlayNode(PerceptionNode):
     def _info_topic(self) -> str:
         """Topic of camera_info: in the namespace of the image topic, after remapping."""
         return self.resolve_topic_name("image_raw").rpartition("/")[0] + "/camera_info"
-
-    def _listen_to_images(self, wanted: bool) -> None:
-        if wanted and self._images_open:
-            self._images.check()
-        elif wanted:
-            self._images.open()
-        elif self._images_open:
-            self._images.close()
-        self._images_open = wanted
 
     def _listen_to_info(self, wanted: bool) -> None:
         if wanted and self._info is None:

@@ -64,6 +64,7 @@ class ImageInput:
         self._decoder = CompressedDecoder(min_side)
         self._subscribed: tuple[str, str] | None = None  # topic and type
         self._subscription: Any = None
+        self._wanted = False  # see set_wanted
         self._warned_unstamped = False
         expected = " or ".join(dict.fromkeys(short_type(type_name) for _, type_name in self._candidates()))
         wanted = Wanted("image", self._topic, "image_topic", expected)
@@ -79,6 +80,16 @@ class ImageInput:
         if report_silence:
             self._node.every(DISCOVERY_PERIOD, self.check, steady=True)
             self._node.every(CHECK_PERIOD, self.watch.check, steady=True)
+
+    def set_wanted(self, wanted: bool) -> None:
+        """Subscribe only while images are wanted; call it every :data:`DISCOVERY_PERIOD`, as :meth:`check`."""
+        if wanted and self._wanted:
+            self.check()
+        elif wanted:
+            self.open()
+        elif self._wanted:
+            self.close()
+        self._wanted = wanted
 
     def close(self) -> None:
         """Unsubscribe."""
