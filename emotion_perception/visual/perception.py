@@ -34,7 +34,14 @@ from emotion_perception.visual.face_crop import (
     is_tiny,
     whole_face,
 )
-from emotion_perception.visual.face_search import CANDIDATE_SCORE, ExpectedFace, FaceSearch, quarter_turns
+from emotion_perception.visual.face_search import (
+    CANDIDATE_SCORE,
+    CHECKED_PER_IMAGE,
+    ExpectedFace,
+    FaceSearch,
+    OrientationCheck,
+    quarter_turns,
+)
 from emotion_perception.visual.landmark_reader import LandmarkReader
 from emotion_perception.visual.mounting import Mounting, RotationFinder
 from emotion_perception.visual.mouth import Mouth, measure_mouth
@@ -100,6 +107,7 @@ class VisualPerception:
         self.tracker.reset()
         self._attention.reset()
         self._search.reset()
+        self._orientation = OrientationCheck(self.detector)
         self._landmarks.reset()
         self._searched_ns: int | None = None
         self._stamp: int | None = None
@@ -318,11 +326,16 @@ class VisualPerception:
         return tuple(in_camera)
 
     def _look_for_rotation(self, bgr: np.ndarray, tracks: Sequence[TrackedFace], stamp_ns: int) -> None:
-        if not self._finder.due(bool(tracks), stamp_ns):
+        check = self._orientation
+        crowded = len(tracks) + CHECKED_PER_IMAGE > self.config.max_faces
+        if crowded and self._searched_ns == stamp_ns:
+            return  # this image has taken its time
+        if not self._finder.due(bool(tracks), stamp_ns) and not (check.face_id and tracks):
             return
-        nearest = max(tracks, key=lambda track: box_side(track.box))
-        turns = self._search.quarter_turns_of(bgr, nearest.detection.box)
-        self._finder.add(None if turns is None else self._mounting.after(-90 * turns).rotation)
+        nearest = max(tracks, key=lambda track: (track.face_id == check.face_id, box_side(track.box)))
+        if check.step(bgr, nearest.face_id, nearest.detection.box):
+            turns = check.quarter_turns
+            self._finder.add(None if turns is None else self._mounting.after(-90 * turns).rotation)
 
     def _apply_found_rotation(self) -> None:
         found = self._finder.rotation
