@@ -42,10 +42,6 @@ TURNS = (1, 3, 2)  # quarter turns that are tried, most frequent first
 UPRIGHT_SCORE = 0.8  # of the window: from here on a face counts as upright
 TURN_GAIN = 0.05  # by which a turned window must score higher than the upright one
 SURE_SCORE = 0.7  # combined score of the best face below which a single image is searched for turned faces, too
-# Of 69 upright faces (25 portraits, 44 news photographs) 68 were certain by these limits, all of them upright.
-CHECKED_SCORE = 0.7  # least score of the window in the orientation that is taken for upright ...
-CHECKED_GAIN = 0.02  # ... and by how much it must exceed the others
-CHECKED_PER_IMAGE = 2  # orientations examined in one image
 TURN_INTERVAL_S = 1.0  # s between two searches of a stream for turned faces, one orientation each
 
 # Large images are searched in tiles besides: those of which the copy is so small that faces of 80 px are lost, and
@@ -196,36 +192,6 @@ def combined_score(search: float, window: float | None) -> float:
     """
     p = np.clip([search, MISSED_SCORE if window is None else window], 1e-4, 1 - 1e-4)
     return float(1 / (1 + np.exp(-np.log(p / (1 - p)).mean())))
-
-
-class OrientationCheck:
-    """Finds which way up a tracked face is, independently of its track: in windows in all four orientations.
-
-    The windows are spread over two images, so that no image costs much more time than others.
-    """
-
-    def __init__(self, detector: FaceDetector) -> None:
-        self._detector = detector
-        self._scores: list[float] = []  # by counter-clockwise quarter turns of the window
-        self.face_id = ""  # of the face that is examined; empty: none
-
-    def step(self, bgr: np.ndarray, face_id: str, box: Box) -> bool:
-        """Examine the face with this box in two more orientations; whether :attr:`quarter_turns` is known now."""
-        if face_id != self.face_id:
-            self.face_id, self._scores = face_id, []
-        for _ in range(CHECKED_PER_IMAGE):
-            found = self._detector.refine(bgr, box, len(self._scores))
-            self._scores.append(0.0 if found is None else found.score)
-        if len(self._scores) < 4:
-            return False
-        self.face_id = ""
-        return True
-
-    @property
-    def quarter_turns(self) -> int | None:
-        """Counter-clockwise quarter turns of the image that bring the face upright; None: uncertain."""
-        second, best = sorted(self._scores)[-2:]
-        return self._scores.index(best) if best >= max(CHECKED_SCORE, second + CHECKED_GAIN) else None
 
 
 def quarter_turns(landmarks: np.ndarray) -> int:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from emotion_perception.types import SECOND, Box, FaceLandmarks, FaceObservation
+from emotion_perception.types import Box, FaceLandmarks, FaceObservation
 from emotion_perception.visual.face_crop import DetectedFace
 from emotion_perception.visual.head_pose import direction_angles, direction_vector, head_angles, head_rotation
-
-SIGHTINGS = 5  # newest sightings that are compared ...
-AGREEING = 4  # ... and how many of them must agree; one wrong sighting, the first included, decides nothing
-SIGHTING_PERIOD_S = 0.4  # between two sightings, so that one odd moment is not counted several times; doubled ...
-LONGEST_PERIOD_S = 6.4  # ... up to this while faces are too small or too tilted to say
-VANISHED_S = 10.0  # without a face, after which the rotation is checked again
 
 _TURNS = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
@@ -109,58 +102,6 @@ class Mounting:
             return face
         landmarks = face.landmarks and self.landmarks_to_camera(face.landmarks, width, height)
         return replace(face, box=self.box_to_camera(face.box, width, height), landmarks=landmarks)
-
-
-class RotationFinder:
-    """Finds how far the images of a stream are turned, from the faces in them. Not thread-safe.
-
-    A rotation is decided once :data:`AGREEING` of the newest :data:`SIGHTINGS` sightings agree, and then kept: a person
-    who lies down does not turn the camera. After :data:`VANISHED_S` without a face it is checked again, but kept until
-    other sightings agree on another one.
-
-    Example:
-        >>> finder = RotationFinder()
-        >>> for rotation in (0, 90, 90, 90, 90):
-        ...     finder.add(rotation)
-        >>> finder.rotation
-        90
-    """
-
-    def __init__(self) -> None:
-        self.rotation: int | None = None  # degrees clockwise that bring faces upright; None: not decided yet
-        self._checking = True
-        self._sightings: deque[int] = deque(maxlen=SIGHTINGS)
-        self._checked_ns: int | None = None
-        self._period_s = SIGHTING_PERIOD_S
-        self._seen_ns: int | None = None
-
-    def due(self, face_in_view: bool, stamp_ns: int) -> bool:
-        """Whether a sighting of the face in view would count now; call it for every image."""
-        if self._seen_ns is None or face_in_view or stamp_ns < self._seen_ns:
-            self._seen_ns = stamp_ns
-        if not self._checking and stamp_ns - self._seen_ns >= VANISHED_S * SECOND:
-            self._checking = True
-            self._sightings.clear()
-        early = self._checked_ns is not None and 0 <= stamp_ns - self._checked_ns < self._period_s * SECOND
-        if not (self._checking and face_in_view) or early:
-            return False
-        self._checked_ns = stamp_ns
-        return True
-
-    def add(self, rotation: int | None) -> None:
-        """A face was seen that is upright after turning the camera's image by ``rotation`` degrees clockwise.
-
-        Args:
-            rotation: 0, 90, 180 or 270; None: uncertain.
-        """
-        if rotation is None:
-            self._period_s = min(2 * self._period_s, LONGEST_PERIOD_S)
-            return
-        self._period_s = SIGHTING_PERIOD_S
-        self._sightings.append(rotation)
-        most, count = Counter(self._sightings).most_common(1)[0]
-        if count >= AGREEING:
-            self.rotation, self._checking = most, False
 
 
 def scale_face(face: FaceObservation, scale: float) -> FaceObservation:

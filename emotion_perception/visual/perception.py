@@ -36,16 +36,15 @@ from emotion_perception.visual.face_crop import (
 )
 from emotion_perception.visual.face_search import (
     CANDIDATE_SCORE,
-    CHECKED_PER_IMAGE,
     ExpectedFace,
     FaceSearch,
-    OrientationCheck,
     quarter_turns,
 )
 from emotion_perception.visual.landmark_reader import LandmarkReader
-from emotion_perception.visual.mounting import Mounting, RotationFinder
+from emotion_perception.visual.mounting import Mounting
 from emotion_perception.visual.mouth import Mouth, measure_mouth
 from emotion_perception.visual.quality import quality_exponent
+from emotion_perception.visual.rotation_finder import CHECKED_PER_IMAGE, CameraMounting
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
 
 
@@ -77,7 +76,8 @@ class VisualPerception:
         self.tracker = FaceTracker(TrackerConfig(timeout=config.track_timeout, seed=config.id_seed))
         self._prior = parse_prior(config.emotion_prior)
         rotation = 0 if config.image_rotation == AUTO else int(config.image_rotation)
-        self._mounting = self._first_mounting = Mounting(rotation, config.image_mirror)
+        mounting = Mounting(rotation, config.image_mirror)
+        self._camera = CameraMounting(self.detector, mounting, config.image_rotation == AUTO)
         self._search = FaceSearch(self.detector, config)
         self._attention = Attention(config.max_faces)
         self._known_faces = KnownFaces()  # outlasts resets
@@ -93,21 +93,20 @@ class VisualPerception:
     @property
     def mounting(self) -> Mounting:
         """How images are brought upright at present."""
-        return self._mounting
+        return self._camera.current
 
     @property
     def found_rotation(self) -> int | None:
         """Degrees clockwise that bring the images of this stream upright, by the faces in them; None: not known yet."""
-        return self._finder.rotation
+        return self._camera.found_rotation
 
     def reset(self, keep_mounting: bool = False) -> None:
         """Remove all tracks, as after a cut or a jump in time; without ``keep_mounting`` as for another camera."""
         if not keep_mounting:
-            self._mounting, self._finder = self._first_mounting, RotationFinder()
+            self._camera.reset()
         self.tracker.reset()
         self._attention.reset()
         self._search.reset()
-        self._orientation = OrientationCheck(self.detector)
         self._landmarks.reset()
         self._searched_ns: int | None = None
         self._stamp: int | None = None
@@ -233,7 +232,7 @@ class VisualPerception:
         Raises:
             ValueError: as :meth:`process`.
         """
-        mounting = self._first_mounting  # a single image says nothing about the camera: faces are found in any turn
+        mounting = self._camera.configured  # a single image says nothing about the camera: faces are found in any turn
         bgr = mounting.upright(_in_colour(image))
         shape = self.classifier.crop_shape
         found = self._search.tiny_image(bgr) if is_tiny(bgr) else self._search.single_image(bgr)
@@ -299,8 +298,9 @@ class VisualPerception:
 
     def _track(self, image: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
         """The confirmed faces of a BGR image, with its coordinates; everything else is in the upright image's."""
-        self._apply_found_rotation()
-        bgr = self._mounting.upright(image)
+        if self._camera.apply_found():
+            self.reset(keep_mounting=True)  # tracks are in the image as it was turned before
+        bgr = self.mounting.upright(image)
         found = self._find(bgr, stamp_ns)
         # A face whose window was not searched is assumed to be still in view.
         assumed = set() if self._searched_ns == stamp_ns else self._visible - self._classified
@@ -320,28 +320,12 @@ class VisualPerception:
         cut = {track.face_id: box_side(track.box) for track in confirmed if self._is_cut(track)}
         measured = self._landmarks.choose(cut, stamp_ns)
         faces = [self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed]
-        self._look_for_rotation(bgr, [track for track in confirmed if track.seen], stamp_ns)
-        in_camera = [self._mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces]
+        crowded = len(confirmed) + CHECKED_PER_IMAGE > self.config.max_faces
+        if not (crowded and self._searched_ns == stamp_ns):  # otherwise this image has taken its time
+            self._camera.look(bgr, [track for track in confirmed if track.seen], stamp_ns)
+        in_camera = [self.mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces]
         self._newest_landmarks |= {face.face_id: face.landmarks for face in in_camera if face.landmarks is not None}
         return tuple(in_camera)
-
-    def _look_for_rotation(self, bgr: np.ndarray, tracks: Sequence[TrackedFace], stamp_ns: int) -> None:
-        check = self._orientation
-        crowded = len(tracks) + CHECKED_PER_IMAGE > self.config.max_faces
-        if crowded and self._searched_ns == stamp_ns:
-            return  # this image has taken its time
-        if not self._finder.due(bool(tracks), stamp_ns) and not (check.face_id and tracks):
-            return
-        nearest = max(tracks, key=lambda track: (track.face_id == check.face_id, box_side(track.box)))
-        if check.step(bgr, nearest.face_id, nearest.detection.box):
-            turns = check.quarter_turns
-            self._finder.add(None if turns is None else self._mounting.after(-90 * turns).rotation)
-
-    def _apply_found_rotation(self) -> None:
-        found = self._finder.rotation
-        if self.config.image_rotation == AUTO and found is not None and found != self._mounting.rotation:
-            self._mounting = replace(self._mounting, rotation=found)
-            self.reset(keep_mounting=True)  # tracks are in the image as it was turned before
 
     def _is_cut(self, track: TrackedFace) -> bool:
         return track.face_id in self._classified and track.seen

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from clips import write_clip
 from skimage import data
 
 from emotion_perception.cli import bench, evaluate, recognize, train
@@ -109,6 +110,21 @@ def test_film_gives_a_line_per_second_in_order(capsys):
     assert times == sorted(times) and times[:3] == [1.0, 2.0, 3.0]
     assert sum(line["status"] == "VISUAL_ONLY" for line in found) > len(found) / 2
     assert len({line["face_id"] for line in found if line["face_id"]}) == 1
+
+
+def test_film_of_an_upside_down_camera_is_turned_on_request_and_the_request_is_suggested(tmp_path, portrait, capsys):
+    film = tmp_path / "upside_down.mp4"
+    write_clip(film, [portrait[::-1, ::-1]] * 60, fps=15)
+    assert recognize.main([str(film), "--fps", "5"]) == 0
+    captured = capsys.readouterr()
+    assert "faces are turned; try --rotate 180" in captured.err
+    assert recognize.main([str(film), "--fps", "5", "--rotate", "180"]) == 0
+    turned = capsys.readouterr()
+    assert "--rotate" not in turned.err
+    for output in (captured.out, turned.out):
+        last = json.loads(output.splitlines()[-1])
+        assert last["label"] == "happy" and last["confidence"] > 0.9
+        assert last["faces"][0]["roi"]["y"] > 256, "in pixels of the film"
 
 
 def test_silent_sound_file_gives_no_evidence(tmp_path, capsys):

@@ -12,8 +12,9 @@ import pytest
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceLandmarks, FaceObservation
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.head_pose import direction_angles, direction_vector, head_angles, head_rotation
-from emotion_perception.visual.mounting import VANISHED_S, Mounting, RotationFinder, scale_face
+from emotion_perception.visual.mounting import Mounting, scale_face
 from emotion_perception.visual.perception import VisualPerception
+from emotion_perception.visual.rotation_finder import VANISHED_S, RotationFinder
 
 PORTRAITS = Path(__file__).resolve().parents[3] / "shared" / "data" / "external_faces" / "portraits"
 ALL = [Mounting(rotation, mirror) for rotation, mirror in product((0, 90, 180, 270), (False, True))]
@@ -117,7 +118,7 @@ def automatic() -> VisualPerception:
 
 def mount(perception: VisualPerception, mounting: Mounting) -> VisualPerception:
     """The same networks for a camera that is mounted another way."""
-    perception._first_mounting = mounting
+    perception._camera.configured = mounting
     perception.reset()
     return perception
 
