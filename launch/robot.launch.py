@@ -42,7 +42,7 @@ from emotion_perception.bringup.graph import (
     graph_nodes,
 )
 from emotion_perception.bringup.supervisor import Backoff, describe_exit
-from emotion_perception.resources import config_path
+from emotion_perception.ros.distributions import FAST_DDS_PROFILE_VARIABLES, fast_dds_profile
 from emotion_perception.ros.lifecycle import EXIT_BAD_ARGUMENT
 from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
@@ -180,10 +180,8 @@ def generate_launch_description() -> LaunchDescription:
         )
         for name, argument in ARGUMENTS.items()
     ]
-    # A camera image does not fit into the default shared memory of Fast DDS; other middleware ignores the variable.
-    # Fast DDS 2 (Jazzy) and 3 (Kilted and newer) use different variable names.
     profile = [
-        SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=str(config_path("fastdds.xml"))))
-        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+        SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=fast_dds_profile()))
+        for name in FAST_DDS_PROFILE_VARIABLES
     ]
     return LaunchDescription([*arguments, *profile, OpaqueFunction(function=start_nodes)])

@@ -22,7 +22,7 @@ from emotion_perception.bringup.graph import (
 from emotion_perception.bringup.supervisor import Supervisor
 from emotion_perception.media.items import MediaError
 from emotion_perception.media.playback import check_source, is_live
-from emotion_perception.resources import config_path
+from emotion_perception.ros.distributions import set_fast_dds_profile
 from emotion_perception.ros.lifecycle import EXIT_BAD_ARGUMENT
 from emotion_perception.ros.private_files import make_new_files_private
 from emotion_perception.ros.shared_memory import tidy_shared_memory
@@ -63,7 +63,7 @@ def start_graph(
         raise ValueError("lifecycle:=launch works only with robot.launch.py; use self or manager here")
     if arguments.get("source") and not is_live(arguments["source"]):  # a device may be plugged in later
         check_source(arguments["source"])
-    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_path("fastdds.xml")))
+    set_fast_dds_profile(os.environ)
     tidy_shared_memory()
     supervisor = Supervisor(log)
     if arguments.get("composed") == "true":

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
-
 from emotion_perception.messages.audio import (
     DIALECTS,
     ArrivalStamps,
@@ -20,6 +18,7 @@ from emotion_perception.messages.audio import (
     message_class,
 )
 from emotion_perception.messages.stamps import StampCorrection
+from emotion_perception.ros.distributions import RCLError
 from emotion_perception.ros.input_watch import CHECK_PERIOD as WATCH_PERIOD
 from emotion_perception.ros.input_watch import InputWatch, Wanted
 from emotion_perception.ros.lifecycle import PerceptionNode
@@ -176,7 +175,7 @@ class AudioInput:
         try:
             for kind, name, callback in wanted:
                 self._subscriptions.append(self._node.subscribe_to(kind, name, callback, "audio_in"))
-        except rclpy_implementation.RCLError as error:
+        except RCLError as error:
             raise DialectError(
                 f"{dialect.name} cannot be subscribed to; a process can use {topic} with one type only ({error})"
             ) from error

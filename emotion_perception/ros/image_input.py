@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -17,6 +16,7 @@ from emotion_perception.messages.compressed import CompressedDecoder, DecodedIma
 from emotion_perception.messages.sensors import image_from_message, stamp_to_ns
 from emotion_perception.messages.stamps import StampCorrection
 from emotion_perception.ros.conversions.stamps import make_header
+from emotion_perception.ros.distributions import RCLError
 from emotion_perception.ros.input_watch import CHECK_PERIOD, InputWatch, Wanted, short_type
 from emotion_perception.ros.lifecycle import PerceptionNode
 
@@ -148,7 +148,7 @@ class ImageInput:
         use = "image_in" if type_name == RAW else self._compressed_use(topic, type_name)
         try:
             self._subscription = self._node.subscribe_to(message_class, topic, self._on_message, use)
-        except rclpy_implementation.RCLError as error:
+        except RCLError as error:
             return f"{topic} cannot be subscribed to as {short_type(type_name)} ({error})"
         self._subscribed = (topic, type_name)
         if had_one or type_name != RAW:

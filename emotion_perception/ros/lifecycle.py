@@ -19,12 +19,12 @@ from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
+from emotion_perception.ros.distributions import RCLError, refuse_invalid_transitions, state_label
 from emotion_perception.ros.node_settings import CommonSettings
 from emotion_perception.ros.parameters import NodeParameters
 from emotion_perception.ros.private_files import make_new_files_private
@@ -63,7 +63,7 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, name: str, settings: Iterable[Setting], **options: Any) -> None:
         super().__init__(name, **options)
-        self._guard_change_state()
+        refuse_invalid_transitions(self)
         self.parameters = NodeParameters(self, (*settings_of(CommonSettings), *settings))
         self.meter = diagnostics.WorkMeter()
         self.reporter = diagnostics.BurstReporter(self.get_logger().warning)
@@ -117,7 +117,7 @@ class PerceptionNode(LifecycleNode):
     @property
     def state_label(self) -> str:
         """``unconfigured``, ``inactive``, ``active`` or ``finalized``."""
-        return self._state_machine.current_state[1]
+        return state_label(self)
 
     def publish_to(self, message_type: type, topic: str, use: str) -> LifecyclePublisher:
         """A publisher that exists until cleanup and publishes only while the node is active."""
@@ -263,27 +263,6 @@ class PerceptionNode(LifecycleNode):
         if sys.platform == "linux":  # glibc keeps freed memory otherwise; harmless where the call is missing
             getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)(0)
 
-    def _guard_change_state(self) -> None:
-        """Refuse invalid transitions in the change_state service: rclpy's own handler (Jazzy) would end the process."""
-        service = getattr(self, "_service_change_state", None)
-        if service is None:
-            return
-        change = service.callback
-
-        def guarded(request: Any, response: Any) -> Any:
-            before = self.state_label
-            try:
-                return change(request, response)
-            except rclpy_implementation.RCLError:
-                if not self.context.ok() or self.state_label != before:
-                    raise  # the process is shutting down, or the transition itself failed
-                transition = request.transition.label or request.transition.id
-                self.get_logger().warning(f"refused the transition {transition}: the node is {before}")
-                response.success = False
-                return response
-
-        service.callback = guarded
-
     def _autostart(self) -> None:
         if self._autostart_timer is not None:
             self._autostart_timer.cancel()
@@ -292,7 +271,7 @@ class PerceptionNode(LifecycleNode):
         try:
             if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                 self.trigger_activate()
-        except rclpy_implementation.RCLError:
+        except RCLError:
             if self.context.ok():
                 raise
             # Otherwise the process is shutting down while models are still loading.
@@ -361,7 +340,7 @@ def _spin_in_thread(node: PerceptionNode) -> None:
 
 def end_ros(context: Context | None = None) -> None:
     """Shut ROS down unless that has happened; callable from any thread."""
-    with contextlib.suppress(rclpy_implementation.RCLError):  # a signal may be faster than rclpy's check
+    with contextlib.suppress(RCLError):  # a signal may be faster than rclpy's check
         rclpy.try_shutdown(context=context)
 
 
@@ -382,7 +361,7 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
     tidy_shared_memory()
     try:
         rclpy.init(args=args)
-    except rclpy_implementation.RCLError as error:
+    except RCLError as error:
         print(f"bad argument: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_BAD_ARGUMENT
     nodes: list[PerceptionNode] = []

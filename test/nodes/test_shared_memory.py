@@ -16,6 +16,7 @@ import pytest
 from machine import in_time
 from node_world import children
 
+from emotion_perception.ros.distributions import set_fast_dds_profile
 from emotion_perception.ros.shared_memory import _LOCK_NAME as LOCK_NAME
 from emotion_perception.ros.shared_memory import SHARED_MEMORY, remove_orphaned_segments, tidy_shared_memory
 
@@ -31,6 +32,13 @@ def make_segment(folder: Path, age: float = 60.0, name: str = NAME) -> Path:
         path.write_bytes(b"")
         os.utime(path, (time.time() - age,) * 2)
     return segment
+
+
+def test_the_profile_with_space_for_images_reaches_old_and_new_fast_dds_unless_one_is_chosen():
+    environment = {"FASTDDS_DEFAULT_PROFILES_FILE": "/my.xml"}
+    set_fast_dds_profile(environment)
+    assert environment["FASTDDS_DEFAULT_PROFILES_FILE"] == "/my.xml"
+    assert "<segment_size>" in Path(environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).read_text()
 
 
 def test_a_segment_whose_process_is_gone_is_removed_with_its_lock(tmp_path: Path):
