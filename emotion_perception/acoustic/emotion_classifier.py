@@ -131,5 +131,6 @@ def _load_network(path: Path, exact: bool) -> tuple[Any, bool]:
     names = [port.any_name for port in model.inputs]
     if names not in ([SPECTROGRAM], [SPECTROGRAM, CHANNELS]):
         raise ValueError(f"its inputs are {names}, expected {SPECTROGRAM} and {CHANNELS}")
-    compiled = compile_for_cpu(core, model, [np.zeros(shapes[name], np.float32) for name in names], exact)
+    examples = [np.zeros(shapes[name], np.float32) for name in names]
+    compiled = compile_for_cpu(core, model, examples, exact, path)
     return compiled.create_infer_request(), len(names) > 1

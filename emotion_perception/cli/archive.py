@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emotion_perception.errors import explains_missing_packages, missing_package
+
 if TYPE_CHECKING:
     from emotion_perception.archive.campaign import Tally
     from emotion_perception.archive.jobs import Task
@@ -95,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()
@@ -203,7 +206,7 @@ def _workers(task: Task, args: argparse.Namespace) -> Workers:
     try:
         return RayWorkers(task, args.ray, args.workers)
     except ModuleNotFoundError as error:
-        raise ArchiveError("--ray needs the Python package ray (pip install ray)") from error
+        raise ArchiveError(f"--ray {missing_package(error)}") from error
     except ConnectionError as error:
         raise ArchiveError(f"--ray {args.ray}: no cluster ({error})") from error
 

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emotion_perception.errors import explains_missing_packages
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -73,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()

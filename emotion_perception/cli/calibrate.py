@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from emotion_perception.errors import explains_missing_packages
+
 EPILOG = """examples:
   emotion-calibrate reception.wav --out reception.json
   emotion-calibrate meeting1.wav meeting2.wav --out meeting_room.json
@@ -40,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()

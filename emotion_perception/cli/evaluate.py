@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from emotion_perception.errors import explains_missing_packages
+
 EPILOG = """DIR is one of
   a folder per emotion (neutral, calm, happy, sad, angry, fearful, disgusted, surprised) with images
       or sound files of the formats that emotion-recognize reads;
@@ -124,6 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()

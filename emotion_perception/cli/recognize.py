@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emotion_perception.errors import explains_missing_packages
+
 if TYPE_CHECKING:
     from emotion_perception.recognition import Recognizer
     from emotion_perception.types import EmotionEstimate, FaceLandmarks, FaceObservation
@@ -90,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()

@@ -8,6 +8,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from emotion_perception.errors import explains_missing_packages
+
 EPILOG = """examples:
   emotion-train visual --data ../shared/data/ferplus.npz --backbone-weights runs/face_encoder.safetensors
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
@@ -140,6 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+@explains_missing_packages
 def main(argv: list[str] | None = None) -> int:
     """Run the tool; returns the exit code."""
     parser = build_parser()

@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 
 from emotion_perception.emotions import EMOTIONS, emotion_index
-from emotion_perception.errors import ModelError
+from emotion_perception.errors import ModelError, missing_package
 
 METADATA_KEY = "card"  # in the ONNX file
 COLOURS = {"grey": 1, "rgb": 3, "bgr": 3}  # channels of each
@@ -181,7 +181,12 @@ def card_path(model: Path) -> Path:
 
 
 def _metadata(model: Path) -> Any:
-    import onnx  # here: whoever has the YAML file does not need it
+    try:
+        import onnx  # here: whoever has the YAML file does not need it
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{model} has no {card_path(model).name}; to read its metadata, {missing_package(error)}"
+        ) from error
 
     try:
         properties = {p.key: p.value for p in onnx.load(str(model), load_external_data=False).metadata_props}

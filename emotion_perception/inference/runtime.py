@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from emotion_perception.inference.choices import choice_file, keep_choice, known_choice
 
 # One thread: the robot has other work, and on two cores a second thread gained less than it took from the audio path.
 # Not pinned: every process would pin its thread to the same core, and wait there for the others.
@@ -20,34 +23,70 @@ PRECISION = "INFERENCE_PRECISION_HINT"
 FP32 = {PRECISION: "f32"}
 
 
-def compile_for_cpu(core: Any, model: Any, example: Sequence[np.ndarray], exact: bool = False) -> Any:
-    """Compile for one thread of the CPU, in the precision that this CPU is quicker in.
+def compile_for_cpu(
+    core: Any,
+    model: Any,
+    example: Sequence[np.ndarray],
+    exact: bool = False,
+    file: Path | None = None,
+    part: str = "",
+) -> Any:
+    """Compile for one thread of the CPU, in the precision that is faster on this CPU.
 
-    OpenVINO takes bfloat16 wherever the CPU has instructions for it, which halves the time on some (AMD Zen 4) and
-    makes it 1.6 times as long on others (Intel without AMX): so both are tried, for some tens of milliseconds.
+    OpenVINO selects bfloat16 on any CPU that has instructions for it. That halves the time on some CPUs (AMD Zen 4) and
+    takes 1.6 times as long on others (Intel without AMX), so both are timed, once per machine and model file.
 
     Args:
         core: ``openvino.Core``.
         model: ``openvino.Model``.
         example: inputs to time it with.
-        exact: fp32, whatever it takes.
+        exact: fp32, however long it takes.
+        file: the model's file, under which the choice is kept; None measures each time.
+        part: which network, if the file has several, or one network for several input shapes.
 
     Returns:
         ``openvino.CompiledModel``.
     """
-    plain = core.compile_model(model, "CPU", ONE_THREAD | FP32)
     if exact:
-        return plain
-    quick = core.compile_model(model, "CPU", ONE_THREAD)
-    if quick.get_property(PRECISION) == plain.get_property(PRECISION):
-        return quick
-    return plain if _least_seconds(plain, example) < 0.9 * _least_seconds(quick, example) else quick
+        return core.compile_model(model, "CPU", ONE_THREAD | FP32)
+    memory = _memory(file, part)
+    if memory is not None and (known := known_choice(memory, {"f32", "bf16", "f16"})):
+        return core.compile_model(model, "CPU", ONE_THREAD | {PRECISION: known})
+    plain = core.compile_model(model, "CPU", ONE_THREAD | FP32)
+    own = core.compile_model(model, "CPU", ONE_THREAD)
+    name = _precision_of(own)
+    if name == "f32":
+        chosen, seconds = own, {}
+    else:
+        seconds = _least_seconds({"f32": plain, name: own}, example)
+        chosen = plain if seconds["f32"] < 0.9 * seconds[name] else own
+    if memory is not None:
+        keep_choice(memory, _precision_of(chosen), {key: round(1000 * value, 3) for key, value in seconds.items()})
+    return chosen
 
 
-def _least_seconds(compiled: Any, example: Sequence[np.ndarray], times: int = 3) -> float:
-    request, taken = compiled.create_infer_request(), []
-    for _ in range(1 + times):
-        started = time.perf_counter()
-        request.infer(list(example))
-        taken.append(time.perf_counter() - started)
-    return min(taken[1:])
+def _memory(file: Path | None, part: str) -> Path | None:
+    if file is None:
+        return None
+    try:
+        return choice_file(file, part)
+    except (OSError, RuntimeError):  # the model's file is gone, or the user has no home folder
+        return None
+
+
+def _precision_of(compiled: Any) -> str:
+    """ "f32", "bf16" or "f16"."""
+    precision = compiled.get_property(PRECISION)
+    return precision if isinstance(precision, str) else str(precision.get_type_name())
+
+
+def _least_seconds(candidates: Mapping[str, Any], example: Sequence[np.ndarray], times: int = 5) -> dict[str, float]:
+    """Shortest inference of each network, s; they take turns, so that other programs slow all of them alike."""
+    requests = {name: compiled.create_infer_request() for name, compiled in candidates.items()}
+    taken: dict[str, list[float]] = {name: [] for name in requests}
+    for _ in range(1 + times):  # the first one prepares
+        for name, request in requests.items():
+            started = time.perf_counter()
+            request.infer(list(example))
+            taken[name].append(time.perf_counter() - started)
+    return {name: min(seconds[1:]) for name, seconds in taken.items()}

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 from fpdf import FPDF, XPos, YPos
 from fpdf.enums import TableBordersLayout
 from fpdf.fonts import FontFace
@@ -33,7 +32,8 @@ Colour = tuple[int, int, int]  # RGB, 0..255
 INK, SOFT, LINE, WELL = (19, 24, 32), (86, 96, 112), (210, 216, 224), (243, 245, 248)
 CURVES = {"valence": (10, 92, 194), "arousal": (163, 71, 0)}
 PANEL = 34.0  # mm, height of a line of a chart
-FONT = "DejaVu"  # in matplotlib's wheel; has Latin, Greek, Cyrillic and more
+FONT = "DejaVu"  # has Latin, Greek, Cyrillic and more
+FONTS = Path(__file__).with_name("fonts")
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table of the font
 
 
@@ -49,10 +49,9 @@ class _Paper(FPDF):
 
 def render_pdf(document: Document) -> bytes:
     """A document as PDF; collapsed tables are omitted."""
-    fonts = Path(matplotlib.get_data_path(), "fonts/ttf")
     pdf = _Paper(format="A4")
-    pdf.add_font(FONT, "", fonts / "DejaVuSans.ttf")
-    pdf.add_font(FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+    pdf.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
+    pdf.add_font(FONT, "B", FONTS / "DejaVuSans-Bold.ttf")
     pdf.set_title(document.title)
     pdf.set_lang("en")
     pdf.set_margins(18, 18)

@@ -52,8 +52,8 @@ class _Network(Protocol):
 
 
 class _CenterFace:
-    def __init__(self, model: ov.Model, core: ov.Core, min_score: float) -> None:
-        self._model, self._core, self._min_score = model, core, min_score
+    def __init__(self, model: ov.Model, core: ov.Core, min_score: float, file: Path) -> None:
+        self._model, self._core, self._min_score, self._file = model, core, min_score, file
         self._requests: dict[tuple[int, int], Any] = {}
         self._precision: dict[str, Any] | None = None
 
@@ -80,7 +80,8 @@ class _CenterFace:
         """Compile in the precision that was faster for the first shape, so that a new shape needs no measurement."""
         if self._precision is not None:
             return self._core.compile_model(model, "CPU", ONE_THREAD | self._precision)
-        compiled = compile_for_cpu(self._core, model, [np.zeros((1, *shape, 3), np.uint8)])
+        example = np.zeros((1, *shape, 3), np.uint8)
+        compiled = compile_for_cpu(self._core, model, [example], file=self._file, part=f"{shape[1]}x{shape[0]}")
         self._precision = {PRECISION: compiled.get_property(PRECISION)}
         return compiled
 
@@ -178,7 +179,9 @@ class FaceDetector:
         try:
             network = core.read_model(self.path)
             yunet = any("cls_8" in output.names for output in network.outputs)
-            self._network: _Network = _YuNet(self.path, min_score) if yunet else _CenterFace(network, core, min_score)
+            self._network: _Network = (
+                _YuNet(self.path, min_score) if yunet else _CenterFace(network, core, min_score, self.path)
+            )
             self.name = "YuNet" if yunet else "CenterFace"
             self.detect(np.zeros((480, 640, 3), np.uint8))  # compiles for the usual shape and checks that it runs
             self._network(np.zeros((ROI_SIZE, ROI_SIZE, 3), np.uint8))

@@ -107,7 +107,7 @@ class ExpressionClassifier:
         self._one_by_one = model.input().partial_shape[0].is_static
         if device == "CPU":
             example = network_input(np.zeros((1, *self.crop_shape), np.uint8), self._input)
-            self._compiled = compile_for_cpu(core, model, [example], exact)
+            self._compiled = compile_for_cpu(core, model, [example], exact, self.path)
         else:
             self._compiled = core.compile_model(model, device, THROUGHPUT | FP32 if exact else THROUGHPUT)
         self._read = [self._compiled.output(name) for name in self.card.outputs]

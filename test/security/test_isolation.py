@@ -55,6 +55,7 @@ LISTED = (  # outside HOME
     r".*/__pycache__(/|$)",  # byte code beside the installed files
 )
 LOGS = r"\.ros(/log(/.*)?)?$"  # of nodes
+MEMORY = r"\.cache(/emotion_perception(/precision(/.*)?)?)?$"  # which precision is fast here, of inference/choices.py
 FONTS = r"\.(cache|config)(/matplotlib(/.*)?)?$"  # matplotlib's list of the machine's fonts
 
 
@@ -164,7 +165,7 @@ def stays_here(trace: Trace, tmp_path: Path, ros: bool = False, listed_at_home: 
     assert not contacted, sorted(contacted)[:5]
     home, out = tmp_path / "home", tmp_path / "out"
     allowed = [re.compile(pattern) for pattern in LISTED]
-    at_home = [re.compile(pattern) for pattern in listed_at_home]
+    at_home = [re.compile(pattern) for pattern in (*listed_at_home, MEMORY)]
     others = set()
     for name in trace.written:
         path = Path(os.path.normpath(out / name))
