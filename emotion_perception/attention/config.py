@@ -46,9 +46,9 @@ class AttentionConfig:
         0.5, 30.0, "s",
     )  # fmt: skip
     face_height: float = setting(
-        0.2,
+        0.18,
         "Mean height of a face as the detector boxes it, to estimate distance where there is no depth image. For "
-        "children take 0.18.",
+        "children take 0.16.",
         0.1,
         0.4,
         "m",

@@ -40,9 +40,10 @@ def line_of_sight(box: Box, camera: Camera) -> Vector:
 def distance_from_size(box: Box, camera: Camera, face_height: float) -> float:
     """Distance between camera and face, m, from the height of its box.
 
-    The face is taken to be upright and ``face_height`` m tall; heights of adults differ by about 7 % (standard
-    deviation) and boxes by about 5 %, so that the distance has a standard error of 9 %. Turning the head does not
-    change the height. NaN where the box touches the upper or lower edge of the image: part of the face is not seen.
+    The face is taken to be upright and ``face_height`` m tall. Sizes of adults' heads differ by about 6 % (standard
+    deviation) and the heights of boxes of equally large heads by 5 %, so that the distance has a standard error of 8 %.
+    Turning the head does not change the height. NaN where the box touches the upper or lower edge of the image: part
+    of the face is not seen.
     """
     if box.height <= 0 or box.y <= 0.5 or box.y + box.height >= 2 * camera.centre_y - 0.5:
         return math.nan

@@ -15,7 +15,7 @@ from emotion_perception.types import SECOND, FaceLandmarks
 
 GAZE_ERROR = math.radians(4.0)  # of the measured gaze of a near face: bias and spread of docs/landmarks.md
 IRIS_ERROR = 0.4  # px, error of the position of the iris, which grows to an angle as faces get smaller
-EYEBALL = 0.05  # radius of the eyeball over the height of a face's box: 1 cm of 20 cm
+EYEBALL = 0.055  # radius of the eyeball over the height of a face's box: 1 cm of 18 cm
 HEAD_ERROR = math.radians(15.0)  # between the direction of the head and the gaze: people also turn their eyes
 CLOSED_EYES = 0.5  # eye closure from which the gaze is not visible
 FOUND = 0.5  # landmark score from which the measurements are of a face

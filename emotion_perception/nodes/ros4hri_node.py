@@ -2,7 +2,8 @@
 
 Another node detects and tracks the faces and lists their ids on ``/humans/faces/tracked``. What visual_node measured
 (``faces/emotions``) is published on ``/humans/faces/<id>/landmarks`` and ``facs`` of the tracked face at the same place
-in the image (``roi``). Needs ``hri_msgs``.
+in the image (``roi``); what fusion_node knows of attention (``person_states``) on
+``/humans/persons/<id>/engagement_status`` and ``/humans/interactions/gazing``. Needs ``hri_msgs``.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
-from emotion_msgs.msg import FaceEmotionArray
+from emotion_msgs.msg import FaceEmotionArray, PersonStateArray
+from emotion_perception.attention.geometry import Camera
 from emotion_perception.priors import parse_prior
 from emotion_perception.ros import conversions, qos
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.lifecycle import JUMP_BACK, NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
+from emotion_perception.ros.ros4hri_attention import Ros4HriAttention
 from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceLandmarks, FaceObservation
 from emotion_perception.visual.detector import box_row, iou_matrix
 from emotion_perception.visual.expression_filter import ExpressionFilter
 from emotion_perception.visual.facial_actions import action_units
+from emotion_perception.visualization.markers import camera_from_info
 
 if TYPE_CHECKING:
     from emotion_perception.visual.perception import VisualPerception
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 TRACKED = "/humans/faces/tracked"
 FACE_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # valid as part of a topic name
 MIN_OVERLAP = 0.3  # intersection over union of a tracked face and one of visual_node that are the same
+MAX_AGE = 2 * SECOND  # ns; older persons are a latched message from before
 CROP_WIDTHS = (160, 128)  # px; sizes at which the face is detected in its crop (128 px in ROS4HRI), for alignment
 
 
@@ -59,6 +64,9 @@ class Ros4HriNode(PerceptionNode):
         self._queue: Worker[str] = NOT_CONFIGURED
         self._faces: dict[str, _Face] = {}
         self._image_size: tuple[int, int] | None = None  # width and height, from camera_info
+        self._camera: Camera | None = None  # if calibrated
+        self._boxes: dict[str, Box] = {}  # of visual_node's faces in the newest image
+        self._attention: Ros4HriAttention | None = None
         self._lock = threading.Lock()  # a publisher must not be destroyed while the worker publishes
 
     def configure(self) -> None:
@@ -83,12 +91,18 @@ class Ros4HriNode(PerceptionNode):
         self.subscribe_to(ids_type, TRACKED, self._on_tracked, "tracked")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(CameraInfo, "camera_info", self._on_camera, "image_in")
+        if self.parameters["publish_engagement"]:
+            self._attention = Ros4HriAttention(self)
+            self.subscribe_to(PersonStateArray, "person_states", self._on_persons, "state")
 
     def deactivate(self) -> None:
         """Destroy the topics of all faces."""
         for face_id in list(self._faces):
             self._drop(face_id)
-        self._image_size = None
+        if self._attention is not None:
+            self._attention.close()
+        self._attention = self._image_size = self._camera = None
+        self._boxes = {}
 
     def cleanup(self) -> None:
         """Free the models."""
@@ -120,11 +134,20 @@ class Ros4HriNode(PerceptionNode):
     def _on_camera(self, info: CameraInfo) -> None:
         if info.width and info.height:
             self._image_size = info.width, info.height
+        self._camera = camera_from_info(info)
+
+    def _on_persons(self, message: PersonStateArray) -> None:
+        stamp_ns = conversions.stamp_to_ns(message.header.stamp)
+        if self._attention is None or abs(self.now_ns - stamp_ns) > MAX_AGE:
+            return
+        persons = conversions.persons_from_message(message)
+        self._attention.publish(persons, message.header.frame_id, self._boxes, self._camera, self.now_ns)
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
+        _, faces = conversions.faces_from_message(message)
+        self._boxes = {face.face_id: face.box for face in faces}
         if self._image_size is None:  # boxes and points cannot be normalised
             return
-        _, faces = conversions.faces_from_message(message)
         measured = [face for face in faces if face.landmarks is not None and len(face.landmarks.points)]
         for face_id, face in _same_faces(
             {face_id: face.box for face_id, face in self._faces.items() if face.box is not None}, measured

@@ -400,3 +400,8 @@ class Ros4hriSettings:
         0.1, "A face crop of this quality or less (small, blurred, dark) is not classified.", 0.0, 0.49
     )
     max_tracked: int = setting(30, "Maximum number of tracked faces that are classified.", 1, 100)
+    publish_engagement: bool = setting(
+        True,
+        "Publish fusion_node's person_states on /humans/persons/<id>/engagement_status and "
+        "/humans/interactions/gazing. false: another node does, such as hri_engagement.",
+    )

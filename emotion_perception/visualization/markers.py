@@ -7,7 +7,6 @@ equally tall.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import radians, tan
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
+from emotion_perception.attention.geometry import Camera
 from emotion_perception.types import Box, EmotionState, EmotionStatus, FaceObservation
 from emotion_perception.visualization.overlay import EMOTION_BGR, STATUS_TEXT, label_text
 
@@ -30,16 +30,6 @@ GAP = 0.1  # m between the face's upper edge and the label
 ABOVE_FACE_FRAME = 0.25  # m, from the middle of the head (frame face_<id> of REP-155) to above it
 MAX_NUMBERS = 256  # face ids whose marker number is remembered
 WHITE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole camera; all values in px."""
-
-    focal_x: float
-    focal_y: float
-    centre_x: float
-    centre_y: float
 
 
 def camera_from_info(info: CameraInfo) -> Camera | None:

@@ -11,17 +11,25 @@ import numpy as np
 import pytest
 from foreign_messages import EXPRESSIONS
 from foxglove_msgs.msg import ImageAnnotations, PointsAnnotation
-from hri_msgs.msg import Expression, FacialActionUnits, FacialLandmarks, IdsList, NormalizedRegionOfInterest2D
+from hri_msgs.msg import (
+    EngagementLevel,
+    Expression,
+    FacialActionUnits,
+    FacialLandmarks,
+    Gaze,
+    IdsList,
+    NormalizedRegionOfInterest2D,
+)
 from node_world import World, a_face, happy_estimate, now_header
 from rviz_2d_overlay_msgs.msg import OverlayText
 from sensor_msgs.msg import CameraInfo, Image
 
-from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_msgs.msg import EmotionState, FaceEmotionArray, PersonStateArray
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, FEARFUL, HAPPY
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.nodes.ros4hri_node import Ros4HriNode
 from emotion_perception.ros import conversions, qos
-from emotion_perception.types import Box, EmotionEstimate, FaceLandmarks
+from emotion_perception.types import Box, EmotionEstimate, Engagement, FaceLandmarks, PersonState
 from emotion_perception.visual.landmarks import BLENDSHAPES
 
 TRACKED = "/humans/faces/tracked"
@@ -217,6 +225,61 @@ def test_landmarks_and_action_units_are_published_under_the_id_of_the_tracked_fa
     detector.track("fghij")
     assert ros.until(lambda: ros.node.count_publishers("/humans/faces/abcde/landmarks") == 0)
     assert ros.until(lambda: ros.node.count_publishers("/humans/faces/abcde/facs") == 0)
+
+
+def test_engagement_and_gaze_of_each_person_are_published_and_end_with_unknown(ros: World):
+    node, _ = start(ros)
+    levels = {name: ros.hear(EngagementLevel, f"/humans/persons/{name}/engagement_status") for name in ("ada", "bob")}
+    gazes = ros.hear(Gaze, "/humans/interactions/gazing")
+    arrays = ros.node.create_publisher(PersonStateArray, "person_states", qos.profile("state"))
+    cameras = ros.node.create_publisher(CameraInfo, "camera_info", qos.profile("image_in"))
+    faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
+    assert ros.matched(cameras) and ros.matched(faces) and ros.matched(arrays)
+
+    def show(*names: str, **looks: float) -> None:
+        now = node.now_ns
+        engaged = (Engagement.DISENGAGED, Engagement.ENGAGED)
+        persons = [
+            PersonState(now, name, f"f_{name}", False, engaged[name in looks], looking_duration=looks.get(name, 0.0))
+            for name in names
+        ]
+        arrays.publish(conversions.persons_to_message(persons, now, "camera"))
+        ros.spin(0.05)
+
+    old = [PersonState(node.now_ns - 60 * conversions.SECOND, "old", "f", False, Engagement.ENGAGED)]
+    arrays.publish(conversions.persons_to_message(old, 0, "camera"))
+    ros.spin(0.3)
+    assert ros.node.count_publishers("/humans/persons/old/engagement_status") == 0, "latched from before"
+    cameras.publish(CameraInfo(width=640, height=480, k=[500.0, 0, 320, 0, 500, 240, 0, 0, 1]))
+    boxes = [a_face("f_ada", Box(300, 200, 80, 80)), a_face("f_bob", Box(20, 200, 80, 80))]
+    faces.publish(conversions.faces_to_message(boxes, now_header("camera"), 640, 480))
+    assert ros.until(lambda: set(node._boxes) == {"f_ada", "f_bob"} and node._camera is not None)
+    gazes.clear()
+    assert ros.until(lambda: [show("ada", "bob", ada=1.0)] and all(levels.values()))
+    assert levels["ada"][-1].level == EngagementLevel.ENGAGED and levels["ada"][-1].header.frame_id == "camera"
+    assert levels["bob"][-1].level == EngagementLevel.DISENGAGED
+    assert {(gaze.sender, gaze.receiver) for gaze in gazes} == {("ada", ""), ("", "ada")}, "mutual; bob is aside"
+    show("bob")
+    assert ros.until(lambda: levels["ada"][-1].level == EngagementLevel.UNKNOWN)
+    said = len(levels["ada"])
+
+    def gone() -> bool:
+        show("bob")
+        return ros.node.count_publishers("/humans/persons/ada/engagement_status") == 0
+
+    assert ros.until(gone)
+    assert len(levels["ada"]) == said, "once"
+    before = node.meter.rejected
+    show("no name", "bob")
+    assert ros.until(lambda: node.meter.rejected == before + 1)
+    node.trigger_deactivate()
+    assert ros.until(lambda: ros.node.count_publishers("/humans/persons/bob/engagement_status") == 0)
+
+
+def test_engagement_is_left_to_another_node_on_request(ros: World):
+    start(ros, publish_engagement=False)
+    ros.spin(0.3)
+    assert ros.node.count_publishers("/humans/interactions/gazing") == 0
 
 
 def test_the_line_of_text_in_its_real_message(ros: World):

@@ -72,14 +72,14 @@ def test_who_looks_into_the_camera_is_engaged_and_the_conversation_partner(ros: 
     assert first.person_id and second.person_id and first.person_id != second.person_id
     assert math.isnan(first.speaking), "no voice was ever heard"
     assert scene.state[-1].face_id == "far"
-    assert "engaged at 1.7 m" in scene.node.extra_diagnostics()["engagement"]
+    assert "engaged at 1.5 m" in scene.node.extra_diagnostics()["engagement"]
 
 
 def test_distance_and_zone_come_from_the_size_of_the_face(ros: World):
     scene = Scene(ros)
     scene.show([face("f", 0.0, 125.0)], 0.5)
     state = scene.people()["f"]
-    assert state.distance == pytest.approx(0.8, abs=0.05)
+    assert state.distance == pytest.approx(0.72, abs=0.05)
     assert state.zone == PersonState.ZONE_PERSONAL
 
 
@@ -152,7 +152,7 @@ def test_with_the_head_elsewhere_a_look_into_the_camera_is_none_at_the_robot(
 ):
     stand_in_tf2(monkeypatch, (0.8, 0.0, 0.0))  # the head is 0.8 m to the right of the camera
     scene = Scene(ros, robot_head_frame="head")
-    at_head = math.degrees(math.atan2(0.8, 1.0))
+    at_head = math.degrees(math.atan2(0.8, 0.9))
     scene.show([face("camera", 0.0, 100.0, 270.0), face("head", at_head, 100.0, 270.0)], 1.0)
     people = scene.people()
     assert people["camera"].looking < 0.2

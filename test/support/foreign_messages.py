@@ -41,6 +41,15 @@ HRI_MSGS = {
             "float32 confidence",
         ]
     ),
+    "EngagementLevel": """uint8 UNKNOWN=0
+uint8 DISENGAGED=1
+uint8 ENGAGING=2
+uint8 ENGAGED=3
+uint8 DISENGAGING=4
+std_msgs/Header header
+uint8 level
+""",
+    "Gaze": "std_msgs/Header header\nstring sender\nstring receiver\n",
     "IdsList": "std_msgs/Header header\nstring[] ids\n",
     "NormalizedPointOfInterest2D": "float32 x\nfloat32 y\nfloat32 c\n",
     "NormalizedRegionOfInterest2D": """std_msgs/Header header

@@ -17,7 +17,7 @@ from emotion_perception.types import SECOND, Box, EmotionEstimate, Engagement, F
 from emotion_perception.visual.landmark_reader import LandmarkReader
 
 CAMERA = Camera(554.0, 554.0, 320.0, 240.0)  # 640x480, 60 degrees
-FACE = 0.2  # m
+FACE = 0.18  # m
 FPS = 15
 START_NS = 1_000 * SECOND
 LOST_YAW, UNREADABLE_YAW = math.radians(80), math.radians(60)  # of the head: not detected, no landmarks
@@ -130,7 +130,7 @@ def measured(gaze: float, bias: tuple[float, float], side: float, rng: np.random
     if abs(head) > UNREADABLE_YAW or rng.random() < 0.03:
         return FaceLandmarks(0.2)
     blinks = rng.random() < 0.05
-    noise = 0.035 + 0.4 / (0.05 * side) * 0.5
+    noise = 0.035 + 0.4 / (0.055 * side) * 0.5
     return FaceLandmarks(
         0.95,
         head_yaw=head + 0.05 * rng.standard_normal(),
