@@ -55,6 +55,12 @@ ARGUMENTS: dict[str, Argument] = {
     "audio_topic": Argument(
         "audio", "Audio topic: emotion_msgs/AudioChunk, either audio_common_msgs package, or foxglove_msgs/RawAudio."
     ),
+    "depth_topic": Argument(
+        "", "Topic of a depth image registered to the camera's, for the distance of people. Empty: from face size."
+    ),
+    "robot_head_frame": Argument(
+        "", "TF frame of the robot's head, if it is not near the camera: people who look there look at the robot."
+    ),
     "namespace": Argument("", "Namespace of all nodes and topics, for several robots or people on one network."),
     "config": Argument("", "Parameter file. Empty: config/robot.yaml of the package."),
     "emotion_prior": Argument(
@@ -201,6 +207,7 @@ def graph_nodes(
             values["enclave"].rstrip("/"),
         )
 
+    attention = {name: values[name] for name in ("depth_topic", "robot_head_frame") if values[name]}
     images = {"image_transport": values["image_transport"]} if values["image_transport"] else {}
     mounting: dict[str, Any] = {"image_rotation": values["image_rotation"]} if values["image_rotation"] else {}
     if values["image_mirror"]:
@@ -208,7 +215,7 @@ def graph_nodes(
     nodes = [
         node("visual_node", "image_topic", **images, **mounting, **prior),
         node("acoustic_node", "audio_topic", **prior),
-        node("fusion_node", **prior),
+        node("fusion_node", **prior, **attention),
     ]
     if values["interaction"] == "true":
         nodes.append(node("interaction_node"))

@@ -69,5 +69,5 @@ def _middle(start: float, length: float, size: int) -> np.ndarray:
     if not (math.isfinite(start) and 0 < length < math.inf):
         return np.zeros(0, int)
     count = max(1, min(MAX_SAMPLES, int(length * MIDDLE)))
-    indices = np.unique(np.linspace(start + margin, start + length - margin, count).astype(int))
-    return indices[(indices >= 0) & (indices < size)]
+    places = np.linspace(start + margin, start + length - margin, count)
+    return np.unique(places[(places >= 0) & (places < size)].astype(int))

@@ -100,6 +100,16 @@ def test_topics_namespace_and_clock_reach_the_command_line():
     assert command[-1] == "robot1.media_source_node:=info"
 
 
+def test_depth_and_the_robots_head_reach_fusion_node():
+    assert {name: graph_nodes()[2].parameters.get(name) for name in ("depth_topic", "robot_head_frame")} == {
+        "depth_topic": None,
+        "robot_head_frame": None,
+    }
+    fusion = graph_nodes({"depth_topic": "/depth/image", "robot_head_frame": "head"})[2]
+    assert fusion.name == "fusion_node"
+    assert (fusion.parameters["depth_topic"], fusion.parameters["robot_head_frame"]) == ("/depth/image", "head")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

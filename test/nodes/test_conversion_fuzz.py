@@ -21,10 +21,13 @@ from emotion_msgs.msg import (
     FaceEmotion,
     FaceEmotionArray,
     ModalityEvidence,
+    PersonState,
     VoiceEmotion,
 )
+from emotion_perception.messages import depth
 from emotion_perception.ros import conversions
 from emotion_perception.ros.conversions import IMAGE_ENCODINGS, ConversionError
+from emotion_perception.types import Box
 from emotion_perception.visualization.markers import Labels, camera_from_info, camera_from_size, state_to_overlay
 
 FUZZ = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -94,6 +97,22 @@ states = filled(
     evidence=st.lists(evidence, max_size=3),
     latency=durations,
 )
+level = unit | float32
+persons = filled(
+    PersonState,
+    header=headers,
+    person_id=text,
+    face_id=text,
+    is_partner=st.booleans(),
+    engagement=st.integers(0, 5) | uint8,
+    looking=level,
+    attention=level,
+    looking_duration=level,
+    distance=level,
+    zone=st.integers(0, 4) | uint8,
+    approach_speed=level,
+    speaking=level,
+)
 fitting_images = st.tuples(small, small, st.sampled_from(IMAGE_ENCODINGS)).map(
     lambda drawn: Image(
         height=drawn[0], width=drawn[1], encoding=drawn[2], step=8 * drawn[1], data=bytes(8 * drawn[0] * drawn[1])
@@ -112,6 +131,16 @@ images = fitting_images | filled(
 JPEG = conversions.image_to_compressed(np.full((16, 16, 3), 90, np.uint8), Header()).data.tobytes()
 broken_jpeg = st.tuples(st.integers(0, len(JPEG) - 1), uint8, st.integers(0, len(JPEG))).map(
     lambda cut: JPEG[: cut[0]] + bytes([cut[1]]) + JPEG[cut[0] + 1 : cut[2]]
+)
+depths = st.tuples(small, small, st.sampled_from(sorted(depth.ENCODINGS)), st.integers(0, 16), uint8).map(
+    lambda drawn: Image(
+        height=drawn[0],
+        width=drawn[1],
+        encoding=drawn[2],
+        is_bigendian=drawn[4],
+        step=drawn[1] * (4 if drawn[2] == "32FC1" else 2) + drawn[3],
+        data=bytes(range(200)) * 100,
+    )
 )
 compressed = filled(CompressedImage, header=headers, format=text, data=st.binary(max_size=300) | broken_jpeg)
 chunks = filled(
@@ -188,6 +217,24 @@ def test_states_and_what_is_told_of_them(message: EmotionState, now: int):
         again = conversions.state_to_message(state, now * conversions.SECOND)
         assert again.status == message.status
         assert state_to_overlay(state, _Line).text
+
+
+@FUZZ
+@given(persons)
+def test_persons(message: PersonState):
+    person = survives(conversions.person_from_message, message)
+    if person is not None:
+        assert not person.distance < 0 and not person.looking > 1
+        again = conversions.person_to_message(person)
+        assert (again.engagement, again.zone, again.person_id) == (message.engagement, message.zone, message.person_id)
+
+
+@FUZZ
+@given(images | depths, st.builds(Box, st.floats(), st.floats(), st.floats(), st.floats()), st.booleans())
+def test_depth_of_faces(message: Image, box: Box, other_size: bool):
+    size = (640.0, 480.0) if other_size else None
+    metres = survives(lambda image: depth.depth_in_box(image, box, size), message)
+    assert metres is None or np.isnan(metres) or depth.NEAREST <= metres <= depth.FARTHEST
 
 
 class _Line:
