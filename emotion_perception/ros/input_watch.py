@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SILENCE = 5.0  # s without data, after activation or later, until it is reported
 CHECK_PERIOD = 0.5  # s
 OWN_OUTPUTS = "/emotion/"  # the annotated image is not a camera
+OWN_SOURCE = "media_source_node"  # waits for nodes and may end, unlike a driver
 MAX_LISTED = 6  # topics in a text
 
 
@@ -148,6 +149,8 @@ class InputWatch:
             if own and (mismatch := qos_mismatch(topic, offered, own[0].qos_profile)):
                 return mismatch
         topic, end = publishers[0]
+        if end.node_name == OWN_SOURCE:
+            return f"no {wanted.noun} data on {topic}: {OWN_SOURCE} is waiting for other nodes, or its source has ended"
         return (
             f"no {wanted.noun} data on {topic}, although {end.node_name} publishes it: is the device running "
             f"(`ros2 topic hz {topic}`)? Between containers or users, set FASTDDS_BUILTIN_TRANSPORTS=UDPv4"

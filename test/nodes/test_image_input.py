@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_world import World, now_header
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -237,6 +238,17 @@ def test_a_publisher_that_sends_nothing_is_named(ros: World):
     node = ros.begin(CameraNode)
     assert ros.until(lambda: "no image data on /image_raw, although test publishes it" in node.input_failure())
     assert camera is not None
+
+
+def test_a_source_of_ours_that_waits_or_has_ended_is_not_taken_for_a_broken_device(ros: World):
+    source = rclpy.create_node("media_source_node")
+    try:
+        assert source.create_publisher(Image, "image_raw", qos.profile("image_out"))
+        node = ros.begin(CameraNode)
+        words = "no image data on /image_raw: media_source_node is waiting for other nodes, or its source has ended"
+        assert ros.until(lambda: node.input_failure() == words), node.input_failure()
+    finally:
+        source.destroy_node()
 
 
 def test_without_any_camera_the_driver_is_asked_for(ros: World):
