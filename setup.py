@@ -76,6 +76,7 @@ setup(
             "emotion-eval = emotion_perception.cli.evaluate:main",
             "emotion-bench = emotion_perception.cli.bench:main",
             "emotion-archive = emotion_perception.cli.archive:main",
+            "emotion-mcp = emotion_perception.cli.mcp:main",
             "emotion-calibrate = emotion_perception.cli.calibrate:main",
             "node_container = emotion_perception.bringup.node_container:main",
             *(f"{node} = emotion_perception.nodes.{node}:main" for node in NODES),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate, check_listening
+from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate, check_listening, read_token
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoFeed
@@ -86,24 +85,6 @@ class Parts:
     start_conversation: Callable[[str], str] | None = None  # takes a name; returns the reason of a failure, or ""
     stop_conversation: Callable[[], str] | None = None  # returns the reason of a failure, or ""
     pictures: Pictures | None = None  # face images for reports; without consent no report contains any
-
-
-def read_token(path: Path) -> str:
-    """The token in a text file; surrounding white space is ignored.
-
-    Raises:
-        ValueError: the file cannot be read, is empty, or can be read or written by other users.
-    """
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        token = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"token_file: cannot read {path}: {error}") from None
-    if mode & 0o077:
-        raise ValueError(f"token_file: other users can use {path} (mode {mode:04o}); run: chmod 600 {path}")
-    if not token:
-        raise ValueError(f"token_file: {path} is empty")
-    return token
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ import hashlib
 import hmac
 import ipaddress
 import socket
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 MIN_TOKEN = 16  # characters
@@ -94,6 +96,24 @@ def check_listening(address: str, token: str) -> None:
             f"token must have {MIN_TOKEN} printable ASCII characters or more, not all alike; "
             "python3 -c 'import secrets; print(secrets.token_urlsafe())' makes one"
         )
+
+
+def read_token(path: Path) -> str:
+    """The token in a text file; surrounding white space is ignored.
+
+    Raises:
+        ValueError: the file cannot be read, is empty, or can be read or written by other users.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"token_file: cannot read {path}: {error}") from None
+    if mode & 0o077:
+        raise ValueError(f"token_file: other users can use {path} (mode {mode:04o}); run: chmod 600 {path}")
+    if not token:
+        raise ValueError(f"token_file: {path} is empty")
+    return token
 
 
 @dataclass(frozen=True)
