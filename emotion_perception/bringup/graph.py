@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emotion_perception.compliance.deployment import DEPLOYMENT_CONTEXTS, check_deployment
 from emotion_perception.priors import parse_prior
 from emotion_perception.ros.node_settings import IMAGE_TRANSPORTS
 from emotion_perception.visual.config import ROTATIONS
@@ -68,6 +69,16 @@ ARGUMENTS: dict[str, Argument] = {
         "How often each emotion is assumed to occur: balanced, service, web, or eight numbers such as "
         "neutral=0.3,calm=0.1,...; see docs/fusion.md. Empty: the parameter file's.",
     ),
+    "deployment_context": Argument(
+        "",
+        "Where the robot is used; workplace (emotions of staff) and education (of pupils) are refused unless "
+        "deployment_reason is given (docs/compliance.md). Empty: as the parameter file says.",
+        ("", *DEPLOYMENT_CONTEXTS),
+    ),
+    "deployment_reason": Argument(
+        "", "Medical or safety reason, in words, for deployment_context workplace or education; it is logged."
+    ),
+    "audit_log": Argument("", "File of the audit log. Empty: as the parameter file says, none by default."),
     "overlay": Argument("true", "Start overlay_node; it draws only while its topics have subscribers.", TRUE_FALSE),
     "interaction": Argument("false", "Start interaction_node: conversations, arcs and reports.", TRUE_FALSE),
     "dashboard": Argument("false", "Start dashboard_node: web page at http://127.0.0.1:8080.", TRUE_FALSE),
@@ -187,9 +198,11 @@ def graph_nodes(
         raise ValueError(f"port must be a number from 0 to 65535, got {values['port']!r}")
     if values["emotion_prior"]:
         parse_prior(values["emotion_prior"])
+    check_deployment(values["deployment_context"], values["deployment_reason"])
     prior: dict[str, Any] = {"emotion_prior": values["emotion_prior"]} if values["emotion_prior"] else {}
     config = values["config"] or str(_default_config())
     common: dict[str, Any] = {"use_sim_time": True} if values["use_sim_time"] == "true" else {}
+    common |= {name: values[name] for name in ("deployment_context", "deployment_reason", "audit_log") if values[name]}
     if values["lifecycle"] != "self":
         common["autostart"] = False
 

@@ -7,6 +7,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from emotion_perception import __version__
@@ -38,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--token-file", default="", help="text file (mode 0600) with the secret that clients must send with --http; "
         "without it, the environment variable EMOTION_MCP_TOKEN",
     )  # fmt: skip
+    parser.add_argument("--audit-log", type=Path, help="file of the audit log, as the parameter audit_log of the nodes")
     return parser
 
 
@@ -65,17 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if gate is None:
             asyncio.run(server.run_stdio_async())
             return 0
-        return asyncio.run(_serve_http(server, gate, args.port))
+        return asyncio.run(_serve_http(server, gate, args.port, args.audit_log))
     except KeyboardInterrupt:
         return 0
     finally:
         bridge.close()
 
 
-async def _serve_http(server: Any, gate: Any, port: int) -> int:
+async def _serve_http(server: Any, gate: Any, port: int, audit_log: Path | None) -> int:
     import uvicorn
     from mcp.server.transport_security import TransportSecuritySettings
 
+    from emotion_perception.compliance.audit import AuditLog
     from emotion_perception.dashboard.token_limit import TokenLimiter
     from emotion_perception.language.access import TokenGuard
 
@@ -90,7 +94,8 @@ async def _serve_http(server: Any, gate: Any, port: int) -> int:
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
         host=gate.address,
     )
-    guard = TokenGuard(app, gate, TokenLimiter(warn), lambda client: warn(f"{client} has access with the token"))
+    audit = AuditLog(audit_log.expanduser() if audit_log else None, warn)
+    guard = TokenGuard(app, gate, TokenLimiter(warn), partial(audit.access_granted, "mcp"))
     config = uvicorn.Config(
         guard,
         host=gate.address,

@@ -84,6 +84,7 @@ class Parts:
     analyzer: UploadAnalyzer | None = None  # analysis of visitors' files
     start_conversation: Callable[[str], str] | None = None  # takes a name; returns the reason of a failure, or ""
     stop_conversation: Callable[[], str] | None = None  # returns the reason of a failure, or ""
+    access_granted: Callable[[str], object] = lambda client: None  # takes the address of a client that has the token
     pictures: Pictures | None = None  # face images for reports; without consent no report contains any
 
 

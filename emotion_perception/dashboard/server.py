@@ -16,6 +16,7 @@ from emotion_perception.dashboard.routes.feedback import FeedbackRoutes
 from emotion_perception.dashboard.routes.live import LiveRoutes
 from emotion_perception.dashboard.routes.login import LoginRoutes
 from emotion_perception.dashboard.routes.middleware import RequestGuard
+from emotion_perception.dashboard.routes.notice import NoticeRoutes
 from emotion_perception.dashboard.routes.uploads import UploadRoutes
 from emotion_perception.dashboard.token_limit import TokenLimiter
 
@@ -82,10 +83,12 @@ class DashboardServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         gate = self.config.gate
         connections = ConnectionGuard(lambda: make_protocol(), self._tls, gate.trusted_proxies, self._warn)
-        guard = RequestGuard(gate, TokenLimiter(self._warn), connections)
+        granted = self.parts.access_granted
+        guard = RequestGuard(gate, TokenLimiter(self._warn), connections, granted)
         app = web.Application(middlewares=[guard.handle], client_max_size=MAX_BODY)
         for routes in (
-            LoginRoutes(gate),
+            LoginRoutes(gate, granted),
+            NoticeRoutes(),
             ConversationRoutes(self.config, self.parts),
             self._live,
             UploadRoutes(self.config, self.parts),

@@ -63,6 +63,7 @@ class Corrections:
         recent: what can be corrected.
         warn: called with each problem.
         clock: seconds since the epoch; for tests.
+        audit: called with "stored" or "accepted", and "face" or "voice".
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Corrections:
         recent: RecentEvidence,
         warn: Callable[[str], object] = lambda text: None,
         clock: Callable[[], float] = time.time,
+        audit: Callable[[str, str], object] = lambda action, kind: None,
     ) -> None:
+        self._audit = audit
         self.config, self.recent = config, recent
         self._warn, self._clock = warn, clock
         self._lock = threading.Lock()
@@ -167,6 +170,7 @@ class Corrections:
         with self._lock:
             write_atomically(folder / f"{name}.{_KINDS[kind][0]}", [example.data])
             write_atomically(folder / f"{name}.json", [json.dumps(fields, indent=1), "\n"])
+        self._audit("stored", kind)
         return {**fields, "status": PENDING, "path": str(folder / f"{name}.json")}
 
     def listed(self) -> list[dict[str, Any]]:
@@ -199,6 +203,7 @@ class Corrections:
             os.replace(data, target / data.name)  # the JSON last: a listed correction is complete
             os.replace(path, target / path.name)
             sync_folder(target)
+        self._audit("accepted", next(kind for kind, (suffix, _) in _KINDS.items() if data.suffix == f".{suffix}"))
 
     def reject(self, correction_id: str) -> None:
         """Delete a correction, accepted or not.

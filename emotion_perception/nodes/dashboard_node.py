@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class DashboardNode(PerceptionNode):
                 parameters["corrections_max_mb"],
             )
             self._recent = RecentEvidence(keep.reach_s)
-            self._corrections = Corrections(keep, self._recent, self.get_logger().warning)
+            self._corrections = Corrections(keep, self._recent, self.get_logger().warning, audit=self.audit.correction)
         self._pictures = None
         if parameters["store_pictures"] and not parameters["pictures_directory"]:
             raise ValueError("store_pictures is true, but pictures_directory is empty")
@@ -111,6 +112,7 @@ class DashboardNode(PerceptionNode):
             UploadAnalyzer() if parameters["uploads"] else None,
             self._start_conversation,
             self._stop_conversation,
+            partial(self.audit.access_granted, "dashboard"),
             self._pictures,
         )
         self._server = DashboardServer(config, parts, self.get_logger().warning)

@@ -28,6 +28,8 @@ from emotion_perception.attention.config import AttentionConfig
 from emotion_perception.attention.geometry import Camera
 from emotion_perception.attention.speaking import SpeakingNow
 from emotion_perception.attention.tracker import AttentionTracker
+from emotion_perception.compliance.deployment import ARTICLE, RESTRICTED, UNSET
+from emotion_perception.compliance.notice import NoticeSettings
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.engine import EmotionFusion
 from emotion_perception.fusion.reliability import Reliability, reliability_of
@@ -60,6 +62,9 @@ class FusionNode(PerceptionNode):
         self._published_ns = 0
         self._clock_ns = 0
         self._frame_id = ""
+        self._notice: LifecyclePublisher = NOT_CONFIGURED
+        self._notice_text = ""
+        self._warned_of_context = False
         self._persons = PersonIds(self, ("face_id", "voice_id"), self._on_person_ids)
         self._speaker = "nobody"
 
@@ -73,10 +78,16 @@ class FusionNode(PerceptionNode):
         self._group = self.publish_to(GroupEmotion, "group_emotion", "state")
         self._attention = AttentionTracker(self.parameters.config(AttentionConfig))
         self._person_states = self.publish_to(PersonStateArray, "person_states", "state")
+        notice = self.parameters.config(NoticeSettings, notice_languages=self.parameters["notice_languages"])
+        self._notice_text = notice.text
+        self._notice = self.publish_to(String, "emotion_notice", "state")
+        self._report_deployment()
 
     def activate(self) -> None:
         """Subscribe to evidence; the first state published is NO_EVIDENCE."""
         self._reset()
+        if self._notice_text:
+            self._notice.publish(String(data=self._notice_text))
         self._published_ns = self._clock_ns = 0
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
         self.subscribe_to(VoiceEmotion, "voices/emotions", self._on_voice, "estimates")
@@ -90,6 +101,15 @@ class FusionNode(PerceptionNode):
         if self.parameters["robot_head_frame"]:
             self._robot_head = RobotHead(self, self.parameters["robot_head_frame"])
         self.every(1 / self.parameters["rate"], self._on_tick)
+
+    def _report_deployment(self) -> None:
+        """State once in the log where emotions are inferred, on behalf of all nodes."""
+        context, reason = self.parameters["deployment_context"], self.parameters["deployment_reason"]
+        if context in RESTRICTED:
+            self.get_logger().warning(f"deployment_context is {context}; stated reason ({ARTICLE}): {reason}")
+        elif not context and not self._warned_of_context:
+            self._warned_of_context = True
+            self.get_logger().warning(UNSET)
 
     def deactivate(self) -> None:
         """Remove the subscriptions of all persons, and of TF."""

@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -21,6 +22,9 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 
+from emotion_perception import __version__
+from emotion_perception.compliance.audit import AuditLog
+from emotion_perception.compliance.deployment import check_deployment
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
@@ -69,6 +73,8 @@ class PerceptionNode(LifecycleNode):
         self.reporter = diagnostics.BurstReporter(self.get_logger().warning)
         self.problem = ""  # why the last transition failed
         self.model_name = "none"
+        self.audit = AuditLog(None)
+        self._audited = False  # the start of processing is in the audit log
         self.exit_code: int | None = None  # set by a node that wants its process to end
         self._worker: Worker[Any] | None = None
         self._active_entities: list[Callable[[], Any]] = []  # how to destroy what on_activate made
@@ -186,14 +192,14 @@ class PerceptionNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load models and make publishers; on FAILURE the reason is reported."""
-        return self._attempt("configure", self.configure, lambda: super(PerceptionNode, self).on_configure(state))
+        return self._attempt("configure", self._configure, lambda: super(PerceptionNode, self).on_configure(state))
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start processing."""
         self.meter.restart()
         self._last_stamp.clear()
         super().on_activate(state)  # publishers first: input may arrive while subscriptions are being made
-        return self._attempt("activate", self.activate, lambda: TransitionCallbackReturn.SUCCESS)
+        return self._attempt("activate", self.activate, self._record_start)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop processing: afterwards no callback runs and the worker thread has ended."""
@@ -222,6 +228,20 @@ class PerceptionNode(LifecycleNode):
         self._stop()
         super().destroy_node()
 
+    def _configure(self) -> None:
+        """Configure, unless emotions may not be inferred in this place."""
+        check_deployment(self.parameters["deployment_context"], self.parameters["deployment_reason"])
+        path = self.parameters["audit_log"]
+        self.audit = AuditLog(Path(path).expanduser() if path else None, self.get_logger().warning)
+        self.configure()
+
+    def _record_start(self) -> TransitionCallbackReturn:
+        place = (self.parameters["deployment_context"], self.parameters["deployment_reason"])
+        prior = str(self.get_parameter("emotion_prior").value) if self.has_parameter("emotion_prior") else ""
+        self.audit.started(self.get_fully_qualified_name(), __version__, self.model_name, prior, *place)
+        self._audited = True
+        return TransitionCallbackReturn.SUCCESS
+
     def _attempt(
         self, name: str, action: Callable[[], None], then: Callable[[], TransitionCallbackReturn]
     ) -> TransitionCallbackReturn:
@@ -246,6 +266,9 @@ class PerceptionNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def _stop(self) -> None:
+        if self._audited:
+            self._audited = False
+            self.audit.stopped(self.get_fully_qualified_name())
         self.deactivate()
         while self._active_entities:
             self._active_entities.pop()()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from emotion_perception.compliance.deployment import DeploymentSettings
 from emotion_perception.messages.audio import DIALECTS, MAX_RATE
 from emotion_perception.messages.samples import MAX_CHANNELS, SAMPLE_FORMATS
 from emotion_perception.messages.stamps import SOURCES
@@ -52,10 +53,11 @@ def node_settings(node: str) -> tuple[Setting, ...]:
         )
     if node == "fusion_node":
         from emotion_perception.attention.config import AttentionConfig
+        from emotion_perception.compliance.notice import NoticeSettings
         from emotion_perception.fusion.config import FusionConfig
 
         fusion = settings_of(FusionNodeSettings) + settings_of(PersonIdSettings) + settings_of(FusionConfig)
-        return fusion + settings_of(AttentionConfig)
+        return fusion + settings_of(AttentionConfig) + settings_of(NoticeSettings)
     if node == "interaction_node":
         from emotion_perception.interaction.context import ContextConfig
         from emotion_perception.interaction.conversation import ConversationConfig
@@ -79,7 +81,7 @@ def _visual_settings() -> tuple[Setting, ...]:
 
 
 @dataclass(frozen=True)
-class CommonSettings:
+class CommonSettings(DeploymentSettings):
     """What every node has."""
 
     autostart: bool = setting(True, "Configure and activate the node at start. false: a life-cycle manager does that.")

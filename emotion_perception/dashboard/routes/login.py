@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -15,10 +16,10 @@ SESSION_S = 30 * 86400  # life of the session cookie
 
 
 class LoginRoutes:
-    """``/``, ``/login``, ``/logout`` and ``/static/``."""
+    """``/``, ``/login``, ``/logout`` and ``/static/``; ``granted`` is called with the client of each log-in."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, gate: Gate, granted: Callable[[str], object]) -> None:
+        self._gate, self._granted = gate, granted
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """For ``web.Application.add_routes``."""
@@ -36,6 +37,7 @@ class LoginRoutes:
         if not isinstance(token, str) or not self._gate.is_token(token.strip()):
             refusal = web.Response(status=303, headers={"Location": "/login?wrong"})
             raise WrongTokenError("log-in form", refusal)
+        self._granted(self._gate.client_address(request.remote or "", request.headers))
         response = web.Response(status=303, headers={"Location": "/"})
         https = self._gate.is_https(request.secure, request.remote or "", request.headers)
         response.set_cookie(

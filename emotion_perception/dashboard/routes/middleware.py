@@ -10,7 +10,13 @@ from aiohttp import web
 from emotion_perception.dashboard.connections import ConnectionGuard
 from emotion_perception.dashboard.routes.common import Handler, error_response
 from emotion_perception.dashboard.security import COOKIE, HEADERS, OWN_REQUEST, Credential, Gate
-from emotion_perception.dashboard.token_limit import DELAY_S, LIMITED_DELAY_S, WINDOW_S, TokenLimiter
+from emotion_perception.dashboard.token_limit import (
+    DELAY_S,
+    LIMITED_DELAY_S,
+    MAX_CLIENTS,
+    WINDOW_S,
+    TokenLimiter,
+)
 from emotion_perception.dashboard.uploads import UploadError
 from emotion_perception.feedback.corrections import CorrectionError
 
@@ -30,10 +36,19 @@ class RequestGuard:
         gate: decides about hosts, origins and tokens.
         limiter: counts wrong tokens.
         connections: knows which connections handle a request.
+        granted: called with the address of each client at its first request with a bearer token.
     """
 
-    def __init__(self, gate: Gate, limiter: TokenLimiter, connections: ConnectionGuard) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        limiter: TokenLimiter,
+        connections: ConnectionGuard,
+        granted: Callable[[str], object] = lambda client: None,
+    ) -> None:
         self._gate, self._limiter, self._connections = gate, limiter, connections
+        self._granted = granted
+        self._known: set[str] = set()  # clients that sent the token in a header
 
     @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -94,6 +109,8 @@ class RequestGuard:
             return None
         credential = self._gate.credential(request.cookies.get(COOKIE), headers.get("Authorization"))
         if credential is Credential.RIGHT:
+            if self._gate.token and "Authorization" in headers:
+                self._report_access(self._gate.client_address(request.remote or "", headers))
             return None
         if api:
             refusal = error_response(401, "log in with the token first")
@@ -103,3 +120,8 @@ class RequestGuard:
             refusal.del_cookie(COOKIE)  # a session of an earlier token is not sent again
             raise WrongTokenError("bearer token" if "Authorization" in headers else "session cookie", refusal)
         return refusal
+
+    def _report_access(self, client: str) -> None:
+        if client not in self._known and len(self._known) < MAX_CLIENTS:
+            self._known.add(client)
+            self._granted(client)
