@@ -24,7 +24,7 @@ class AttentionConfig:
         "deg",
     )
     gaze_hold_s: float = setting(
-        3.0,
+        5.0,
         "Time after the last measurement of head pose and gaze from which the attention of a person is unknown. "
         "Larger bridges a low landmark_rate.",
         0.2,

@@ -71,12 +71,34 @@ SCENES: dict[str, Callable[[], Sequence[Person]]] = {
 }
 
 
-def play(people: Sequence[Person], seed: int, seconds: float) -> tuple[int, int, list[tuple[float, PersonState]]]:
+def group() -> list[Person]:
+    """Five people: one comes to the robot, one turns away from it, one stays, two talk to each other."""
+    return [
+        Person(
+            "a",
+            [
+                Phase(6, levels(D), gaze=40, grace=3),
+                Phase(12, levels(E), grace=5),
+                Phase(10, levels(D, L), gaze=50, grace=6),
+            ],
+            1.5,
+            -0.6,
+        ),
+        Person("b", [Phase(28, levels(E), grace=5)], 1.8, -0.3),
+        Person("c", [Phase(28, levels(D, G), gaze=45, grace=3)], 2.2, 0.0),
+        Person("d", [Phase(28, levels(D, G), gaze=-35, grace=3)], 2.0, 0.4),
+        Person("e", [Phase(10, levels(D, G), gaze=60, grace=3), Phase(18, levels(E), grace=6)], 2.4, 0.8),
+    ]
+
+
+def play(
+    people: Sequence[Person], seed: int, seconds: float, landmark_rate: float = 2.0
+) -> tuple[int, int, list[tuple[float, PersonState]]]:
     """Right and all messages outside the times of grace, and every message with its time, s."""
     rng = np.random.default_rng(100 + seed)
     for person in people:
         person.gaze_bias, person.height = (rng.normal(0, 2), rng.normal(-2, 3)), 1 + 0.07 * rng.normal()
-    scene, tracker = Scene(people, seconds, seed=seed), AttentionTracker()
+    scene, tracker = Scene(people, seconds, landmark_rate, seed=seed), AttentionTracker()
     tracker.set_camera(CAMERA)
     right = total = 0
     messages: list[tuple[float, PersonState]] = []
@@ -108,6 +130,13 @@ def test_engagement_is_right_in_95_percent_of_the_messages(name: str) -> None:
         right, total = right + counts[0], total + counts[1]
     assert total > 50 * len(SEEDS) // 2
     assert right >= 0.95 * total, f"{right} of {total}"
+
+
+@pytest.mark.parametrize(("landmark_rate", "share"), [(2.0, 0.85), (5.0, 0.95)])
+def test_a_group_of_five_needs_more_landmarks(landmark_rate: float, share: float) -> None:
+    counts = [play(group(), seed, 28, landmark_rate)[:2] for seed in SEEDS]
+    right, total = (sum(values) for values in zip(*counts, strict=True))
+    assert right >= share * total, f"{right} of {total}"
 
 
 @pytest.mark.parametrize("name", SCENES)

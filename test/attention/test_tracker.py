@@ -123,7 +123,7 @@ def test_landmarks_that_stop_make_an_engaged_person_unknown() -> None:
     end = watch(tracker, 3, face())
     end = watch(tracker, 2, face(landmarks=None), start=end)
     assert level(tracker, end) is Engagement.ENGAGED
-    end = watch(tracker, 3, face(landmarks=FaceLandmarks(0.1)), start=end)
+    end = watch(tracker, 5, face(landmarks=FaceLandmarks(0.1)), start=end)
     assert level(tracker, end) is Engagement.UNKNOWN
 
 
