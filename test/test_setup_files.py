@@ -27,6 +27,7 @@ from scripts import setup_helpers
 ROOT = Path(__file__).resolve().parents[1]
 # Adapters for what others may have installed are imported only where it is there.
 OPTIONAL = {"hri_msgs", "audio_common_msgs", "foxglove_msgs", "rviz_2d_overlay_msgs", "pyhri", "cv_bridge"}
+OPTIONAL |= {"tf2_ros"}  # of a distribution; without, depth images are not used
 OPTIONAL |= {"fer", "tensorflow"}  # of the peer's environment alone, where fer_peer.py runs
 ROS_SUFFIXES = ("_msgs", "_srvs", "_interfaces")  # packages of interfaces; pip gets them with common-interfaces
 # Keys of rosdistro's rosdep/python.yaml (August 2026) for what the package imports; None: there is none.
