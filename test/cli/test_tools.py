@@ -12,7 +12,7 @@ import pytest
 from clips import write_clip
 from skimage import data
 
-from emotion_perception.cli import bench, evaluate, recognize, train
+from emotion_perception.cli import bench, evaluate, mcp, recognize, train
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.resources import demo_clip_path
 
@@ -45,7 +45,7 @@ def write_tone(path: Path, seconds: float = 1.0) -> None:
         file.writeframes((8000 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes())
 
 
-@pytest.mark.parametrize("tool", [bench, evaluate, recognize, train])
+@pytest.mark.parametrize("tool", [bench, evaluate, mcp, recognize, train])
 def test_help_teaches_by_examples(tool, capsys):
     with pytest.raises(SystemExit) as stop:
         tool.main(["--help"])
@@ -207,3 +207,31 @@ def test_benchmark_of_the_core_fills_its_fields(capsys):
 def test_training_refuses_data_that_are_not_there(tmp_path, capsys):
     assert train.main(["visual", "--data", str(tmp_path / "no.npz")]) == 2
     assert "no.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["visual", "--data", "faces", "--by", "sex"], "needs a speech corpus, or --people"),
+        (["acoustic", "--data", "voices", "--by", "sex"], "needs a speech corpus, or --people"),
+        (["fusion", "--data", "all", "--by", "sex"], "--by needs emotion-eval visual or acoustic"),
+    ],
+)
+def test_scores_by_group_need_to_know_who_is_who(arguments, reason, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([*arguments, "--out", str(tmp_path)])
+    assert stop.value.code == 2 and reason in capsys.readouterr().err
+
+
+def test_scores_by_group_are_in_the_report(tmp_path, portrait, capsys):
+    for person, name in (("a", "happy"), ("b", "happy"), ("c", "sad"), ("a", "sad")):
+        (tmp_path / "faces" / name).mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "faces" / name / f"{person}_1.png"), portrait)
+    (tmp_path / "people.csv").write_text("id,glasses\na,yes\nb,no\nc,no\n")
+    out, table = tmp_path / "out", tmp_path / "people.csv"
+    arguments = ["--data", str(tmp_path / "faces"), "--people", str(table), "--by", "glasses", "--out", str(out)]
+    assert evaluate.main(["visual", *arguments]) == 0
+    groups = lines(capsys)[0]["by"]["glasses"]["groups"]
+    assert {name: (one["n"], one["persons"]) for name, one in groups.items()} == {"no": (2, 2), "yes": (2, 1)}
+    assert (out / "by_glasses.png").stat().st_size > 1000
+    assert json.loads((out / "report.json").read_text())["by"]["glasses"]["gap"]["accuracy"]["difference"] == 0.0

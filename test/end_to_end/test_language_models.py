@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,23 +80,51 @@ async def read(client: Client, uri: str) -> dict[str, Any]:
     return json.loads((await client.read_resource(uri)).contents[0].text)
 
 
+async def until(question: Callable[[], Awaitable[Any]], answered: Callable[[Any], bool]) -> Any:
+    """The first answer that fits: the clip has moments without a face and without a voice."""
+    began = time.monotonic()
+    while not answered(answer := await question()):
+        assert elapsed(began) < 60, answer
+        await asyncio.sleep(0.2)
+    return answer
+
+
+def test_without_a_graph_every_answer_says_how_to_start_it() -> None:
+    async def talk() -> None:
+        alone = environment(154 + os.getpid() % 50)
+        async with Client(StdioServerParameters(command=SERVER[0], args=SERVER[1:], env=alone)) as client:
+            with pytest.raises(MCPError, match="ros2 launch emotion_perception robot.launch.py interaction:=true"):
+                await client.read_resource("emotion://people")
+            for tool in ("explain_face", "end_conversation"):
+                answer = await client.call_tool(tool, {})
+                assert answer.is_error and "does not run" in answer.content[0].text
+
+    asyncio.run(talk())
+
+
+def test_http_without_a_token_is_refused_at_the_start(tmp_path: Path) -> None:
+    settings = {name: value for name, value in os.environ.items() if name != "EMOTION_MCP_TOKEN"}
+    result = subprocess.run([*SERVER, "--http"], env=settings, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 2 and "EMOTION_MCP_TOKEN" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_language_model_asks_over_stdio(graph: dict[str, str]) -> None:
     async def talk() -> None:
         async with Client(StdioServerParameters(command=SERVER[0], args=SERVER[1:], env=graph)) as client:
             people = await until_somebody(client)
             assert people["people"][0]["sentence"].startswith("The person in view")
-            state = await read(client, "emotion://state")
-            assert state["status"] != "NO_EVIDENCE" and abs(state["stamp"] - time.time()) < 30
+            state = await until(lambda: read(client, "emotion://state"), lambda found: found["status"] != "NO_EVIDENCE")
+            assert state["label"] and abs(state["stamp"] - time.time()) < 30
             started = await client.call_tool("start_conversation", {"name": "desk 3"})
             assert not started.is_error, started.content
             again = await client.call_tool("start_conversation", {})
             assert again.is_error and "already running" in again.content[0].text
-            why = await client.call_tool("explain_face", {})
-            assert not why.is_error and why.structured_content["facial_actions"], why
+            why = await until(lambda: client.call_tool("explain_face", {}), lambda answer: not answer.is_error)
+            assert why.structured_content["text"] and why.structured_content["estimate"]["emotion"]
             assert not any(item.type == "image" for item in why.content)
             refused = await client.call_tool("explain_face", {"emotion": "calm"})
             assert refused.is_error and "calm" in refused.content[0].text
-            changed = await client.call_tool("wait_for_change", {"timeout_s": 60})  # the clip has several emotions
+            changed = await client.call_tool("wait_for_change", {"timeout_s": 5})
             assert not changed.is_error and "people" in changed.structured_content
             times = []
             for uri in ["emotion://state", "emotion://people", "emotion://conversation/arc"] * 20:
@@ -135,22 +163,3 @@ def test_http_answers_only_with_the_token(graph: dict[str, str]) -> None:
     finally:
         server.terminate()
         assert server.wait(20) == 0
-
-
-def test_without_a_graph_every_answer_says_how_to_start_it() -> None:
-    async def talk() -> None:
-        alone = environment(154 + os.getpid() % 50)
-        async with Client(StdioServerParameters(command=SERVER[0], args=SERVER[1:], env=alone)) as client:
-            with pytest.raises(MCPError, match="ros2 launch emotion_perception robot.launch.py interaction:=true"):
-                await client.read_resource("emotion://people")
-            for tool in ("explain_face", "end_conversation"):
-                answer = await client.call_tool(tool, {})
-                assert answer.is_error and "does not run" in answer.content[0].text
-
-    asyncio.run(talk())
-
-
-def test_http_without_a_token_is_refused_at_the_start(tmp_path: Path) -> None:
-    settings = {name: value for name, value in os.environ.items() if name != "EMOTION_MCP_TOKEN"}
-    result = subprocess.run([*SERVER, "--http"], env=settings, capture_output=True, text=True, timeout=100)
-    assert result.returncode == 2 and "EMOTION_MCP_TOKEN" in result.stderr and "Traceback" not in result.stderr
