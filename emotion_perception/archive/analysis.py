@@ -54,6 +54,8 @@ class Settings:
     device: str = "CPU"  # OpenVINO device of the face classifier
     emotion_prior: str = DEFAULT_PRIOR  # class prior of all probabilities (emotion_perception.priors)
     adapt: bool = False  # adapt voices to the place of each recording (emotion_perception.acoustic.recording_place)
+    image_rotation: str = "0"  # degrees clockwise that make all images upright: 0, 90, 180 or 270
+    image_mirror: bool = False  # flip all images horizontally after the rotation
     face_model: str = ""  # file with a model card, or name in models/; the published model where empty
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class Settings:
             expression_model=self.face_model or VisualConfig().expression_model,
             max_faces=OFFLINE_FACES,
             detection_interval=self.search_interval_s,
+            image_rotation=self.image_rotation,
+            image_mirror=self.image_mirror,
         )
 
 

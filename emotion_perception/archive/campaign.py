@@ -49,9 +49,13 @@ def made_by(settings: Settings) -> dict[str, Any]:
     """
     models = {"expression_model": settings.visual.expression_model, "voice_model": AcousticConfig().model}
     hashes = {name: _hash(find_model(model)) for name, model in models.items()}
-    # Data sets of earlier releases have no "adapt" and can be continued without it.
-    left_out = {"face_model"} if settings.adapt else {"face_model", "adapt"}
-    fields = {name: value for name, value in asdict(settings).items() if name not in left_out}
+    # Data sets of earlier releases lack these and can be continued with their defaults.
+    added = {name: getattr(Settings(), name) for name in ("adapt", "image_rotation", "image_mirror")}
+    fields = {
+        name: value
+        for name, value in asdict(settings).items()
+        if name != "face_model" and not (name in added and value == added[name])
+    }
     return {"format": schema.FORMAT_VERSION, **fields, **hashes}
 
 

@@ -79,6 +79,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="adapt voices to microphone, room and language, learnt from the first ten minutes of each recording; "
         "recordings with fewer than 20 utterances stay as they are",
     )
+    analyse.add_argument(
+        "--rotate",
+        choices=("0", "90", "180", "270"),
+        default="0",
+        help="degrees clockwise that make all images upright, after a file's own rotation, for recordings of a turned "
+        "camera (0)",
+    )
+    analyse.add_argument("--mirror", action="store_true", help="all images are mirrored; flip them after --rotate")
     analyse.add_argument("--device", default="CPU", help="OpenVINO device of the face classifier (CPU)")
     analyse.add_argument("--retry", action="store_true", help="analyse recordings again that failed before")
     analyse.add_argument("--profile", action="store_true", help="show the time per stage")
@@ -164,6 +172,8 @@ def _analyse(args: argparse.Namespace) -> int:
         device=args.device,
         emotion_prior=args.prior or DEFAULT_PRIOR,
         adapt=args.adapt,
+        image_rotation=args.rotate,
+        image_mirror=args.mirror,
         face_model=str(args.face_model.resolve()) if args.face_model else "",
     )
     store = Store(args.out.resolve())

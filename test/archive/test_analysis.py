@@ -247,6 +247,17 @@ def test_what_a_container_states_a_little_wrong_makes_no_part_of_its_own():
     assert [count_parts(s, 120.0) for s in (None, 0.0, 119.0, 121.0, 132.5, 240.0, 3600.0)] == [1, 1, 1, 1, 2, 2, 30]
 
 
+def test_recordings_of_an_upside_down_camera_are_turned_on_request(tmp_path):
+    upright, turned = tmp_path / "upright.mp4", tmp_path / "turned.mp4"
+    write_clip(upright, portrait(2), fps=FPS)
+    write_clip(turned, [np.ascontiguousarray(frame[::-1, ::-1]) for frame in portrait(2)], fps=FPS)
+    analyse(tmp_path / "a", upright)
+    analyse(tmp_path / "b", turned, image_rotation="180")
+    expected, found = (rows(tmp_path / name, kind="face") for name in ("a", "b"))
+    assert [row["label"] for row in found] == [row["label"] for row in expected] and found
+    assert found[0]["quality"] == pytest.approx(expected[0]["quality"], abs=0.05)
+
+
 def test_settings_out_of_range_are_named():
     with pytest.raises(ValueError, match="part_s"):
         Settings(part_s=0.0)
