@@ -130,6 +130,6 @@ def exchange_prior(probabilities: np.ndarray, old: np.ndarray, new: np.ndarray) 
         >>> print(exchange_prior(evidence, BALANCED, np.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])))
         [0.75 0.   0.25 0.   0.   0.   0.   0.  ]
     """
-    ratio = new / np.maximum(old, SMALLEST) if np.any(old) else new
+    ratio = new / np.maximum(old, SMALLEST) if old.any() else new
     p = np.asarray(probabilities, np.float64) * ratio
     return np.asarray(p / p.sum(axis=-1, keepdims=True), np.float32)

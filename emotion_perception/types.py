@@ -113,7 +113,7 @@ class EmotionEstimate:
             >>> even.name, even.with_prior(PRIORS["balanced"]).name
             ('neutral', 'fearful')
         """
-        if prior is self.prior or np.array_equal(prior, self.prior):
+        if prior is self.prior or prior.tolist() == self.prior.tolist():  # faster than array_equal on eight numbers
             return self
         p = exchange_prior(self.probabilities, self.prior, prior)
         confidence = min(1.0, self.confidence * max(p.tolist()) / max(self.probabilities.tolist()))

@@ -326,7 +326,7 @@ class IsNewcomer(EmotionCondition):
 class Resting(py_trees.decorators.Decorator):
     """Decorator of a condition: FAILURE for ``seconds`` after its SUCCESS has ended, so that reactions do not repeat.
 
-    Another ``person_id`` resets it.
+    Each ``person_id`` has a rest of its own.
 
     Usage::
 

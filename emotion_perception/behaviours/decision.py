@@ -23,7 +23,7 @@ from emotion_perception.types import SECOND, EmotionState, EmotionStatus
 
 UPSET: tuple[int, ...] = (SAD, ANGRY, FEARFUL, DISGUSTED)  # surprise may be pleasant or not: it is in neither group
 SATISFIED: tuple[int, ...] = (CALM, HAPPY)
-MAX_PERSONS = 256  # maximum number of persons stored by Newcomer
+MAX_PERSONS = 256  # maximum number of persons stored by Newcomer and Rest
 
 
 class OnStale(str, Enum):
@@ -365,22 +365,28 @@ class Newcomer:
 
 
 class Rest:
-    """Allows a reaction to a person while its reason lasts, then blocks it for ``seconds``."""
+    """Allows a reaction to a person while its reason lasts, then blocks it for ``seconds``.
+
+    Each person has a rest of their own. A state without a ``person_id`` counts as the person of the last reaction.
+    """
 
     def __init__(self, seconds: float, grace: float = 1.0) -> None:
         if not (seconds >= 0 and grace >= 0):
             raise ValueError(f"seconds and grace must be at least 0, got {seconds} and {grace}")
         self.seconds = seconds
         self.grace = grace  # s; a shorter interruption, such as a missed tick, does not end the run
-        self._last: tuple[str, int] | None = None
+        self._last: OrderedDict[str, int] = OrderedDict()  # person to the last reaction, ns; least recent first
 
     def allow(self, person_id: str, now_ns: int) -> bool:
         """Whether the reaction may run at ``now_ns``; call it while there is a reason for it."""
-        if self._last is not None:
-            last_person, last_ns = self._last
-            same = not person_id or not last_person or person_id == last_person
-            gap = (now_ns - last_ns) / SECOND
-            if same and self.grace < gap < self.seconds:
-                return False
-        self._last = (person_id, now_ns)
+        if not person_id and self._last:
+            person_id = next(reversed(self._last))
+        # A reaction to somebody without an id may have been to this person.
+        last = [self._last[known] for known in {person_id, ""} if known in self._last]
+        if last and self.grace < (now_ns - max(last)) / SECOND < self.seconds:
+            return False
+        self._last[person_id] = now_ns
+        self._last.move_to_end(person_id)
+        if len(self._last) > MAX_PERSONS:
+            self._last.popitem(last=False)
         return True

@@ -24,13 +24,19 @@ import math
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.fusion.active_speaker import Candidate, SoundDirections, bearing, speaker_posterior
+from emotion_perception.fusion.active_speaker import (
+    Candidate,
+    SoundDirections,
+    bearing,
+    out_of_view_rate,
+    speaker_posterior,
+    with_out_of_view_rate,
+)
 from emotion_perception.fusion.config import FusionConfig
 from emotion_perception.fusion.face_evidence import MAX_FACES, FaceTrack, FaceTracks
-from emotion_perception.fusion.mouth_motion import HISTORY_S, MouthHistory
+from emotion_perception.fusion.mouth_motion import HISTORY_S, SILENCE_S, MouthHistory, MouthTracks
 from emotion_perception.fusion.partner import PartnerSelection
 from emotion_perception.fusion.persons import Persons
 from emotion_perception.fusion.pooling import pool
@@ -126,16 +132,16 @@ class EmotionFusion:
         if not self._accept(EmotionModality.VISUAL, stamp_ns):
             return
         newest_ns = self._newest[EmotionModality.VISUAL]
+        in_view = frozenset(face.face_id for face in faces)
         if stamp_ns == newest_ns:
             before = self._in_view[1] if stamp_ns == self._in_view[0] else frozenset()
-            self._in_view = (stamp_ns, before | {face.face_id for face in faces})
+            self._in_view = (stamp_ns, before | in_view)
         for face in sorted(faces, key=lambda face: -face.box.width * face.box.height)[:MAX_FACES]:
             if not _is_distribution(face.emotion):
                 self.counts["invalid"] += 1
                 continue
-            if not math.isnan(face.mouth_opening):
-                self._mouths.add(face.face_id, stamp_ns, face.mouth_opening, face.mouth_motion)
-            if not self._faces.add(stamp_ns, face, image_size):
+            self._mouths.add(stamp_ns, face)
+            if not self._faces.add(stamp_ns, face, image_size, in_view):
                 self.counts["poor"] += 1
         oldest_ns = newest_ns - to_nanoseconds(self.config.visual_max_age_s + self.config.future_limit_s)
         self._keep_faces(oldest_ns, newest_ns)
@@ -250,7 +256,7 @@ class EmotionFusion:
 
     def _drop(self, modality: EmotionModality) -> None:
         if modality == EmotionModality.VISUAL:
-            self._faces.tracks.clear()
+            self._faces.clear()
             self._mouths.clear()
             self._partner.forget_challenger()
         elif modality == EmotionModality.ACOUSTIC:
@@ -314,37 +320,52 @@ class EmotionFusion:
             for face in sorted(faces, key=lambda face: face.face_id)
         ]
         mouths = self._mouths.of([candidate.face_id for candidate in candidates])
-
-        def posterior(voice: VoiceObservation) -> dict[str, float]:
-            if not candidates:
-                return {"": 1.0}
-            found = {**{candidate.face_id: 0.0 for candidate in candidates}, "": 0.0}
-            face_id = self._persons.face_of_voice(voice.voice_id)
-            if face_id is not None:
-                found[face_id if face_id in found else ""] = 1.0
-                return found
-            ratios = self._mouths.log_likelihood_ratios(voice, mouths)
-            probabilities = speaker_posterior(
-                candidates,
-                self._directions.mean_during(voice),
-                self.config.direction_spread,
-                [ratios.get(candidate.face_id, math.nan) for candidate in candidates] if ratios else (),
-            )
-            found.update(zip((candidate.face_id for candidate in candidates), probabilities, strict=True))
-            found[""] = max(0.0, 1.0 - sum(probabilities))
-            return found
-
-        for track in self._voices.fresh(now_ns):
-            *earlier, newest = [utterance.voice for utterance in track.utterances]
-            probabilities = posterior(newest)
+        tracks = list(self._voices.fresh(now_ns))
+        posteriors = [
+            [
+                self._posterior(utterance.voice, candidates, mouths, after_silence)
+                for utterance, after_silence in zip(track.utterances, track.after_silence(SILENCE_S), strict=True)
+            ]
+            for track in tracks
+        ]
+        spoken = [
+            (utterance.voice, posterior[""])
+            for track, found in zip(tracks, posteriors, strict=True)
+            for utterance, posterior in zip(track.utterances, found, strict=True)
+        ]
+        for track, (*earlier, posterior) in zip(tracks, posteriors, strict=True):
+            newest = track.utterances[-1].voice
+            probabilities = with_out_of_view_rate(posterior, out_of_view_rate(newest, spoken))
             speaker = max(probabilities, key=probabilities.__getitem__)
-            belief = track.belief((*(posterior(voice)[speaker] for voice in earlier), 1.0))
+            belief = track.belief((*(probability[speaker] for probability in earlier), 1.0))
             if self._voices.weight_at(belief, now_ns) <= 0:
                 continue
             self._speakers[newest.voice_id] = probabilities
             if speaker not in assigned or assigned[speaker][0].stamp_ns < belief.stamp_ns:
                 assigned[speaker] = belief, probabilities[speaker]
         return assigned
+
+    def _posterior(
+        self, voice: VoiceObservation, candidates: Sequence[Candidate], mouths: MouthTracks, after_silence: bool
+    ) -> dict[str, float]:
+        """By face id ("": out of view): the probability to be the speaker of an utterance, without the others."""
+        if not candidates:
+            return {"": 1.0}
+        found = {**{candidate.face_id: 0.0 for candidate in candidates}, "": 0.0}
+        face_id = self._persons.face_of_voice(voice.voice_id)
+        if face_id is not None:
+            found[face_id if face_id in found else ""] = 1.0
+            return found
+        ratios = self._mouths.log_likelihood_ratios(voice, mouths, after_silence)
+        probabilities = speaker_posterior(
+            candidates,
+            self._directions.mean_during(voice),
+            self.config.direction_spread,
+            [ratios.get(candidate.face_id, math.nan) for candidate in candidates] if ratios else (),
+        )
+        found.update(zip((candidate.face_id for candidate in candidates), probabilities, strict=True))
+        found[""] = max(0.0, 1.0 - sum(probabilities))
+        return found
 
     def _bearing(self, face: FaceTrack) -> float:
         if self._camera is None:
@@ -391,7 +412,10 @@ class EmotionFusion:
             face_id=face_id,
             voice_id=voice_id,
             emotion=emotion,
-            evidence=tuple(replace(item, emotion=item.emotion.with_prior(self._prior)) for item in evidence),
+            evidence=tuple(
+                Evidence(item.modality, item.weight, item.age, item.emotion.with_prior(self._prior))
+                for item in evidence
+            ),
         )
 
     def _further_evidence(self, now_ns: int) -> list[Evidence]:

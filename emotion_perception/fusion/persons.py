@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from emotion_perception.types import to_seconds
 
 MAX_PERSONS = 1024
@@ -29,10 +31,16 @@ class Persons:
             while len(self._associated) > MAX_PERSONS:
                 del self._associated[next(iter(self._associated))]
 
-    def number(self, face_id: str) -> str:
-        """The person of a face without ROS4HRI: one for each face id, the same again when the face returns."""
-        person = self.numbered.pop(face_id, None)
-        if person is None:
+    def number(self, face_id: str, predecessor: str | None, present: Collection[str]) -> str:
+        """The person of a face without ROS4HRI, the same again when the face returns.
+
+        Args:
+            face_id: of a face that appears.
+            predecessor: the person who was last seen where the face appears; None: nobody.
+            present: the persons whose faces are in the same image; none of them is this face's.
+        """
+        person = self.numbered.pop(face_id, predecessor)
+        if person is None or person in present:
             self._count += 1
             person = f"person_{self._count}"
         self.numbered[face_id] = person

@@ -58,6 +58,7 @@ class VoiceTrack:
         self.decisions: list[_Decision] = []
         self._reliability, self._temporal = reliability, temporal
         self._utterances: list[_Decision] | None = None
+        self._silences: tuple[float, list[bool]] | None = None
         self._belief: tuple[tuple[float, ...], VoiceBelief] | None = None
 
     def add(self, voice: VoiceObservation, weight: float) -> None:
@@ -65,13 +66,13 @@ class VoiceTrack:
         decision = _Decision(voice, weight, self._reliability.as_evidence(voice.emotion), self._temporal)
         insort(self.decisions, decision, key=lambda held: (held.voice.stamp_ns, held.voice.final))
         del self.decisions[:-MAX_DECISIONS]
-        self._utterances = self._belief = None
+        self._utterances = self._silences = self._belief = None
 
     def keep_until(self, newest_ns: int) -> None:
         """Drop decisions later than a stamp."""
         if self.decisions and self.decisions[-1].voice.stamp_ns > newest_ns:
             self.decisions = [held for held in self.decisions if held.voice.stamp_ns <= newest_ns]
-            self._utterances = self._belief = None
+            self._utterances = self._silences = self._belief = None
 
     @property
     def newest_ns(self) -> int:
@@ -94,6 +95,17 @@ class VoiceTrack:
             utterances.append(decision)
         self._utterances = utterances[-MAX_UTTERANCES:]
         return self._utterances
+
+    def after_silence(self, seconds: float) -> list[bool]:
+        """For each of :attr:`utterances` whether no decision ended in the time before it began."""
+        if self._silences is None or self._silences[0] != seconds:
+            found = []
+            for utterance in self.utterances:
+                start_ns = utterance.voice.stamp_ns - to_nanoseconds(utterance.voice.duration)
+                silent_ns = start_ns - to_nanoseconds(seconds)
+                found.append(not any(silent_ns < held.voice.stamp_ns <= start_ns for held in self.decisions))
+            self._silences = seconds, found
+        return self._silences[1]
 
     def belief(self, shares: Sequence[float]) -> VoiceBelief:
         """The belief about the speaker of the newest utterance; there must be one.

@@ -6,9 +6,8 @@ syllable by syllable.
 **Motion**: change of the mouth patch since the previous frame, after the head's motion is compensated by phase
 correlation. It is several times as large for a speaking mouth as for a still one, however the head moves.
 
-Chosen by measurement (docs/fusion.md, "Mouths"; ``scripts/measure_mouths.py``): on six CREMA-D clips the motion
-separates speech from silence with an area under the ROC curve of 0.84 per frame and 0.90 over 0.3 s. Crops of 48 px, in
-which the mouth is 14 px wide, gave 0.63.
+Chosen by measurement: on six CREMA-D clips the motion separates speech from silence with an area under the ROC curve of
+0.84 per frame and 0.90 over 0.3 s. Crops of 48 px, in which the mouth is 14 px wide, gave 0.63.
 """
 
 from __future__ import annotations

@@ -355,6 +355,25 @@ def test_a_reaction_runs_on_and_then_rests() -> None:
     assert rest.allow("bob", ns(START + 60))
 
 
+def test_each_person_has_a_rest_of_their_own() -> None:
+    rest = Rest(seconds=20.0, grace=1.0)
+    assert rest.allow("ada", ns(START))
+    assert rest.allow("bob", ns(START + 5))
+    assert not rest.allow("ada", ns(START + 10))
+    assert not rest.allow("bob", ns(START + 12))
+    assert rest.allow("ada", ns(START + 21))
+    assert not rest.allow("bob", ns(START + 24))
+
+
+def test_unknown_person_is_the_one_of_the_last_reaction() -> None:
+    rest = Rest(seconds=20.0, grace=1.0)
+    assert rest.allow("", ns(START))
+    assert not rest.allow("ada", ns(START + 10))
+    assert rest.allow("ada", ns(START + 21))
+    assert not rest.allow("", ns(START + 30))
+    assert rest.allow("bob", ns(START + 42))
+
+
 def test_the_core_needs_neither_ros_nor_py_trees() -> None:
     code = (
         "import sys\n"

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emotion_perception.emotions import EMOTIONS
 from emotion_perception.fusion.active_speaker import (
     Candidate,
     bearing,
     mean_direction,
+    out_of_view_rate,
     speaker_posterior,
+    with_out_of_view_rate,
 )
+from emotion_perception.types import SECOND, EmotionEstimate, VoiceObservation
 
 SPREAD = 0.25
 UNKNOWN = math.nan
@@ -81,7 +86,46 @@ def test_unknown_mouth_ranks_between_a_speaking_and_a_still_one():
 
 
 def test_sound_from_behind_has_a_speaker_out_of_view():
-    assert sum(speaker_posterior([Candidate("a", 100, True, 0.0)], math.pi, SPREAD)) < 0.5
+    assert sum(speaker_posterior([Candidate("a", 100, True, 0.0)], math.pi, SPREAD)) < 0.2
+
+
+def test_direction_and_silent_mouths_together_exclude_the_faces():
+    faces = [Candidate("a", 100, True, 0.0), Candidate("b", 90, False, -0.5)]
+    direction_alone = sum(speaker_posterior(faces, 1.6, SPREAD))
+    mouths_alone = sum(speaker_posterior(faces, UNKNOWN, SPREAD, [-2.0, -2.0]))
+    assert sum(speaker_posterior(faces, 1.6, SPREAD, [-2.0, -2.0])) < 0.1 * min(direction_alone, mouths_alone) + 0.02
+
+
+def test_sound_from_a_face_outweighs_lips_that_hardly_move():
+    assert speaker_posterior([Candidate("a", 100, True, 0.0)], 0.1, SPREAD, [-1.0])[0] > 0.9
+
+
+def spoken(begins: float, ends: float) -> VoiceObservation:
+    emotion = EmotionEstimate.from_probabilities(np.full(len(EMOTIONS), 1 / 8))
+    return VoiceObservation(round(ends * SECOND), ends - begins, "voice", 20.0, False, True, emotion)
+
+
+def test_voices_from_out_of_view_make_the_next_one_more_probable():
+    earlier = [(spoken(1, 3), 0.7), (spoken(4, 7), 0.8)]
+    assert out_of_view_rate(spoken(8, 9), []) == pytest.approx(0.15)
+    assert out_of_view_rate(spoken(8, 9), earlier) > 0.35
+    assert out_of_view_rate(spoken(60, 61), earlier) < 0.25  # a minute later
+    assert out_of_view_rate(spoken(8, 9), [(voice, 0.02) for voice, _ in earlier]) < 0.1
+    assert out_of_view_rate(spoken(2, 9), earlier) == pytest.approx(0.15)  # overlaps both: not earlier
+
+
+def test_utterance_without_a_cue_does_not_change_the_rate():
+    assert out_of_view_rate(spoken(8, 9), [(spoken(1, 7), 0.0)]) == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.15, 0.9])
+def test_rate_changes_the_odds_of_a_speaker_out_of_view_only(rate: float):
+    changed = with_out_of_view_rate({"a": 0.4, "b": 0.1, "": 0.5}, rate)
+    assert sum(changed.values()) == pytest.approx(1)
+    assert changed["a"] == pytest.approx(4 * changed["b"])
+    assert (changed[""] > 0.5) == (rate > 0.15)
+    certain = {"a": 1.0, "": 0.0}
+    assert with_out_of_view_rate(certain, rate) == certain
 
 
 @settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

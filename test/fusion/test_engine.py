@@ -557,7 +557,7 @@ def test_a_step_with_ten_people_costs_less_than_a_millisecond(fusion: EmotionFus
             if step % 15 == 0:
                 fusion.add_voice(replace(voice(step / 30), level_db=np.sin(np.arange(40.0))))
             fusion.add_faces(at(step / 30), faces)
-            assert len(fusion.states(at(step / 30))) == 10
+            assert len(fusion.states(at(step / 30))) in (10, 11)  # 11: with a voice from out of view
             run[step] = time.thread_time() - start
     # The least of several runs of the same step, as a busy machine may disturb any single one.
     assert np.percentile(costs.min(0)[45:], 95) < 1e-3

@@ -49,5 +49,34 @@ def test_ratio_is_unknown_where_frames_or_levels_are_too_few() -> None:
 
 
 def test_no_mouth_decides_alone() -> None:
-    assert max(ratios(mouth(5.0, 1))) <= MAX_RATIO == 3
+    assert max(ratios(mouth(5.0, 1))) <= MAX_RATIO == 4
     assert min(ratios(mouth(0.0))) >= -3
+
+
+def test_mouth_that_cannot_be_seen_is_not_silent() -> None:
+    still, covered = mouth(0.06), mouth(0.06)
+    covered[:, 1] = 0.04  # without the dark line between the lips
+    assert ratios(still)[0] < -1.5
+    assert abs(ratios(covered)[0]) < 0.1
+    in_profile = mouth_log_likelihood_ratio(MouthSamples.from_tables([still], in_sight=0.2), 1.6, LEVEL)
+    assert abs(in_profile[0]) < 0.3
+
+
+def test_motion_that_goes_with_the_voice_is_the_speakers() -> None:
+    """Two mouths that move and open alike; the motion of one follows the level."""
+    time = mouth(0.2)[:, 0]
+    level = np.interp(time + 0.08, (np.arange(40) + 0.5) * 0.04, LEVEL)  # lips move before the sound
+    speaks, moves = mouth(0.2), mouth(0.2)
+    speaks[:, 2] = 0.2 + (level + 30) / 200
+    moves[:, 2] = 0.2 - (level + 30) / 200
+    one, other = ratios(speaks, moves)
+    assert one > other + 1
+
+
+def test_jaw_that_opens_is_the_speakers() -> None:
+    closed, unknown, opens = (
+        mouth_log_likelihood_ratio(MouthSamples.from_tables([mouth(0.2)], jaw=jaw), 1.6, LEVEL)[0]
+        for jaw in (0.01, math.nan, 0.2)
+    )
+    assert opens > unknown > closed
+    assert opens > closed + 0.7
