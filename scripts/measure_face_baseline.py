@@ -32,7 +32,7 @@ from emotion_perception.media.images import read_image
 from emotion_perception.media.items import MediaFrame
 from emotion_perception.media.opening import open_media
 from emotion_perception.recognition import Event, Recognizer, fuse_events
-from emotion_perception.types import SECOND
+from emotion_perception.types import SECOND, FaceObservation
 from emotion_perception.visual.face_baseline import FaceBaseline
 from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
@@ -67,9 +67,7 @@ def clip_events(path: Path) -> list[Event]:
             stamp = round(item.time * SECOND)
             if isinstance(item, MediaFrame):
                 found = [face for face in PIPELINE.detect(item.image, stamp) if face.crop is not None]
-                answers = zip(found, *PIPELINE.classifier.probabilities(_crops(found)), strict=True)
-                faces = tuple(PIPELINE.observation(face, p, strength) for face, p, strength in answers)
-                events.append(Event(item.time, item.time, faces[:1]))
+                events.append(Event(item.time, item.time, _observations(found[:1])))
             else:
                 voices = acoustic.push(item.samples, item.sample_rate, stamp)
                 events += [Event(item.time, item.end, voice) for voice in (*voices, None)]
@@ -77,9 +75,11 @@ def clip_events(path: Path) -> list[Event]:
     return events
 
 
-def _crops(faces: Sequence) -> np.ndarray:
-    shape = PIPELINE.classifier.crop_shape
-    return np.stack([face.crop for face in faces]) if faces else np.zeros((0, *shape), np.uint8)
+def _observations(faces: Sequence) -> tuple[FaceObservation, ...]:
+    if not faces:
+        return ()
+    estimates = PIPELINE.classifier.estimates(np.stack([face.crop for face in faces]))
+    return tuple(PIPELINE.observations(faces, estimates))
 
 
 def play(
@@ -175,8 +175,7 @@ def portraits(data: Path, pairs: int) -> None:
         for i, frame in enumerate(jittered(images, np.random.default_rng(number))):
             stamp, time = round(i * STEP_S * SECOND), i * STEP_S
             found = [face for face in PIPELINE.detect(frame, stamp) if face.crop is not None][:1]
-            for face, p, strength in zip(found, *PIPELINE.classifier.probabilities(_crops(found)), strict=True):
-                alone = PIPELINE.observation(face, p, strength)
+            for alone in _observations(found):
                 names = [track.update(alone, stamp).emotion.name for track in (without, with_baseline)]
                 rows.append((number, time, *names))
     number, time, *labels = (np.array(column) for column in zip(*rows, strict=True))
