@@ -11,7 +11,7 @@ from pathlib import Path
 from emotion_perception.errors import explains_missing_packages
 
 EPILOG = """examples:
-  emotion-train visual --data ../shared/data/ferplus.npz --backbone-weights runs/face_encoder.safetensors
+  emotion-train visual --data ../shared/data/ferplus.npz
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
   emotion-train acoustic --data ~/corpora/CREMA-D ~/corpora/SUBESCO --initial encoder.safetensors --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
@@ -78,26 +78,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="network to train (visual): face_encoder, which the published configuration names, or of torchvision, for "
-        "comparison and as --teacher: mobilenet_v3_small, vgg16, resnet18, ...",
+        help="torchvision network to train instead of the robot's (visual): mobilenet_v3_small, vgg16, resnet18, ...; "
+        "it then serves as --teacher",
     )
     parser.add_argument(
         "--backbone-weights",
         type=Path,
         metavar="FILE",
-        help="its pretrained weights: runs/face_encoder.safetensors of scripts/face_encoder.py, or a state dict in "
-        "torchvision's names (.pth or .safetensors); default: random",
-    )
-    parser.add_argument(
-        "--combine",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="do not train: publish the mean of these published networks as one (visual; repeatable)",
-    )
-    parser.add_argument(
-        "--weight", type=float, action="append", default=[], help="of each --combine, in order (default: equal)"
+        help="its pretrained weights, a state dict in torchvision's names (.pth or .safetensors); default: random",
     )
     parser.add_argument(
         "--ablation",
@@ -201,10 +189,6 @@ def main(argv: list[str] | None = None) -> int:
             from emotion_perception.learning.faces import train as train_visual
             from emotion_perception.learning.faces.familiarity import learn_if_enough
 
-            if args.combine:
-                card = train_visual.combine(args.data, out, args.combine, args.weight)
-                print(json.dumps({"weights": str(out), **card}))
-                return 0
             visual = load_config(paths[0], train_visual.VisualTraining, overrides)
             if args.backbone:
                 visual = replace(visual, backbone=replace(visual.backbone, name=args.backbone))

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.inference.cards import ModelCard
 from emotion_perception.learning.faces.backbone import BackboneNet
-from emotion_perception.learning.faces.ensemble import FaceEnsemble
 from emotion_perception.learning.faces.ferplus import FerPlusSplit
 from emotion_perception.learning.faces.network import FACE_SIZE, N_VISUAL, ExpressionNet
 from emotion_perception.learning.onnx_files import export_network
@@ -25,7 +24,7 @@ OUTPUTS = {"ferplus": "logits", "fer2013": "logits", "intensity": "intensity_log
 class ExportedFaceNet(nn.Module):
     """The network as exported: uint8 input, logits averaged over a face and its mirror image."""
 
-    def __init__(self, net: ExpressionNet | BackboneNet | FaceEnsemble) -> None:
+    def __init__(self, net: ExpressionNet | BackboneNet) -> None:
         super().__init__()
         self.net = net
         self.mirror = net.config.mirror
@@ -37,7 +36,7 @@ class ExportedFaceNet(nn.Module):
         return tuple(head.unflatten(0, (2, -1)).mean(0) for head in heads) if self.mirror else heads
 
 
-def publish_faces(path: Path, net: ExpressionNet | BackboneNet | FaceEnsemble, card: Mapping[str, Any]) -> None:
+def publish_faces(path: Path, net: ExpressionNet | BackboneNet, card: Mapping[str, Any]) -> None:
     """Write network and card; ``card`` holds calibration, prior, scores and any further fields.
 
     Raises:
