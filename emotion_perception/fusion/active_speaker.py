@@ -73,7 +73,7 @@ def speaker_posterior(
     Example:
         >>> near, far = Candidate("near", 9000.0, True, 0.3), Candidate("far", 4500.0, False, -0.3)
         >>> [round(p, 2) for p in speaker_posterior([near, far], -0.25, 0.25)]
-        [0.24, 0.69]
+        [0.25, 0.68]
     """
     if not candidates:
         return []
