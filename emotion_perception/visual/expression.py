@@ -17,6 +17,7 @@ from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import FaceInput, load_card
 from emotion_perception.inference.foreign import crop_shape, network_input, read_face_network
 from emotion_perception.inference.protocols import FaceEstimates
+from emotion_perception.inference.quantised import int8_of
 from emotion_perception.inference.runtime import FP32, compile_for_cpu
 from emotion_perception.types import EmotionEstimate
 
@@ -107,7 +108,9 @@ class ExpressionClassifier:
         self._one_by_one = model.input().partial_shape[0].is_static
         if device == "CPU":
             example = network_input(np.zeros((1, *self.crop_shape), np.uint8), self._input)
-            self._compiled = compile_for_cpu(core, model, [example], exact, self.path)
+            quantised = None if exact else int8_of(self.path)
+            int8 = None if quantised is None else read_face_network(core, quantised, self._input)
+            self._compiled = compile_for_cpu(core, model, [example], exact, self.path, int8=int8)
         else:
             self._compiled = core.compile_model(model, device, THROUGHPUT | FP32 if exact else THROUGHPUT)
         self._read = [self._compiled.output(name) for name in self.card.outputs]
