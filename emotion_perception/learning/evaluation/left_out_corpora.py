@@ -28,6 +28,7 @@ from emotion_perception.learning.voices.corpora import corpus_labels, find_corpo
 from emotion_perception.learning.voices.frozen import FrozenFeatures, frozen_features
 
 COMPONENTS = 256  # principal components of the encoder's statistics
+ABSENT = -20.0  # logit of a label that no training clip has
 LOSS_WEIGHT = 500.0  # of the mean log loss against half of the weights' squared norm
 INNER_FOLDS = 3  # for logits of speakers that a head was not trained on, from which the place's statistics are made
 STREAM, NEUTRAL_SHARE, STREAMS = 150, 0.9, 5  # utterances heard in a place, share of neutral ones, random repetitions
@@ -55,7 +56,8 @@ def leave_corpus_out(data: Path | Sequence[Path], out: Path, initial: Path, cach
 
     Returns:
         For each method and corpus, and their mean: UAR in percent among the corpus' own labels with a 95 % interval,
-        gain over :data:`REFERENCE` on the same clips likewise, both by a bootstrap over speakers, and the ECE.
+        gain over :data:`REFERENCE` on the same clips likewise, both by a bootstrap over speakers, and the ECE after
+        calibration on corpora that were left out within the training corpora.
 
     Raises:
         FileNotFoundError: ``data`` contains no corpus.
@@ -106,27 +108,20 @@ def compute(clips: FrozenFeatures) -> dict[str, np.ndarray]:
 
 
 class _Head:
-    """A linear head on features of the ``train`` clips."""
+    """A linear head on features of the ``train`` clips, calibrated for corpora that it was not trained on."""
 
     def __init__(self, clips: FrozenFeatures, features: np.ndarray, train: np.ndarray, weights: np.ndarray) -> None:
-        self._clips, self._features, self._train, self._weights = clips, features, train, weights
-        self._model = self._fit(np.ones(train.sum(), bool))
+        self._clips, self._features, self._train, self._weights = clips, features, np.flatnonzero(train), weights
+        self._model = self._fit(np.arange(len(self._train)))
+        self._scale = self._calibrate()
 
-    def _fit(self, chosen: np.ndarray) -> LogisticRegression:
-        rows = np.flatnonzero(self._train)[chosen]
-        model = LogisticRegression(C=LOSS_WEIGHT / chosen.sum(), max_iter=60, tol=1e-3)
-        return model.fit(self._features[rows], self._clips.labels[rows], self._weights[chosen])
-
-    def logits(self, rows: np.ndarray, model: LogisticRegression | None = None) -> np.ndarray:
-        """``(K, 8)``; labels that no training corpus has are far below all others."""
-        model = model or self._model
-        logits = np.full((int(rows.sum()), len(EMOTIONS)), -20.0)
-        logits[:, model.classes_] = model.decision_function(self._features[rows])
-        return logits
+    def logits(self, rows: np.ndarray) -> np.ndarray:
+        """``(K, 8)`` of the clips ``rows``, ``(N,)`` bool; labels without a training clip are far below all others."""
+        return self._scale * self._apply(self._model, np.flatnonzero(rows))
 
     def adapted(self, test: np.ndarray) -> np.ndarray:
         """``(STREAMS, K, 8)``: after hearing :data:`STREAM` unlabelled utterances of the corpus, mostly neutral."""
-        labels, raw = self._clips.labels[test], self.logits(test)
+        labels, raw = self._clips.labels[test], self._apply(self._model, np.flatnonzero(test))
         statistics = self._statistics()
         neutral = labels == NEUTRAL
         share = np.where(neutral, NEUTRAL_SHARE / max(neutral.sum(), 1), (1 - NEUTRAL_SHARE) / max((~neutral).sum(), 1))
@@ -136,18 +131,37 @@ class _Head:
             heard = np.random.default_rng(repetition).choice(len(labels), STREAM, p=share)
             place = PlaceAdaptation(statistics)
             place.fit(raw[heard])
-            found.append(place.normalise(raw))
+            found.append(self._scale * place.normalise(raw))
         return np.array(found)
 
+    def _fit(self, chosen: np.ndarray) -> LogisticRegression:
+        """Train on the rows ``chosen`` of the training clips."""
+        rows = self._train[chosen]
+        model = LogisticRegression(C=LOSS_WEIGHT / len(rows), max_iter=60, tol=1e-3)
+        return model.fit(self._features[rows], self._clips.labels[rows], self._weights[chosen])
+
+    def _apply(self, model: LogisticRegression, rows: np.ndarray) -> np.ndarray:
+        logits = np.full((len(rows), len(EMOTIONS)), ABSENT)
+        logits[:, model.classes_] = model.decision_function(self._features[rows])
+        return logits
+
+    def _held_out(self, groups: np.ndarray, folds: int) -> np.ndarray:
+        """Logits of the training clips, each by a head that was not trained on the clip's group."""
+        held = np.zeros((len(self._train), len(EMOTIONS)))
+        for inner, outer in GroupKFold(folds).split(held, groups=groups):
+            held[outer] = self._apply(self._fit(inner), self._train[outer])
+        return held
+
+    def _calibrate(self) -> float:
+        """Factor of the logits, by log loss on each training corpus with the others as training data."""
+        corpora = self._clips.corpora[self._train]
+        held = self._held_out(corpora, len(np.unique(corpora)))
+        present = np.array([corpus_labels(corpus) for corpus in corpora])
+        return metrics.fit_temperature(np.where(present, held, ABSENT), self._clips.labels[self._train])[0]
+
     def _statistics(self) -> ClassStatistics:
-        """Of training speakers, each by a head that was not trained on the speaker."""
-        clips, train = self._clips, np.flatnonzero(self._train)
-        held = np.zeros((len(train), len(EMOTIONS)))
-        for inner, outer in GroupKFold(INNER_FOLDS).split(train, groups=clips.speakers[train]):
-            chosen, tested = np.zeros(len(train), bool), np.zeros(len(clips.labels), bool)
-            chosen[inner], tested[train[outer]] = True, True
-            held[outer] = self.logits(tested, self._fit(chosen))
-        return ClassStatistics.of(held, clips.labels[train], clips.corpora[train])
+        held = self._held_out(self._clips.speakers[self._train], INNER_FOLDS)
+        return ClassStatistics.of(held, self._clips.labels[self._train], self._clips.corpora[self._train])
 
 
 def label_weights(labels: np.ndarray, corpora: np.ndarray, balanced: bool) -> np.ndarray:
