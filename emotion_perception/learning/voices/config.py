@@ -41,6 +41,9 @@ class AcousticTraining:
     intensity_weight: float = 0.2  # weight of the intensity loss
     sex: str = "off"  # role of the speaker's sex, see VoiceNet; for the study in docs/acoustic_model.md
     sex_weight: float = 0.3  # weight of the loss of the auxiliary task
+    # Weights that are published: from the initial ones (0) to the trained ones (1). In between, the network keeps more
+    # of what it knew (Wortsman et al. 2022). Below 1, training needs a whole published network to start from.
+    interpolation: float = 1.0
     seed: int = 7
     net: VoiceNetConfig = field(default_factory=VoiceNetConfig)
     overlap: OverlapTraining = field(default_factory=OverlapTraining)

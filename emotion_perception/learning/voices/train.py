@@ -76,7 +76,7 @@ def train(
 
     Raises:
         FileNotFoundError: no corpus in ``data``.
-        ValueError: no speaker is left for validation.
+        ValueError: no speaker is left for validation, or interpolation without a published network to start from.
         ModelError: ``initial`` or ``detector`` is missing, corrupt, or of another architecture.
     """
     stages = [stages] if isinstance(stages, AcousticTraining) else list(stages)
@@ -90,6 +90,10 @@ def train(
         last = k == len(stages) - 1
         path = checkpoint if last else checkpoint.with_suffix(f".stage{k + 1}{checkpoint.suffix}")
         learnt = net = fit(training, stage, path, validation, learnt)[0]
+    if config.interpolation < 1:
+        if initial is None or initial.suffix == ".safetensors":
+            raise ValueError("interpolation needs a published voice model to start from (--initial)")
+        interpolate(net, initial, config.interpolation)
     overlap: OverlapNet | None
     if detector is not None:
         _, overlap, taken = load_voice(detector)
@@ -112,6 +116,21 @@ def train(
         card |= {k: v for k, v in published.items() if k not in RENEWED}
     net.sex = net.given_sex = None
     return publish_voice(out, net, overlap, card)
+
+
+@torch.no_grad()
+def interpolate(net: VoiceNet, initial: Path, share: float) -> None:
+    """Move the weights of ``net`` to ``share`` of the way (0..1) from those of ``initial`` to its own.
+
+    Raises:
+        ModelError: ``initial`` is missing, corrupt, or of another architecture.
+    """
+    start = VoiceNet(net.config)
+    load_initial(start, initial)
+    old = start.state_dict()
+    for name, value in net.state_dict().items():
+        if name in old and value.is_floating_point():
+            value.copy_(old[name].lerp(value, share))
 
 
 def describe_corpora(splits: Sequence[SpeechSplit]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from sounds import DATA, PUBLISHED, tone
+from sounds import DATA, PUBLISHED, card_of, tone
 
 from emotion_perception.acoustic.emotion_classifier import VoiceEmotionClassifier
 from emotion_perception.acoustic.features import log_mel
@@ -24,8 +24,15 @@ from emotion_perception.learning.voices.dataset import Speech, Targets
 from emotion_perception.learning.voices.features import FeatureBank
 from emotion_perception.learning.voices.network import SpeechEncoder, VoiceNet, VoiceNetConfig
 from emotion_perception.learning.voices.overlap import OverlapTraining
-from emotion_perception.learning.voices.train import adamw, describe_corpora, emotion_loss, intensity_loss, train
-from emotion_perception.learning.voices.weights import load_initial, load_voice, save_encoder
+from emotion_perception.learning.voices.train import (
+    adamw,
+    describe_corpora,
+    emotion_loss,
+    intensity_loss,
+    interpolate,
+    train,
+)
+from emotion_perception.learning.voices.weights import load_initial, load_voice, publish_voice, save_encoder
 
 AVAILABLE = ("ravdess_speech", "emodb", "nemo", "tess", "ased")  # in the folder of test data
 needs_data = pytest.mark.skipif(
@@ -339,3 +346,17 @@ def test_masking_leaves_most_of_a_spectrogram_as_it_is() -> None:
     changed = (masked != mel).float().mean((1, 2))
     assert (changed < 0.7).all()
     assert changed.mean() > 0.1
+
+
+def test_interpolated_weights_lie_between_the_initial_and_the_trained_ones(tmp_path: Path) -> None:
+    initial, trained = VoiceNet(TINY.net).eval(), VoiceNet(TINY.net).eval()
+    publish_voice(tmp_path / "initial.onnx", initial, None, card_of(initial))
+    before = trained.project.weight.detach().clone()
+    interpolate(trained, tmp_path / "initial.onnx", 0.25)
+    expected = 0.75 * initial.project.weight + 0.25 * before
+    torch.testing.assert_close(trained.project.weight, expected, atol=1e-3, rtol=0)  # the file has fp16 weights
+
+
+def test_interpolation_needs_a_published_network_to_start_from(corpora: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="published voice model"):
+        train(corpora, tmp_path / "voice.onnx", replace(TINY, epochs=1, interpolation=0.5), tmp_path / "state")
