@@ -57,7 +57,7 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     class Player(recognition.Recognizer):
         def open(self, path: Path, *choices: object) -> Any:
-            return Opened(is_image=False, note="", audio_track=0)
+            return Opened(is_image=False, has_video=True, note="", audio_track=0)
 
         def moments(self, path: Path, *choices: object) -> Iterator[Moment]:
             return moments(self._step)
