@@ -157,7 +157,7 @@ def test_every_python_package_imported_is_asked_for():
     ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
     for name in imported - sys.stdlib_module_names - ours - OPTIONAL:
-        if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros", "tf2_ros"):
+        if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros"):
             assert names.get(name, name.replace("_", "-")) in asked | {"catkin-pkg"}, (
                 f"{name} is in no requirements file"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from emotion_perception.attention.geometry import FACE_HEIGHT
 from emotion_perception.settings import check_settings, setting
 
 
@@ -46,7 +47,7 @@ class AttentionConfig:
         0.5, 30.0, "s",
     )  # fmt: skip
     face_height: float = setting(
-        0.18,
+        FACE_HEIGHT,
         "Mean height of a face as the detector boxes it, to estimate distance where there is no depth image. For "
         "children take 0.16.",
         0.1,

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from emotion_perception.types import Box
 
+FACE_HEIGHT = 0.18  # m, mean of adults' faces as the detector boxes them
+
 
 @dataclass(frozen=True)
 class Camera:

@@ -17,7 +17,6 @@ import numpy as np
 
 from emotion_perception.types import SECOND, Box, FaceDetection
 from emotion_perception.visual.alignment import face_roll
-from emotion_perception.visual.attention import box_side
 from emotion_perception.visual.config import VisualConfig
 from emotion_perception.visual.detector import (
     MIN_FACE_IN_COPY,
@@ -26,6 +25,7 @@ from emotion_perception.visual.detector import (
     iou_matrix,
     non_max_suppression,
 )
+from emotion_perception.visual.face_selection import box_side
 
 # The search keeps candidates down to this share of the minimum score, since the window decides as well. A face of 20 px
 # in a 640x480 image is 10 px in the downscaled copy and scores about 0.5 there, but 0.88 at full resolution.

@@ -2,7 +2,7 @@
 
 The whole image is searched a few times a second; in between, each tracked face is detected again in a small window
 around its predicted position. The chosen faces are classified in one batch: with many faces in view the near and
-engaged ones (:mod:`emotion_perception.visual.attention`); the others are only tracked.
+engaged ones (:mod:`emotion_perception.visual.face_selection`); the others are only tracked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from emotion_perception.resources import find_model
 from emotion_perception.types import SECOND, Box, EmotionEstimate, FaceDetection, FaceLandmarks, FaceObservation
 from emotion_perception.visual.action_evidence import HOLD_S, action_evidence
 from emotion_perception.visual.alignment import FaceFrame
-from emotion_perception.visual.attention import Attention, box_side
 from emotion_perception.visual.config import AUTO, VisualConfig
 from emotion_perception.visual.detector import FaceDetector, check_image
 from emotion_perception.visual.expression import ExpressionClassifier
@@ -40,6 +39,7 @@ from emotion_perception.visual.face_search import (
     FaceSearch,
     quarter_turns,
 )
+from emotion_perception.visual.face_selection import FaceSelection, box_side
 from emotion_perception.visual.landmark_reader import LandmarkReader
 from emotion_perception.visual.mounting import Mounting
 from emotion_perception.visual.mouth import Mouth, measure_mouth
@@ -79,7 +79,7 @@ class VisualPerception:
         mounting = Mounting(rotation, config.image_mirror)
         self._camera = CameraMounting(self.detector, mounting, config.image_rotation == AUTO)
         self._search = FaceSearch(self.detector, config)
-        self._attention = Attention(config.max_faces)
+        self._selection = FaceSelection(config.max_faces)
         self._known_faces = KnownFaces()  # outlasts resets
         self._landmarks = LandmarkReader(config.landmark_rate)
         if config.landmark_rate > 0:
@@ -105,7 +105,7 @@ class VisualPerception:
         if not keep_mounting:
             self._camera.reset()
         self.tracker.reset()
-        self._attention.reset()
+        self._selection.reset()
         self._search.reset()
         self._landmarks.reset()
         self._searched_ns: int | None = None
@@ -315,7 +315,7 @@ class VisualPerception:
         self._visible = {track.face_id for track in in_view}
         large = [track for track in in_view if box_side(_newest(track)[0]) >= self.config.min_face_size]
         # Unconfirmed faces are followed too; otherwise they would never be confirmed.
-        self._classified = self._attention.choose(large, alive, stamp_ns)
+        self._classified = self._selection.choose(large, alive, stamp_ns)
         confirmed = [track for track in large if track.confirmed]
         cut = {track.face_id: box_side(track.box) for track in confirmed if self._is_cut(track)}
         measured = self._landmarks.choose(cut, stamp_ns)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from emotion_perception.types import SECOND, Box
-from emotion_perception.visual.attention import box_side
 from emotion_perception.visual.detector import FaceDetector
+from emotion_perception.visual.face_selection import box_side
 from emotion_perception.visual.mounting import Mounting
 from emotion_perception.visual.tracker import TrackedFace
 

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from emotion_perception.attention.geometry import Camera
+from emotion_perception.attention.geometry import FACE_HEIGHT, Camera
 from emotion_perception.types import Box, EmotionState, EmotionStatus, FaceObservation
 from emotion_perception.visualization.overlay import EMOTION_BGR, STATUS_TEXT, label_text
 
@@ -24,7 +24,6 @@ Overlay = TypeVar("Overlay")
 
 NAMESPACE = "emotion"
 LIFETIME = Duration(sec=1)  # a label without updates disappears
-FACE_HEIGHT = 0.2  # m, of an adult's face as detectors box it
 LETTERS = 16.0  # px, of labels over an image
 GAP = 0.1  # m between the face's upper edge and the label
 ABOVE_FACE_FRAME = 0.25  # m, from the middle of the head (frame face_<id> of REP-155) to above it

@@ -29,7 +29,7 @@ class _Known:
     chosen_ns: int | None = None  # when it was last chosen
 
 
-class Attention:
+class FaceSelection:
     """Chooses the faces to classify in each image.
 
     Args:
