@@ -477,7 +477,7 @@ def test_the_demo_prints_one_json_line_a_state_and_nothing_else(picture: Path):
     for record in records:
         assert set(record) == {
             *("stamp", "status", "label", "confidence", "probabilities"),
-            *("valence", "arousal", "latency_ms", "face_id"),
+            *("valence", "valence_deviation", "arousal", "arousal_deviation", "latency_ms", "face_id"),
         }
     assert {record["status"] for record in records} == {"NO_EVIDENCE"}, "there is no face in the picture"
 
