@@ -19,7 +19,7 @@ from emotion_perception.archive.analysis import Settings
 from emotion_perception.archive.campaign import made_by
 from emotion_perception.archive.store import Store
 from emotion_perception.cli import archive, evaluate, recognize
-from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, HAPPY
+from emotion_perception.emotions import CALM, EMOTIONS, HAPPY
 from emotion_perception.learning.evaluation.evaluate import visual
 from emotion_perception.media.images import read_image
 from emotion_perception.nodes.visual_node import VisualNode
@@ -48,9 +48,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A smiling face in the dark, 512x512 (NASA, public domain): the published network says happy, the other angry."""
+    """A smiling face in the dark, 512x512 (NASA, public domain): the published network is surer of it."""
     data = pytest.importorskip("skimage.data", reason="needs scikit-image's portrait")
-    path = tmp_path_factory.mktemp("pictures") / "angry" / "portrait.png"
+    path = tmp_path_factory.mktemp("pictures") / "happy" / "portrait.png"
     path.parent.mkdir()
     cv2.imwrite(str(path), (0.1 * data.astronaut()[..., ::-1]).astype(np.uint8))
     return path
@@ -61,9 +61,9 @@ def expected(network: Path, picture: Path) -> np.ndarray:
     """``(8,)`` probabilities of the picture's face."""
     (face,) = VisualPerception(VisualConfig(expression_model=str(network))).still(read_image(picture))
     probabilities = face.emotion.probabilities
-    assert probabilities.argmax() == ANGRY and probabilities[CALM] == 0
+    assert probabilities.argmax() == HAPPY and probabilities[CALM] == 0
     (published,) = VisualPerception().still(read_image(picture))
-    assert published.emotion.probabilities.argmax() == HAPPY
+    assert published.emotion.probabilities[HAPPY] > probabilities[HAPPY] + 0.3
     return probabilities
 
 
@@ -124,5 +124,5 @@ def test_node_publishes_what_the_network_of_another_package_sees(ros: World, net
 
     assert ros.until(seen, 30.0)
     face = next(message for message in heard if message.faces).faces[0]
-    assert face.emotion.label == ANGRY
+    assert face.emotion.label == HAPPY
     np.testing.assert_allclose(face.emotion.probabilities, expected, atol=0.1)  # the crop of a track, filtered
