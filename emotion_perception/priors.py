@@ -130,6 +130,11 @@ def exchange_prior(probabilities: np.ndarray, old: np.ndarray, new: np.ndarray) 
         >>> print(exchange_prior(evidence, BALANCED, np.array([0.3, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1])))
         [0.75 0.   0.25 0.   0.   0.   0.   0.  ]
     """
-    ratio = new / np.maximum(old, SMALLEST) if old.any() else new
+    was, wanted = old.tolist(), new.tolist()
+    ratio = [n / max(o, SMALLEST) for n, o in zip(wanted, was, strict=True)] if any(was) else wanted
+    if probabilities.ndim == 1:  # every face and voice: Python arithmetic is several times faster for eight numbers
+        weighted = [p * r for p, r in zip(probabilities.tolist(), ratio, strict=True)]
+        total = sum(weighted)
+        return np.array([p / total for p in weighted], np.float32)
     p = np.asarray(probabilities, np.float64) * ratio
     return np.asarray(p / p.sum(axis=-1, keepdims=True), np.float32)

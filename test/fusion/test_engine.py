@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from machine import work
 
 from emotion_perception.emotions import ANGRY, CALM, EMOTIONS, HAPPY, NEUTRAL, SAD
 from emotion_perception.fusion.config import FusionConfig
@@ -542,15 +543,19 @@ def test_fusion_imports_neither_torch_nor_ros():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
-def test_a_step_with_ten_people_costs_less_than_a_millisecond(fusion: EmotionFusion):
+def test_a_step_with_ten_people_costs_an_eighth_of_the_reference(fusion: EmotionFusion):
+    """1.1 ms of CPU time on a machine that needs 9 ms for the reference, :func:`machine.work`."""
     rng = np.random.default_rng(0)
     people = [face(f"face_{n}", top=2 + n % 6, size=100 + n) for n in range(10)]
     steps = [
         [replace(one, mouth_opening=rng.random() / 2, mouth_motion=rng.random() / 4) for one in people]
         for _ in range(150)
     ]
-    costs = np.zeros((5, len(steps)))
+    costs, references = np.zeros((5, len(steps))), []
     for run in costs:
+        start = time.thread_time()
+        work()
+        references.append(time.thread_time() - start)
         fusion.reset()
         for step, faces in enumerate(steps):
             start = time.thread_time()
@@ -560,4 +565,4 @@ def test_a_step_with_ten_people_costs_less_than_a_millisecond(fusion: EmotionFus
             assert len(fusion.states(at(step / 30))) in (10, 11)  # 11: with a voice from out of view
             run[step] = time.thread_time() - start
     # The least of several runs of the same step, as a busy machine may disturb any single one.
-    assert np.percentile(costs.min(0)[45:], 95) < 1e-3
+    assert np.percentile(costs.min(0)[45:], 95) < min(references) / 8
