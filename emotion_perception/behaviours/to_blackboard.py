@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -117,20 +118,20 @@ class _Subscriber(py_trees.behaviour.Behaviour):
         self._watch.offer(snapshot, received_ns)
         self._message, self._received, self._problem = message, True, ""
 
-    def _message_type(self) -> type[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _message_type(self) -> type[Any]: ...
 
+    @abstractmethod
     def _convert(self, message: Any, received_ns: int) -> Any:
         """The snapshot in a message; raises ConversionError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _write(self, freshness: Freshness, age: float) -> None:
         """Write to the blackboard."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _summary(self) -> str:
         """A fresh message in a few words."""
-        raise NotImplementedError
 
 
 class ToBlackboard(_Subscriber):

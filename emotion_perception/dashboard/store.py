@@ -13,8 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
+from emotion_perception.files import json_number
 from emotion_perception.interaction.group import GroupEmotion
 from emotion_perception.types import (
     SECOND,
@@ -33,6 +35,7 @@ TRAIL_REPEATED = 20  # points sent again with each new one, so that a viewer who
 STATE_RATE_HZ = 5.0  # numbers that change faster are not readable
 GROUP_RATE_HZ = 2.0
 SILENT_AFTER_S = 3.0  # nodes report to /diagnostics every second
+_number = partial(json_number, digits=3)
 EXPECTED_NODES = ("visual_node", "acoustic_node", "fusion_node")  # without them there is nothing to show
 
 
@@ -331,7 +334,3 @@ def estimate_fields(emotion: EmotionEstimate) -> dict[str, Any]:
         "valence": _number(emotion.valence),
         "arousal": _number(emotion.arousal),
     }
-
-
-def _number(value: float, digits: int = 3) -> float | None:
-    return round(float(value), digits) if math.isfinite(value) else None

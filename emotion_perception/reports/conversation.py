@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emotion_perception.emotions import EMOTIONS
-from emotion_perception.files import write_atomically
+from emotion_perception.files import json_number, write_atomically
 from emotion_perception.interaction.arc import Arc, ArcSample
 from emotion_perception.interaction.summary import ConversationSummary
 from emotion_perception.reports.conversation_report import conversation_document
@@ -93,7 +92,7 @@ def summary_fields(summary: ConversationSummary) -> dict[str, Any]:
         "label_changes": summary.label_changes,
         "best_moment": _moment(summary.best),
         "worst_moment": _moment(summary.worst),
-        "valence_change": _number(summary.valence_change),
+        "valence_change": json_number(summary.valence_change),
         "arc": arc_fields(arc),
     }
 
@@ -114,8 +113,8 @@ def arc_fields(arc: Arc) -> dict[str, Any]:
         "arousal": _numbers(arc.arousal),
         "arousal_sd": _numbers(arc.arousal_sd),
         "arousal_smoothed": _numbers(arc.smooth_arousal),
-        "valence_trend": _number(arc.valence_trend),
-        "arousal_trend": _number(arc.arousal_trend),
+        "valence_trend": json_number(arc.valence_trend),
+        "arousal_trend": json_number(arc.arousal_trend),
         "turning_points": [
             {
                 "time": round(point.time, 2),
@@ -129,19 +128,15 @@ def arc_fields(arc: Arc) -> dict[str, Any]:
         "shape": {
             "name": shape.shape.name,
             "text": shape.text,
-            "correlation": _number(shape.correlation),
+            "correlation": json_number(shape.correlation),
             "correlations": {key.name: round(r, 4) for key, r in shape.correlations.items()},
             "reason": shape.reason,
         },
     }
 
 
-def _number(value: float, digits: int = 4) -> float | None:
-    return round(float(value), digits) if math.isfinite(value) else None
-
-
 def _numbers(values: np.ndarray, digits: int = 4) -> list[float | None]:
-    return [_number(float(value), digits) for value in values]
+    return [json_number(value, digits) for value in values]
 
 
 def _moment(moment: tuple[float, float] | None) -> dict[str, float] | None:
