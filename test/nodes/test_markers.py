@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker
 
+from emotion_perception.attention.geometry import FACE_HEIGHT
 from emotion_perception.emotions import EMOTIONS, HAPPY
 from emotion_perception.ros import qos
 from emotion_perception.ros.conversions import make_header
@@ -49,13 +50,13 @@ def test_without_a_calibration_the_view_is_as_wide_as_said():
 
 def test_a_label_stands_above_the_face_and_farther_away_for_a_smaller_one():
     near = markers.place_above(Box(270, 240, 100, 80), CAMERA)
-    assert near.z == pytest.approx(400 * 0.2 / 80)
+    assert near.z == pytest.approx(400 * FACE_HEIGHT / 80)
     assert near.x == pytest.approx(0.0), "in the middle"
     assert near.y == pytest.approx(-0.1), "above the upper edge, which is at the middle row; y points down"
     far = markers.place_above(Box(520, 140, 40, 40), CAMERA)
-    assert far.z == pytest.approx(2.0)
-    assert far.x == pytest.approx((540 - 320) * 2.0 / 500)
-    assert far.y == pytest.approx((140 - 240) * 2.0 / 400 - 0.1)
+    assert far.z == pytest.approx(400 * FACE_HEIGHT / 40)
+    assert far.x == pytest.approx((540 - 320) * far.z / 500)
+    assert far.y == pytest.approx((140 - 240) * far.z / 400 - 0.1)
 
 
 def test_a_box_without_height_does_not_end_the_world():

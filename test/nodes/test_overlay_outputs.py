@@ -12,6 +12,7 @@ from std_msgs.msg import String
 from visualization_msgs.msg import Marker, MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
+from emotion_perception.attention.geometry import FACE_HEIGHT
 from emotion_perception.nodes import overlay_node
 from emotion_perception.nodes.overlay_node import OverlayNode
 from emotion_perception.ros import conversions, qos
@@ -49,7 +50,7 @@ def test_labels_come_with_faces_and_go_with_them(ros: World):
     labels = told[-1].markers
     assert [label.text for label in labels] == ["f1: happy 65 %", "f2: happy 65 %"]
     assert all(label.header == header for label in labels)
-    assert labels[0].pose.position.z == pytest.approx(300 * 0.2 / 120), "by the calibration"
+    assert labels[0].pose.position.z == pytest.approx(300 * FACE_HEIGHT / 120), "by the calibration"
     tell(ros, faces, "f2")
     assert ros.until(lambda: len(told) == 2)
     assert [(label.action, label.id) for label in told[-1].markers] == [
@@ -71,7 +72,7 @@ def test_without_a_calibration_the_pictures_size_and_the_parameter_do(ros: World
     ros.spin(0.2)
     tell(ros, faces, "f1")
     assert ros.until(lambda: bool(told))
-    assert told[0].markers[0].pose.position.z == pytest.approx(160 * 0.2 / 120)
+    assert told[0].markers[0].pose.position.z == pytest.approx(160 * FACE_HEIGHT / 120)
 
 
 def test_labels_above_tf_frames_need_no_camera(ros: World):
