@@ -53,7 +53,7 @@ setup(
     package_data={
         NAME: ["py.typed"],
         f"{NAME}.archive": ["static/*", "templates/*"],
-        f"{NAME}.dashboard": ["static/*"],
+        f"{NAME}.dashboard": ["static/*", "static/messages/*"],
         f"{NAME}.reports": ["fonts/*", "templates/*"],
     },
     install_requires=requirements("robot") if FOR_A_WHEEL else ["setuptools"],

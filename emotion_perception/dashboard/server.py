@@ -18,6 +18,7 @@ from emotion_perception.dashboard.routes.login import LoginRoutes
 from emotion_perception.dashboard.routes.middleware import RequestGuard
 from emotion_perception.dashboard.routes.notice import NoticeRoutes
 from emotion_perception.dashboard.routes.uploads import UploadRoutes
+from emotion_perception.dashboard.static_files import static_files
 from emotion_perception.dashboard.token_limit import TokenLimiter
 
 MAX_BODY = 64 * 1024  # bytes of a request that is no upload
@@ -42,6 +43,7 @@ class DashboardServer:
         self._tls = config.tls_context()
         self._warn = warn
         self._live = LiveRoutes(parts)
+        self._files = static_files()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -87,7 +89,8 @@ class DashboardServer:
         guard = RequestGuard(gate, TokenLimiter(self._warn), connections, granted)
         app = web.Application(middlewares=[guard.handle], client_max_size=MAX_BODY)
         for routes in (
-            LoginRoutes(gate, granted),
+            LoginRoutes(gate, granted, self._files),
+            self._files,
             NoticeRoutes(),
             ConversationRoutes(self.config, self.parts),
             self._live,

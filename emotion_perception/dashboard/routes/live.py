@@ -1,4 +1,4 @@
-"""The live connection: every viewer gets the newest of each section, and frames while looking at them."""
+"""The live connection: every viewer gets the newest of the sections it shows, and frames while looking at them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
@@ -27,9 +28,14 @@ class _Viewer:
 
     socket: web.WebSocketResponse
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    sections: set[str] | None = None  # sections that the page shows; None: all
     outbox: dict[str, str] = field(default_factory=dict)  # newest text of each section not sent yet
     wants_video: bool = False
     frame: int = 0  # number of the last frame sent
+
+    def shows(self, section: str) -> bool:
+        """Whether the page shows a section."""
+        return self.sections is None or section in self.sections
 
 
 class LiveRoutes:
@@ -79,9 +85,10 @@ class LiveRoutes:
             for viewer in self._viewers:
                 for section, text in texts.items():
                     # A whole trail that was not sent yet contains the new points.
-                    if not (section == "trail" and section in viewer.outbox):
+                    if viewer.shows(section) and not (section == "trail" and section in viewer.outbox):
                         viewer.outbox[section] = text
-                viewer.changed.set()
+                if viewer.outbox or (new_frame and viewer.wants_video):
+                    viewer.changed.set()
 
     async def _live(self, request: web.Request) -> web.StreamResponse:
         if len(self._viewers) >= MAX_VIEWERS:
@@ -95,14 +102,13 @@ class LiveRoutes:
         sender: asyncio.Task[None] | None = None
         try:
             await ws.prepare(request)
-            for section in self._parts.store.versions():
-                viewer.outbox[section] = self._parts.store.text(section, whole=True)
-            viewer.changed.set()
+            viewer.sections = _names(request.query.get("sections"))
+            self._give_whole(viewer, set(self._parts.store.versions()))
             sender = asyncio.create_task(self._send(viewer))
             async for message in ws:
                 if message.type == WSMsgType.TEXT:
-                    with contextlib.suppress(ValueError, AttributeError, RecursionError):
-                        viewer.wants_video = bool(json.loads(message.data).get("video"))
+                    with contextlib.suppress(ValueError, AttributeError, TypeError, RecursionError):
+                        self._read_wishes(viewer, json.loads(message.data))
                     self._count_video_viewers()
         finally:
             self._viewers.discard(viewer)
@@ -110,6 +116,22 @@ class LiveRoutes:
             if sender is not None:
                 sender.cancel()
         return ws
+
+    def _read_wishes(self, viewer: _Viewer, wishes: dict[str, Any]) -> None:
+        """What the page wants from now on: ``video``, and ``sections`` (if given) by name."""
+        viewer.wants_video = bool(wishes.get("video"))
+        if "sections" in wishes:
+            known = set(self._parts.store.versions())
+            before = {section for section in known if viewer.shows(section)}
+            viewer.sections = {str(name) for name in wishes["sections"]} & known
+            self._give_whole(viewer, viewer.sections - before)
+        viewer.changed.set()  # a frame that was not wanted before
+
+    def _give_whole(self, viewer: _Viewer, sections: set[str]) -> None:
+        for section in self._parts.store.versions():
+            if section in sections and viewer.shows(section):
+                viewer.outbox[section] = self._parts.store.text(section, whole=True)
+        viewer.changed.set()
 
     async def _send(self, viewer: _Viewer) -> None:
         """Send only the newest state: a slow client skips some and does not delay the others."""
@@ -132,3 +154,7 @@ class LiveRoutes:
     def _count_video_viewers(self) -> None:
         if self._parts.video is not None:
             self._parts.video.viewers = sum(viewer.wants_video for viewer in self._viewers)
+
+
+def _names(text: str | None) -> set[str] | None:
+    return None if text is None else set(text.split(","))

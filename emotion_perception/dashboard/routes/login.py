@@ -1,34 +1,32 @@
-"""The page and its files, logging in and out."""
+"""The page, logging in and out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from aiohttp import web
 
 from emotion_perception.dashboard.routes.common import Handler, read_body
 from emotion_perception.dashboard.routes.middleware import WrongTokenError
 from emotion_perception.dashboard.security import COOKIE, Gate
+from emotion_perception.dashboard.static_files import StaticFiles
 
-STATIC = Path(__file__).parents[1] / "static"
 SESSION_S = 30 * 86400  # life of the session cookie
 
 
 class LoginRoutes:
-    """``/``, ``/login``, ``/logout`` and ``/static/``; ``granted`` is called with the client of each log-in."""
+    """``/``, ``/login`` and ``/logout``; ``granted`` is called with the client of each log-in."""
 
-    def __init__(self, gate: Gate, granted: Callable[[str], object]) -> None:
-        self._gate, self._granted = gate, granted
+    def __init__(self, gate: Gate, granted: Callable[[str], object], files: StaticFiles) -> None:
+        self._gate, self._granted, self._files = gate, granted, files
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """For ``web.Application.add_routes``."""
         return [
-            web.get("/", _page("index.html")),
-            web.get("/login", _page("login.html")),
+            web.get("/", self._page("index.html")),
+            web.get("/login", self._page("login.html")),
             web.post("/login", self._log_in),
             web.post("/logout", self._log_out),
-            web.static("/static/", STATIC),
         ]
 
     async def _log_in(self, request: web.Request) -> web.StreamResponse:
@@ -50,9 +48,8 @@ class LoginRoutes:
         response.del_cookie(COOKIE)
         return response
 
+    def _page(self, name: str) -> Handler:
+        async def page(request: web.Request) -> web.StreamResponse:
+            return self._files.page(name, request)
 
-def _page(name: str) -> Handler:
-    async def page(request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(STATIC / name, headers={"Cache-Control": "no-store"})
-
-    return page
+        return page

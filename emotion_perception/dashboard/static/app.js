@@ -1,39 +1,56 @@
 // The views, chosen by the part of the address behind #, and the live connection.
-import { conversations } from "./conversations.js";
-import { feedback } from "./feedback.js";
-import { live } from "./live.js";
-import { robot } from "./robot.js";
-import { tryIt } from "./tryit.js";
+import { number, t } from "./messages.js";
+import { preferences } from "./preferences.js";
 import { api, byId, setText, settings } from "./util.js";
 
-const PAGES = ["live", "conversations", "try", "feedback", "robot"];
-const TITLES = { live: "Live", conversations: "Conversations", try: "Try it", feedback: "Feedback", robot: "Robot" };
+// A view's module is loaded when it is first opened. It exports view(), which returns
+//   sections: { name: handler } for the sections of the live connection that it shows, while it is shown,
+//   frame(buffer) for video, shown() at each opening, redraw() after the expert view was switched; all optional.
+// The title in messages/*.json is "nav.<view>".
+const VIEWS = {
+  live: () => import("./live.js"),
+  conversations: () => import("./conversations.js"),
+  try: () => import("./tryit.js"),
+  feedback: () => import("./feedback.js"),
+  robot: () => import("./robot.js"),
+};
+const FIRST = "live";
+const ALWAYS = ["state", "health"]; // sections for the header
 const SILENT_MS = 6000; // the server sends something every second
 
-let socket = null, attempts = 0, receivedAt = 0, shown = "", handlers = {}, pages = {};
+let socket = null, attempts = 0, receivedAt = 0, shown = "";
 let robotSilent = true; // nothing publishes the emotion state, although the server answers
+const views = {};
 
-function route(first) {
+async function route(first) {
   const wanted = location.hash.slice(2).split("/")[0];
-  const page = PAGES.includes(wanted) ? wanted : "live";
-  for (const id of PAGES) byId(id).hidden = id !== page;
+  const page = Object.hasOwn(VIEWS, wanted) ? wanted : FIRST;
+  for (const id of Object.keys(VIEWS)) byId(id).hidden = id !== page;
   for (const link of document.querySelectorAll(".tabs a")) {
     if (link.hash === `#/${page}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${TITLES[page]} – Emotion perception`;
-  if (page !== shown) {
-    shown = page;
-    pages[page]?.shown?.();
-    if (!first) byId("main").focus({ preventScroll: true });
-    scrollTo(0, 0);
-  }
-  requestVideo();
+  document.title = `${t(`nav.${page}`)} – ${t("page.title")}`;
+  if (page === shown) return;
+  shown = page;
+  if (!first) byId("main").focus({ preventScroll: true });
+  scrollTo(0, 0);
+  views[page] ??= VIEWS[page]().then((module) => module.view());
+  const view = await views[page];
+  if (shown !== page) return; // another one was opened meanwhile
+  current = view;
+  view.shown?.();
+  subscribe();
 }
+let current = {};
 
-/** Video is requested only while it is visible. */
-function requestVideo() {
-  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ video: shown === "live" && !document.hidden }));
+/** Only what is visible is requested: the view's sections, and video while the page is in front. */
+const wants = () => ({
+  sections: [...new Set([...ALWAYS, ...Object.keys(current.sections ?? {})])],
+  video: Boolean(current.frame) && !document.hidden,
+});
+function subscribe() {
+  if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(wants()));
 }
 
 function link(kind, text) {
@@ -45,32 +62,44 @@ function link(kind, text) {
 
 /** "Live" only while both the server and the robot send news. */
 function showLink() {
-  if (robotSilent) link("silent", "Robot is silent");
-  else link("on", "Live");
+  if (robotSilent) link("silent", t("link.silent"));
+  else link("on", t("link.live"));
+}
+
+function showBadge({ nodes }) {
+  const bad = nodes.filter((node) => node.level !== "ok").length, badge = byId("robot-badge");
+  badge.hidden = !bad;
+  setText(badge, number(bad));
+  badge.setAttribute("aria-label", t("nav.badge_label", { n: bad }));
+}
+
+function receive(section) {
+  if (section.type === "state" && (section.status === null) !== robotSilent) {
+    robotSilent = section.status === null;
+    showLink();
+  }
+  if (section.type === "health") showBadge(section);
+  current.sections?.[section.type]?.(section);
 }
 
 function connect() {
-  socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
+  const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live?sections=${wants().sections}`;
+  socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
   const mine = socket;
-  socket.onopen = () => { attempts = 0; receivedAt = performance.now(); showLink(); requestVideo(); };
+  socket.onopen = () => { attempts = 0; receivedAt = performance.now(); showLink(); subscribe(); };
   socket.onmessage = (event) => {
     receivedAt = performance.now();
-    if (typeof event.data !== "string") return handlers.frame(event.data);
-    const section = JSON.parse(event.data);
-    if (section.type === "state" && (section.status === null) !== robotSilent) {
-      robotSilent = section.status === null;
-      showLink();
-    }
-    handlers[section.type]?.(section);
+    if (typeof event.data !== "string") current.frame?.(event.data);
+    else receive(JSON.parse(event.data));
   };
   socket.onclose = () => { if (mine === socket) reconnect(); };
 }
 
 function reconnect() {
   const wait = Math.min(5000, 400 * 2 ** attempts++) * (0.8 + 0.4 * Math.random());
-  link("off", "Not connected");
-  setText(byId("banner"), "The connection to the robot's page is lost. What you see is old. Reconnecting…");
+  link("off", t("link.off"));
+  setText(byId("banner"), t("link.lost"));
   socket = null;
   setTimeout(async () => {
     // A refused WebSocket gives no reason; if the token is missing, this request leads to the log-in page.
@@ -90,16 +119,15 @@ setInterval(() => {
 async function start() {
   for (;;) {
     try { Object.assign(settings, await api("config")); break; } catch (error) {
-      link("off", "Not connected");
-      setText(byId("banner"), `${error.message} Trying again…`);
+      link("off", t("link.off"));
+      setText(byId("banner"), t("link.retry", { reason: error.message }));
       await new Promise((done) => setTimeout(done, 1500));
     }
   }
-  pages = { conversations: conversations(), try: tryIt(), feedback: feedback() };
-  handlers = { ...live(pages.feedback.correct), health: robot(), conversations: pages.conversations.list };
+  preferences(() => current.redraw?.());
   addEventListener("hashchange", () => route(false));
-  document.addEventListener("visibilitychange", requestVideo);
-  route(true);
+  document.addEventListener("visibilitychange", subscribe);
+  await route(true);
   connect();
 }
 start();

@@ -1,14 +1,15 @@
 // Charts as SVG: sharp at any size, coloured by the style sheet, described in words for people who cannot see them.
-import { clock, el, name, settings } from "./util.js";
+import { clock, percent, signed, t } from "./messages.js";
+import { el, name, settings } from "./util.js";
 
 const f = (x) => x.toFixed(1);
 
 /** Bars of the eight emotions; the elements are kept, only their widths change. */
 export function bars(list) {
-  const rows = settings.emotions.map((emotion, i) => {
+  const rows = settings.emotions.map((_, i) => {
     const fill = el("span", { class: "fill", tone: i });
     const number = el("span", { class: "n" });
-    const row = el("li", {}, el("span", {}, emotion), el("span", { class: "track", "aria-hidden": "true" }, fill), number);
+    const row = el("li", {}, el("span", {}, name(i)), el("span", { class: "track", "aria-hidden": "true" }, fill), number);
     list.append(row);
     return { row, fill, number };
   });
@@ -17,7 +18,7 @@ export function bars(list) {
     rows.forEach(({ row, fill, number }, i) => {
       const p = probabilities ? probabilities[i] : 0;
       fill.style.transform = `scaleX(${p})`;
-      number.textContent = probabilities ? (p > 0 && p < 0.01 ? "< 1 %" : `${Math.round(100 * p)} %`) : "–";
+      number.textContent = probabilities ? (p > 0 && p < 0.01 ? `< ${percent(0.01)}` : percent(p)) : "–";
       row.classList.toggle("best", Boolean(probabilities) && p === Math.max(...probabilities));
     });
   };
@@ -27,12 +28,12 @@ export function bars(list) {
 export function plane(parent) {
   const size = 320, c = size / 2, r = 116;
   const x = (valence) => c + r * valence, y = (arousal) => c - r * arousal;
-  const svg = el("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": "Nobody is on the valence-arousal plane" });
+  const svg = el("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", "aria-label": t("plane.nobody") });
   svg.append(
     el("circle", { class: "axis", cx: c, cy: c, r }), el("circle", { class: "axis", cx: c, cy: c, r: r / 2 }),
     el("path", { class: "axis", d: `M${c - r} ${c}H${c + r}M${c} ${c - r}V${c + r}` }),
-    el("text", { x: size - 2, y: c + 16, "text-anchor": "end" }, "pleasant"), el("text", { x: 2, y: c + 16 }, "unpleasant"),
-    el("text", { x: c, y: 14, "text-anchor": "middle" }, "excited"), el("text", { x: c, y: size - 5, "text-anchor": "middle" }, "drowsy"),
+    el("text", { x: size - 2, y: c + 16, "text-anchor": "end" }, t("arc.pleasant")), el("text", { x: 2, y: c + 16 }, t("arc.unpleasant")),
+    el("text", { x: c, y: 14, "text-anchor": "middle" }, t("arc.excited")), el("text", { x: c, y: size - 5, "text-anchor": "middle" }, t("arc.drowsy")),
   );
   // Labels that would overlap are moved: angry and fearful are neighbours.
   const above = new Set(["fearful", "surprised"]), left = new Set(["angry"]);
@@ -41,7 +42,7 @@ export function plane(parent) {
     const anchor = left.has(emotion) ? "end" : "middle";
     const at = left.has(emotion) ? [x(valence) - 9, y(arousal) + 12] : [x(valence), y(arousal) + (above.has(emotion) ? -9 : 17)];
     svg.append(el("circle", { class: "place", tone: i, cx: x(valence), cy: y(arousal), r: 5 }),
-      el("text", { class: "label", x: at[0], y: at[1], "text-anchor": anchor }, emotion));
+      el("text", { class: "label", x: at[0], y: at[1], "text-anchor": anchor }, name(i)));
   });
   const tail = el("path", { class: "tail" });
   const here = el("circle", { class: "here", r: 9, visibility: "hidden" });
@@ -57,7 +58,7 @@ export function plane(parent) {
       here.setAttribute("cy", f(y(state.arousal)));
       here.style.setProperty("--tone", settings.colours[state.label]);
     }
-    svg.setAttribute("aria-label", seen ? `Valence ${state.valence.toFixed(2)}, arousal ${state.arousal.toFixed(2)}: near ${name(state.label)}` : "Nobody is on the valence-arousal plane");
+    svg.setAttribute("aria-label", seen ? t("plane.near", { emotion: name(state.label) }) : t("plane.nobody"));
   };
 }
 
@@ -66,14 +67,14 @@ export function plane(parent) {
  * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: seconds between points;
  * cursor: the chosen moment, span: seconds chosen before it.
  */
-export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, smooth = null, label = "Emotional arc" }) {
+export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, smooth = null, label }) {
   const width = Math.max(280, parent.clientWidth || 800), plot = 150, strip = 16, left = 34, right = 10, top = 8;
   const height = top + plot + 8 + strip + 22;
-  const x = (t) => left + ((t - from) / Math.max(1e-6, to - from)) * (width - left - right);
+  const x = (at) => left + ((at - from) / Math.max(1e-6, to - from)) * (width - left - right);
   const y = (v) => top + (plot * (1 - v)) / 2;
   const svg = el("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label, height });
   const shown = points.filter((point) => point[0] >= from - step && point[0] <= to + step);
-  const clamp = (t) => Math.min(Math.max(t, from), to);
+  const clamp = (at) => Math.min(Math.max(at, from), to);
   const gap = (a, b) => { if (x(b) - x(a) > 0.5) svg.append(el("rect", { class: "gap", x: f(x(a)), y: top, width: f(x(b) - x(a)), height: plot })); };
   const runs = [];
   let run = null, last = from;
@@ -90,7 +91,7 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, span 
   gap(clamp(last), to);
   svg.append(el("rect", { class: "axis", x: left, y: top, width: width - left - right, height: plot }),
     el("path", { class: "zero", d: `M${left} ${y(0)}H${width - right}` }));
-  for (const [value, text] of [[1, "+1"], [0, "0"], [-1, "−1"]]) svg.append(el("text", { x: left - 7, y: y(value) + (value === 1 ? 10 : value === -1 ? 0 : 4), "text-anchor": "end" }, text));
+  for (const [value, text] of [1, 0, -1].map((value) => [value, signed(value, 0)])) svg.append(el("text", { x: left - 7, y: y(value) + (value === 1 ? 10 : value === -1 ? 0 : 4), "text-anchor": "end" }, text));
   for (const [column, kind] of [[5, "arousal"], [4, "valence"]]) {
     for (const part of runs) {
       const line = part.map((point) => `${f(x(clamp(point[0])))} ${f(y(point[column]))}`);
@@ -116,9 +117,9 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, span 
       i = j;
     }
   }
-  for (const [t, text] of tick(from, to)) {
-    const anchor = x(t) > width - 40 ? "end" : x(t) < left + 20 ? "start" : "middle";
-    svg.append(el("text", { x: f(x(t)), y: height - 4, "text-anchor": anchor }, text));
+  for (const [at, text] of tick(from, to)) {
+    const anchor = x(at) > width - 40 ? "end" : x(at) < left + 20 ? "start" : "middle";
+    svg.append(el("text", { x: f(x(at)), y: height - 4, "text-anchor": anchor }, text));
   }
   if (cursor !== null && span > 0) svg.append(el("rect", { class: "span", x: f(x(clamp(cursor - span))), y: top, width: f(x(cursor) - x(clamp(cursor - span))), height: below + strip - top }));
   if (cursor !== null) svg.append(el("path", { class: "cursor", d: `M${f(x(cursor))} ${top}V${below + strip}` }));
@@ -151,6 +152,6 @@ export function ticks(from, to) {
   const length = to - from;
   const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].find((s) => length / s <= 9) ?? 7200;
   const found = [];
-  for (let t = Math.ceil(from / step) * step; t <= to; t += step) found.push([t, clock(t)]);
+  for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push([at, clock(at)]);
   return found;
 }

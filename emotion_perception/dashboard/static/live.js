@@ -1,13 +1,13 @@
 // The live view: video with faces, the state, the plane, the scrolling arc, the group, the conversation.
 import { arc, bars, plane } from "./charts.js";
-import { api, byId, clock, el, mood, name, percent, replace, setText, settings, signed, swatch } from "./util.js";
+import { clock, number, percent, signed, t } from "./messages.js";
+import { api, byId, detail, el, mood, name, named, replace, setText, settings, swatch, withShare } from "./util.js";
 
 const SHOWN_S = 120;
 const LATE_S = 1.5; // points arrive every half second; the arc moves on without them after this
-const STATUS = { AUDIO_VISUAL: "face + voice", VISUAL_ONLY: "face only", ACOUSTIC_ONLY: "voice only", NO_EVIDENCE: "no evidence" };
-const BASIS = { AUDIO_VISUAL: "From a face and a voice", VISUAL_ONLY: "From a face; no voice heard", ACOUSTIC_ONLY: "From a voice; no face seen" };
+const correct = async (what) => (await import("./correct.js")).correct(what);
 
-export function live(correct) {
+export function view() {
   const setBars = bars(byId("bars")), setPlane = plane(byId("plane"));
   const canvas = byId("picture"), pen = canvas.getContext("2d"), boxes = byId("boxes"), faces = new Map();
   let points = [], state = null, chart = null, cursor = 0, picked = null, span = 0, frames = [], drawnAt = 0, pointAt = 0, silent = true;
@@ -25,9 +25,9 @@ export function live(correct) {
     image.close();
     drawnAt = performance.now();
     byId("no-picture").hidden = true;
-    frames = frames.filter((t) => drawnAt - t < 2000);
+    frames = frames.filter((at) => drawnAt - at < 2000);
     frames.push(drawnAt);
-    setText(byId("camera-note"), `${header.width} × ${header.height}, ${Math.max(1, Math.round(frames.length / 2))} frames/s`);
+    setText(byId("camera-note"), t("live.camera_note", { width: String(header.width), height: String(header.height), rate: Math.max(1, Math.round(frames.length / 2)) }));
     drawFaces(header.faces);
   }
 
@@ -50,9 +50,9 @@ export function live(correct) {
       box.said = face.label;
       box.classList.toggle("chosen", face.chosen);
       box.classList.toggle("low", y < 0.09);
-      const text = `${name(face.label)} ${percent(face.confidence)}`;
-      setText(box.firstChild, text);
-      box.setAttribute("aria-label", `Face${face.chosen ? " of the conversation partner" : ""}: ${text}. Correct it`);
+      const what = withShare(face.label, face.confidence);
+      setText(box.firstChild, what);
+      box.setAttribute("aria-label", t(face.chosen ? "live.partner_label" : "live.face_label", { what }));
     }
   }
 
@@ -62,40 +62,42 @@ export function live(correct) {
     if (!quiet) return;
     drawFaces([]);
     setText(byId("camera-note"), "");
-    setText(byId("no-picture-text"), settings.video === false ? "Video is turned off on this robot" : drawnAt ? "No image from the camera" : "Waiting for the camera");
+    setText(byId("no-picture-text"), t(settings.video === false ? "live.video_off" : drawnAt ? "live.no_image" : "live.waiting_camera"));
   }
 
   // --- state
+  const statusWord = (status) => t(`status.${status.toLowerCase()}`);
+  function showUnknown(next) {
+    const nothing = next.status === null, camera = next.camera ? named("camera", next.camera) : "";
+    setText(byId("status"), nothing ? t("status.no_news") : statusWord("NO_EVIDENCE"));
+    setText(byId("unknown-title"), nothing ? t("live.no_news") : camera ? t("live.nobody_camera", { camera }) : t("live.nobody"));
+    const since = next.quiet_s === null || next.quiet_s === undefined ? t("live.since_start") : t("live.since", { time: clock(next.quiet_s) });
+    setText(byId("unknown-text"), nothing ? t("live.no_news_text") : camera ? t("live.check_camera") : t("live.nobody_text", { since }));
+    byId("senses").replaceChildren();
+    setPlane([], null);
+    setText(byId("plane-text"), t("live.nobody_short"));
+  }
+
   function showState(next) {
     state = next.status && next.status !== "NO_EVIDENCE" ? next : null;
     byId("known").hidden = !state;
     byId("unknown").hidden = Boolean(state);
     setBars(state?.probabilities);
-    if (!state) {
-      const silent = next.status === null;
-      setText(byId("status"), silent ? "no news" : STATUS.NO_EVIDENCE);
-      setText(byId("unknown-title"), silent ? "No news from the robot" : next.camera ? `Nobody is heard, and ${next.camera}` : "Nobody is seen or heard");
-      const since = next.quiet_s === null || next.quiet_s === undefined ? "since the page's server started" : `for ${clock(next.quiet_s)} (min:s)`;
-      setText(byId("unknown-text"), silent
-        ? "The emotion state is not published. The Robot page shows which part is missing."
-        : next.camera ? "Check the camera: is the lens covered, or is it dark? This is not “neutral”: nothing is known."
-        : `No face in view and no voice ${since}. This is not “neutral”: nothing is known.`);
-      byId("senses").replaceChildren();
-      setPlane([], null);
-      setText(byId("plane-text"), "nobody");
-      return;
-    }
-    setText(byId("status"), STATUS[state.status]);
+    if (!state) return showUnknown(next);
+    setText(byId("status"), statusWord(state.status));
     setText(byId("label"), name(state.label));
-    setText(byId("sure"), `${percent(state.confidence)} sure`);
+    setText(byId("sure"), t("live.sure", { share: percent(state.confidence) }));
     byId("swatch").style.setProperty("--tone", settings.colours[state.label]);
-    setText(byId("basis"), `${BASIS[state.status]}, shown ${state.latency_ms} ms after it was captured`);
-    setText(byId("plane-text"), `${signed(state.valence)} / ${signed(state.arousal)}`);
+    setText(byId("basis"), t(`basis.${state.status.toLowerCase()}`));
+    setText(byId("delay"), t("live.delay", { n: state.latency_ms }));
+    setText(byId("plane-text"), mood(state.valence));
+    setText(byId("plane-numbers"), `${signed(state.valence)} / ${signed(state.arousal)}`);
     replace(byId("senses"), ...state.evidence.map((item) => el("div", {},
-      el("dt", {}, { visual: "Face says", acoustic: "Voice says", text: "Words say" }[item.modality]),
-      el("dd", {}, `${name(item.label)} ${percent(item.confidence)}`),
-      el("dd", { class: "soft" }, `weight ${item.weight.toFixed(2)}, ${item.age < 1 ? `${Math.round(1000 * item.age)} ms` : `${item.age.toFixed(1)} s`} old`))));
+      el("dt", {}, t(`sense.${item.modality}`)),
+      el("dd", {}, withShare(item.label, item.confidence)),
+      el("dd", { class: "soft expert-only" }, t("live.weight", { weight: number(item.weight, { minimumFractionDigits: 2, maximumFractionDigits: 2 }), age: number(item.age, { maximumFractionDigits: 2 }) })))));
     setPlane(points.filter((point) => point[0] > newest() - 8), state);
+    return undefined;
   }
 
   // --- trail
@@ -112,6 +114,7 @@ export function live(correct) {
     drawArc();
   }
 
+  const ago = (seconds) => t("live.seconds_ago", { n: seconds });
   function drawArc() {
     const end = arcEnd();
     showPick();
@@ -119,18 +122,20 @@ export function live(correct) {
     const mean = known.reduce((sum, point) => sum + point[4], 0) / Math.max(1, known.length);
     chart = arc(byId("arc"), {
       points, from: end - SHOWN_S, to: end, step: 0.5, cursor: picked === null ? null : pickedTime(), span,
-      tick: (from, to) => [0, 30, 60, 90, 120].map((ago) => [to - ago, ago ? `−${ago} s` : "now"]),
-      label: `The last two minutes: ${known.length ? `${mood(mean)} on average, evidence for ${Math.round(known.length / 2)} of 120 s` : "no evidence"}. The table below has the values.`,
+      tick: (from, to) => [0, 30, 60, 90, 120].map((seconds) => [to - seconds, seconds ? t("live.axis_ago", { n: seconds }) : t("live.now")]),
+      label: known.length ? t("live.arc_label", { mood: mood(mean), seconds: Math.round(known.length / 2) }) : t("live.arc_label_none"),
     });
     if (byId("arc-details").open) fillTable(end);
   }
 
   function fillTable(end) {
     const rows = [];
-    for (let ago = 0; ago <= SHOWN_S; ago += 10) {
-      const point = points.findLast((p) => p[0] <= end - ago && p[0] > end - ago - 1.2);
-      const cells = point && point[1] !== 0 ? [name(point[2]), percent(point[3]), signed(point[4]), signed(point[5])] : ["no evidence", "", "", ""];
-      rows.push(el("tr", {}, el("td", {}, String(ago)), ...cells.map((cell, i) => el("td", i ? { class: "n" } : {}, cell))));
+    for (let seconds = 0; seconds <= SHOWN_S; seconds += 10) {
+      const point = points.findLast((p) => p[0] <= end - seconds && p[0] > end - seconds - 1.2);
+      const seen = point && point[1] !== 0;
+      const cells = seen ? [name(point[2]), percent(point[3]), mood(point[4]), signed(point[4]), signed(point[5])] : [t("status.no_evidence"), "", "", "", ""];
+      const kinds = ["", "n", "", "n expert-only", "n expert-only"];
+      rows.push(el("tr", {}, el("td", {}, number(seconds)), ...cells.map((cell, i) => el("td", kinds[i] ? { class: kinds[i] } : {}, cell))));
     }
     replace(byId("arc-table"), ...rows);
   }
@@ -147,10 +152,10 @@ export function live(correct) {
     cursor = Math.round(pickedTime() - arcEnd());
     byId("moment").value = cursor;
     byId("length").value = span;
-    setText(byId("length-text"), `${span} s`);
+    setText(byId("length-text"), t("unit.seconds", { n: span }));
     const point = points.findLast((p) => p[0] <= pickedTime());
-    const what = point && point[1] !== 0 ? name(point[2]) : "nobody";
-    setText(byId("moment-text"), `${cursor ? `${-cursor} s ago` : "now"}: ${what}`);
+    const what = point && point[1] !== 0 ? name(point[2]) : t("live.nobody_short");
+    setText(byId("moment-text"), t("live.moment", { when: cursor ? ago(-cursor) : t("live.now"), what }));
   }
   // A click chooses a moment; dragging chooses a time range.
   let pressed = null;
@@ -177,69 +182,75 @@ export function live(correct) {
   new ResizeObserver(drawArc).observe(byId("arc"));
 
   // --- group
+  const soft = (text) => el("p", { class: "soft" }, text);
   function showGroup(group) {
     const count = group.faces;
-    setText(byId("group-count"), count === null ? "" : count === 1 ? "1 face" : `${count} faces`);
-    if (count === null) return replace(byId("group"), el("p", { class: "soft" }, "No news from the robot."));
-    if (!count) return replace(byId("group"), el("p", { class: "soft" }, group.camera ? `No face: ${group.camera}.` : "No face in the camera image."));
+    setText(byId("group-count"), count === null ? "" : t("group.faces", { n: count }));
+    if (count === null) return replace(byId("group"), soft(t("group.no_news")));
+    if (!count) return replace(byId("group"), soft(group.camera ? t("group.camera", { camera: named("camera", group.camera) }) : t("group.no_face")));
     const shares = group.probabilities.map((p, i) => [p, i]).filter(([p]) => p > 0.005).sort((a, b) => b[0] - a[0]);
-    const stack = el("div", { class: "stack", role: "img", "aria-label": `Together: ${shares.map(([p, i]) => `${name(i)} ${percent(p)}`).join(", ")}` },
+    const stack = el("div", { class: "stack", role: "img", "aria-label": t("group.label", { list: shares.map(([p, i]) => withShare(i, p)).join(", ") }) },
       ...shares.map(([p, i]) => { const part = el("i", { tone: i }); part.style.flexGrow = p; return part; }));
-    const agree = group.agreement === null ? null : `They ${group.agreement > 0.8 ? "agree" : group.agreement > 0.5 ? "partly agree" : "differ"} (${percent(group.agreement)} alike). `;
-    replace(byId("group"), stack,
-      el("p", { class: "soft" }, `${agree ?? ""}Together ${mood(group.valence)}.`),
+    const agree = group.agreement === null ? "" : t(group.agreement > 0.8 ? "group.agree" : group.agreement > 0.5 ? "group.partly" : "group.differ");
+    return replace(byId("group"), stack,
+      el("p", { class: "soft" }, agree, " ", t("group.together", { mood: mood(group.valence) }), group.agreement === null ? null : el("span", { class: "expert-only" }, ` ${t("group.alike", { share: percent(group.agreement) })}`)),
       el("ul", { class: "people" }, ...group.people.map((person) => el("li", {},
-        el("span", {}, swatch(person.label), `${name(person.label)} ${percent(person.confidence)}`),
-        el("span", { class: "soft" }, group.differing.includes(person.id) ? "unlike the others" : `valence ${signed(person.valence)}`)))));
+        el("span", {}, swatch(person.label), withShare(person.label, person.confidence)),
+        el("span", { class: "soft" }, group.differing.includes(person.id) ? t("group.unlike") : mood(person.valence), el("span", { class: "expert-only" }, ` ${signed(person.valence)}`))))));
   }
 
   // --- conversation
-  async function steer(what, body) {
-    try { await api(`conversation/${what}`, { method: "POST", body: JSON.stringify(body ?? {}) }); } catch (error) { byId("talk").append(el("p", { class: "error", role: "alert" }, error.message)); }
+  async function steer(what) {
+    try { await api(`conversation/${what}`, { method: "POST", body: "{}" }); } catch (error) { byId("talk").append(el("p", { class: "error", role: "alert" }, error.message)); }
   }
+  const steering = (what, text) => (settings.steer ? el("div", { class: "row" }, el("button", { type: "button", class: "quiet", id: "steer", onclick: () => steer(what) }, text)) : null);
   let talkKey = "";
   function showTalk(talk) {
     setText(byId("talk-time"), talk.id ? clock(talk.seconds) : "");
     const key = JSON.stringify([talk.listening, talk.id]);
     if (key !== talkKey) {
       talkKey = key;
-      if (!talk.listening) replace(byId("talk"), el("p", { class: "soft" }, "Conversations are not followed now: no news from interaction_node (interaction:=true starts it)."));
-      else if (!talk.id) replace(byId("talk"), el("p", { class: "soft" }, "None is in progress. One starts automatically when a person engages."),
-        settings.steer ? el("div", { class: "row" }, el("button", { type: "button", class: "quiet", onclick: () => steer("start") }, "Start one now")) : null);
-      else replace(byId("talk"), el("dl", { class: "facts", id: "talk-facts" }),
-        settings.steer ? el("div", { class: "row" }, el("button", { type: "button", class: "quiet", onclick: () => steer("stop") }, "End it and write the report")) : null);
+      if (!talk.listening) replace(byId("talk"), el("p", { class: "soft" }, t("talk.not_followed"), detail(" no news from interaction_node (interaction:=true starts it)")));
+      else if (!talk.id) replace(byId("talk"), soft(t("talk.none")), steering("start", t("talk.start")));
+      else replace(byId("talk"), el("dl", { class: "facts", id: "talk-facts" }), steering("stop", t("talk.stop")));
     }
-    if (talk.id) {
-      const trend = talk.trend === null ? "not known yet" : Math.abs(talk.trend) < 0.05 ? "steady" : talk.trend > 0 ? "getting better" : "getting worse";
-      const facts = [["Mood so far", mood(talk.mean_valence)], ["Trend", trend], ["Turning points", String(talk.turning_points)], ["Shape", talk.shape]];
-      replace(byId("talk-facts"), ...facts.map(([key, value]) => el("div", {}, el("dt", {}, key), el("dd", {}, value))));
-    }
+    if (!talk.id) return;
+    const trend = talk.trend === null ? "unknown" : Math.abs(talk.trend) < 0.05 ? "steady" : talk.trend > 0 ? "better" : "worse";
+    const facts = [["mood", mood(talk.mean_valence)], ["trend", t(`trend.${trend}`)], ["turns", number(talk.turning_points)], ["shape", named("shape", talk.shape)]];
+    replace(byId("talk-facts"), ...facts.map(([key, value]) => el("div", {}, el("dt", {}, t(`talk.${key}`)), el("dd", {}, value))));
   }
 
   showState({ status: null });
-  setText(byId("unknown-title"), "Waiting for the robot");
+  setText(byId("unknown-title"), t("live.waiting"));
   setText(byId("unknown-text"), "");
 
   // --- for screen readers: what was stable for 3 s, at most every 10 s
   let readAt = -Infinity, readText = "", pending = "", since = 0;
   function announce() {
     const now = performance.now();
-    const text = state ? `${name(state.label)}, ${STATUS[state.status]}` : silent ? "No news from the robot" : byId("unknown-title").textContent;
+    const text = state ? `${name(state.label)}, ${statusWord(state.status)}` : silent ? t("live.no_news") : byId("unknown-title").textContent;
     if (text !== pending) [pending, since] = [text, now];
     if (text !== readText && now - since > 3000 && now - readAt > 10000) {
       [readAt, readText] = [now, text];
       byId("announce").textContent = text;
     }
   }
-  setInterval(() => { watchVideo(); if (silent) drawArc(); announce(); }, 1000);
+  setInterval(() => {
+    if (byId("live").hidden) return;
+    watchVideo();
+    if (silent) drawArc();
+    announce();
+  }, 1000);
 
   return {
     frame,
-    state: (next) => {
-      silent = next.status === null;
-      if (silent && next.silent_s !== null) pointAt = performance.now() - 1000 * next.silent_s;
-      showState(next);
+    sections: {
+      state: (next) => {
+        silent = next.status === null;
+        if (silent && next.silent_s !== null) pointAt = performance.now() - 1000 * next.silent_s;
+        showState(next);
+      },
+      trail: addTrail, group: showGroup, conversation: showTalk,
     },
-    trail: addTrail, group: showGroup, conversation: showTalk,
   };
 }
