@@ -14,7 +14,7 @@ from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoFeed
 from emotion_perception.feedback.corrections import Corrections
 from emotion_perception.feedback.pictures import Pictures
-from emotion_perception.interaction.history import Archive
+from emotion_perception.interaction.conversation_store import ConversationStore
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Parts:
 
     store: Store
     video: VideoFeed | None = None  # live frames
-    archive: Archive | None = None  # stored conversations
+    archive: ConversationStore | None = None  # stored conversations
     corrections: Corrections | None = None  # feedback on estimates
     analyzer: UploadAnalyzer | None = None  # analysis of visitors' files
     start_conversation: Callable[[str], str] | None = None  # takes a name; returns the reason of a failure, or ""

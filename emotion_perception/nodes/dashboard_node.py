@@ -21,7 +21,8 @@ from emotion_perception.feedback.corrections import CorrectionConfig, Correction
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
-from emotion_perception.interaction.history import Archive
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery
 from emotion_perception.ros import conversions, diagnostics
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
@@ -52,7 +53,7 @@ class DashboardNode(PerceptionNode):
         self._store = Store()
         self._recent: RecentEvidence | None = None
         self._corrections: Corrections | None = None
-        self._archive: Archive | None = None
+        self._archive: ConversationStore | None = None
         self._pictures: Pictures | None = None
         self._video_worker: Worker | None = None
         self._sound_worker: Worker | None = None
@@ -81,7 +82,7 @@ class DashboardNode(PerceptionNode):
             )
         self._store = Store()
         folder = parameters["conversations_directory"]
-        self._archive = Archive(Path(folder).expanduser(), self.get_logger().warning) if folder else None
+        self._archive = ConversationStore(Path(folder).expanduser(), self.get_logger().warning) if folder else None
         self._recent = self._corrections = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
@@ -266,7 +267,7 @@ class DashboardNode(PerceptionNode):
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:
-            self._store.set_conversations(self._archive.listed())
+            self._store.set_conversations(list(self._archive.page(ConversationQuery(limit=MAX_PAGE)).conversations))
 
     # --- services -----------------------------------------------------------------------------------------------
 

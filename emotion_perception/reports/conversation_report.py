@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -194,7 +194,7 @@ def _rows(arc: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     )
 
 
-def time_by_emotion(seconds: dict[str, Any], probabilities: dict[str, Any] | None) -> Table:
+def time_by_emotion(seconds: Mapping[str, Any], probabilities: Mapping[str, Any] | None) -> Table:
     """How long each emotion was displayed, the longest first."""
     total = sum(float(value or 0) for value in seconds.values())
     order = sorted((label for label in EMOTIONS if seconds.get(label)), key=lambda label: -float(seconds[label]))

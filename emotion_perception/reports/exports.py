@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from emotion_perception.feedback.pictures import CONSENT, NoConsent, Picture, Pictures, evenly
-from emotion_perception.interaction.history import Archive, period
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.history import period
 from emotion_perception.reports.conversation_report import conversation_document
 from emotion_perception.reports.document import Document, Portrait
 from emotion_perception.reports.html import render_html
@@ -25,7 +26,7 @@ from emotion_perception.types import SECOND, clock_text
 MOST_PICTURES = 24  # in a report; 6 kB each
 
 
-def conversation_report(archive: Archive, interaction_id: str, pictures: Pictures | None = None) -> Document:
+def conversation_report(archive: ConversationStore, interaction_id: str, pictures: Pictures | None = None) -> Document:
     """The report of one conversation; with ``pictures`` it shows a face image for each change of emotion.
 
     Raises:
@@ -44,7 +45,7 @@ def conversation_report(archive: Archive, interaction_id: str, pictures: Picture
 
 
 def period_report(
-    archive: Archive, kind: str, name: str, pictures: Pictures | None = None, made: float | None = None
+    archive: ConversationStore, kind: str, name: str, pictures: Pictures | None = None, made: float | None = None
 ) -> Document:
     """The report of a day or a week; with ``pictures`` it shows one face image of each conversation.
 
@@ -109,7 +110,12 @@ class Export:
     shows_pictures: bool = False
 
     def make(
-        self, archive: Archive, kind: str, name: str, with_pictures: bool = False, pictures: Pictures | None = None
+        self,
+        archive: ConversationStore,
+        kind: str,
+        name: str,
+        with_pictures: bool = False,
+        pictures: Pictures | None = None,
     ) -> tuple[bytes, str]:
         """The report of a conversation (by id), a day or a week, and its file name without suffix.
 

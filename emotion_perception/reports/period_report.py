@@ -3,43 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from emotion_perception.emotions import EMOTIONS
-from emotion_perception.interaction.history import Archive, Period
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.history import Period, local_midnight
+from emotion_perception.interaction.intervals import half_width
+from emotion_perception.interaction.store_records import ConversationStatistics
 from emotion_perception.reports.conversation_report import READING, time_by_emotion, when_text
 from emotion_perception.reports.document import Block, Chart, Document, Facts, Line, Portrait, Portraits, Table, plain
-from emotion_perception.reports.statistics import half_width, mean_text, share_text, signed
+from emotion_perception.reports.statistics import mean_text, share_text, signed
 from emotion_perception.types import clock_text
 
 MEAN_ARC_PARTS = 20  # points of the mean arc, from beginning to end of a conversation
 _ROW = ("id", "name", "person_id", "start", "duration", "coverage", "label", "valence", "score", "margin", "verdict")
 
 
-def period_document(archive: Archive, wanted: Period, made: float, portraits: Sequence[Portrait] = ()) -> Document:
+def period_document(
+    store: ConversationStore, wanted: Period, made: float, portraits: Sequence[Portrait] = ()
+) -> Document:
     """The report of a day or a week.
 
     Args:
-        archive: the stored conversations.
+        store: the stored conversations.
         wanted: day or week.
         made: when the report is made, s since the epoch.
         portraits: face images to show.
     """
-    found = archive.within(wanted)
-    by_label = {label: sum(entry["seconds_by_label"].get(label, 0.0) for entry in found) for label in EMOTIONS}
+    found = store.within(wanted)
+    statistics = store.period(wanted.start, wanted.end)
     day = wanted.kind == "day"
     blocks: list[Block] = [
-        Facts(_facts(found)),
+        Facts(_facts(statistics)),
         *_mean_arc(found),
-        _by_part(found, day),
-        time_by_emotion(by_label, None),
+        _by_hour(store, wanted) if day else _by_day(store, wanted),
+        time_by_emotion(statistics.seconds_by_emotion, None),
         Table("All conversations", ("when", "length", "mostly", "satisfaction"), tuple(map(_line, found)), 1),
     ]
     if portraits:
         blocks.append(Portraits(tuple(portraits)))
     blocks += READING
-    first = datetime.fromtimestamp(wanted.start)
+    first = wanted.start
     return Document(
         f"{wanted.kind}-{wanted.name}",
         f"{first:%A, %d %B %Y}" if day else f"Week {wanted.name[-2:]} of {wanted.name[:4]}",
@@ -54,33 +58,34 @@ def entry_time(entry: dict[str, Any]) -> str:
     return f"{datetime.fromtimestamp(entry['start']):%a %H:%M}"
 
 
-def _facts(found: Sequence[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
-    scored = [entry for entry in found if entry["score"] is not None]
-    changes = [entry["valence_change"] for entry in found if entry["valence_change"] is not None]
+def _facts(statistics: ConversationStatistics) -> tuple[tuple[str, str], ...]:
     return (
-        ("Conversations", str(len(found))),
-        ("Time in conversation", clock_text(sum(entry["duration"] for entry in found))),
-        ("Rated", f"{len(scored)} of {len(found)}"),
-        ("Mean satisfaction", mean_text(scored)),
+        ("Conversations", str(statistics.conversations)),
+        ("Time in conversation", clock_text(statistics.duration_s)),
+        ("Rated", f"{statistics.scored} of {statistics.conversations}"),
+        ("Mean satisfaction", mean_text(statistics)),
         *(
-            (verdict.capitalize(), share_text(sum(entry["verdict"] == verdict for entry in scored), len(scored)))
-            for verdict in ("satisfied", "undecided", "dissatisfied")
+            (verdict.capitalize(), share_text(count, statistics.scored))
+            for verdict, count in statistics.verdicts.items()
         ),
-        ("Got better", share_text(sum(change > 0.1 for change in changes), len(changes))),
+        ("Got better", share_text(statistics.improved, statistics.valence_changes)),
     )
 
 
-def _by_part(found: Sequence[dict[str, Any]], day: bool) -> Table:
-    """By hour of a day, or by day of a week."""
-    parts: dict[str, list[dict[str, Any]]] = {}
-    for entry in found:
-        start = datetime.fromtimestamp(entry["start"])
-        parts.setdefault(f"{start:%H}:00" if day else f"{start:%A %d %B}", []).append(entry)
-    rows = tuple(
-        (part, str(len(those)), mean_text([e for e in those if e["score"] is not None]), _mean_valence(those))
-        for part, those in parts.items()
-    )
-    return Table("By hour" if day else "By day", ("when", "conversations", "satisfaction", "valence"), rows, 3)
+def _by_hour(store: ConversationStore, wanted: Period) -> Table:
+    hours = store.hours(wanted.start, wanted.end)
+    return _by_part("By hour", [(f"{hour.start:%H}:00", hour) for hour in hours])
+
+
+def _by_day(store: ConversationStore, wanted: Period) -> Table:
+    days = [wanted.first + timedelta(days=i) for i in range(wanted.days)]
+    parts = [store.period(local_midnight(day), local_midnight(day + timedelta(days=1))) for day in days]
+    return _by_part("By day", [(f"{part.start:%A %d %B}", part) for part in parts if part.conversations])
+
+
+def _by_part(title: str, parts: Sequence[tuple[str, ConversationStatistics]]) -> Table:
+    rows = tuple((name, str(part.conversations), mean_text(part), signed(part.valence_mean)) for name, part in parts)
+    return Table(title, ("when", "conversations", "satisfaction", "valence"), rows, 3)
 
 
 def _line(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -91,12 +96,6 @@ def _line(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["label"] or "nobody",
         "no score" if entry["score"] is None else f"{entry['score']} ± {entry['margin']}",
     )
-
-
-def _mean_valence(entries: Sequence[dict[str, Any]]) -> str:
-    seen = [(entry["valence"], entry["duration"] * entry["coverage"]) for entry in entries if entry["label"]]
-    total = sum(weight for _, weight in seen)
-    return signed(sum(valence * weight for valence, weight in seen) / total) if total else "unknown"
 
 
 def _mean_arc(entries: Sequence[dict[str, Any]]) -> tuple[Chart, ...]:

@@ -28,8 +28,8 @@ from emotion_perception.emotions import HAPPY, SAD
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
+from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.group import GroupEmotion
-from emotion_perception.interaction.history import Archive
 from emotion_perception.types import Box, EmotionEstimate, FaceObservation, NodeHealth, RunningConversation
 from emotion_perception.visual.blank_image import BLACK
 
@@ -96,8 +96,8 @@ def folder(tmp_path_factory) -> Path:
 def robot(folder, tmp_path_factory) -> Iterator[Robot]:
     recent = RecentEvidence()
     kept = Corrections(CorrectionConfig(tmp_path_factory.mktemp("corrections")), recent)
-    store, archive = Store(), Archive(folder)
-    store.set_conversations(archive.listed())
+    store, archive = Store(), ConversationStore(folder)
+    store.set_conversations(list(archive.page().conversations))
     video, analyzer = VideoFeed(VideoConfig(fps=3)), UploadAnalyzer(seconds=110)
     parts = Parts(store, video, archive, kept, analyzer, lambda name: "", lambda: "")
     made = Robot(parts, recent)

@@ -19,7 +19,7 @@ from emotion_perception.dashboard.store import Store
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.pictures import PER_CONVERSATION, NoConsent, PictureConfig, Pictures, evenly
 from emotion_perception.feedback.recent import RecentEvidence
-from emotion_perception.interaction.history import Archive
+from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.reports.exports import EXPORTS, MOST_PICTURES
 
 S = 1_000_000_000
@@ -44,11 +44,11 @@ def talk(pictures: Pictures, labels: str = "happy", seconds: float = 10.0, conve
 
 
 @pytest.fixture
-def archive(tmp_path) -> Archive:
+def archive(tmp_path) -> ConversationStore:
     """Two conversations of a day."""
     for i in range(2):
         store_conversation(tmp_path / "talks", f"c{i}", NOON + i * 3600 * S)
-    return Archive(tmp_path / "talks")
+    return ConversationStore(tmp_path / "talks")
 
 
 def test_a_small_crop_is_kept_where_each_stretch_of_an_emotion_begins(pictures, tmp_path):

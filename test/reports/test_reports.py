@@ -19,10 +19,12 @@ from page_world import store_conversation
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.store import Store
 from emotion_perception.interaction.arc import ArcSample
-from emotion_perception.interaction.history import Archive, NotStored, period
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.history import NotStored, period
+from emotion_perception.interaction.intervals import mean_interval
 from emotion_perception.reports.exports import EXPORTS, conversation_report, period_report
 from emotion_perception.reports.spreadsheet import as_cell, csv_text, sample_lines
-from emotion_perception.reports.statistics import mean_interval, share_interval
+from emotion_perception.reports.statistics import share_interval
 from emotion_perception.types import EmotionStatus
 
 S = 1_000_000_000
@@ -40,29 +42,33 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def archive(folder) -> Archive:
-    return Archive(folder)
+def archive(folder) -> ConversationStore:
+    return ConversationStore(folder)
+
+
+def ids(archive: ConversationStore) -> list[str]:
+    return [line["id"] for line in archive.page().conversations]
 
 
 def test_conversations_are_listed_newest_first(archive):
-    lines = archive.listed()
+    lines = archive.page().conversations
     assert [line["id"] for line in lines] == ["c4", "c3", "c2", "c1", "c0"]
     assert lines[0]["label"] == "happy" and lines[0]["score"] > 50 and len(lines[0]["line"]) == 40
 
 
 def test_a_damaged_file_is_left_out_and_told_once(folder, tmp_path):
     told: list[str] = []
-    archive = Archive(tmp_path, told.append)
+    archive = ConversationStore(tmp_path, told.append)
     for name in ("c0.json", "c1.json"):
         (tmp_path / name).write_text((folder / name).read_text())
     (tmp_path / "c1.json").write_text('{"arc": {}}')
     (tmp_path / "c2.json").write_text("\0")
-    assert [line["id"] for line in archive.listed()] == ["c0"]
-    archive.listed()
+    assert ids(archive) == ["c0"]
+    archive.page()
     assert len(told) == 2
     os.utime(tmp_path / "c1.json", (1, 1))
     (tmp_path / "c1.json").write_text((folder / "c1.json").read_text())
-    assert len(archive.listed()) == 2, "a file that changed is read again"
+    assert archive.page().total == 2, "a file that changed is read again"
 
 
 @pytest.mark.parametrize("name", ["nothing", "../c0", "c0/../c0", "", ".", "c0.json\0", "x" * 200])
@@ -110,10 +116,14 @@ def test_counts_come_with_their_interval():
 
 
 def test_a_mean_is_no_surer_than_its_scores_or_than_they_agree():
-    assert mean_interval([(60.0, 12.0)]) == (60.0, 12.0)
-    mean, half = mean_interval([(60.0, 10.0)] * 4)
+    def interval(*scores: tuple[float, float]) -> tuple[float, float]:
+        values, margins = zip(*scores, strict=True)
+        return mean_interval(len(scores), sum(values), sum(v * v for v in values), sum(m * m for m in margins))
+
+    assert interval((60.0, 12.0)) == (60.0, 12.0)
+    mean, half = interval(*[(60.0, 10.0)] * 4)
     assert mean == 60 and half == pytest.approx(5.0)
-    assert mean_interval([(20.0, 1.0), (80.0, 1.0)])[1] > 100, "two that differ say nothing about a third"
+    assert interval((20.0, 1.0), (80.0, 1.0))[1] > 100, "two that differ say nothing about a third"
 
 
 def test_all_formats_of_a_conversation_are_made_of_the_same(archive):
@@ -176,13 +186,13 @@ def test_a_persons_id_is_no_formula_in_the_samples_either():
     assert list(sample_lines([sample]))[1].endswith(",;'=cmd|'/C calc'!A0\n")
 
 
-def changed(folder: Path, target: Path, change: Callable[[dict], None], name: str = "c0") -> Archive:
+def changed(folder: Path, target: Path, change: Callable[[dict], None], name: str = "c0") -> ConversationStore:
     """An archive of two conversations, one of them changed."""
     fields = json.loads((folder / f"{name}.json").read_text())
     change(fields)
     (target / f"{name}.json").write_text(json.dumps(fields))
     (target / "good.json").write_text((folder / "c1.json").read_text())
-    return Archive(target)
+    return ConversationStore(target)
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "word " * 1000, "\ud800\udfff", "\x00\x1b[31m", "😀" * 300, "\n" * 500])
@@ -224,7 +234,7 @@ def test_a_record_that_makes_no_sense_is_skipped_by_name_and_breaks_no_report(fo
     warnings: list[str] = []
     archive = changed(folder, tmp_path, change)
     archive._warn = warnings.append
-    assert [entry["id"] for entry in archive.listed()] == ["good"]
+    assert ids(archive) == ["good"]
     assert len(warnings) == 1 and "c0.json" in warnings[0] and reason in warnings[0]
     with pytest.raises(NotStored, match="damaged"):
         archive.read("c0")
@@ -237,7 +247,7 @@ def test_a_record_that_makes_no_sense_is_skipped_by_name_and_breaks_no_report(fo
 def test_a_deeply_nested_file_breaks_no_report(folder, tmp_path):
     (tmp_path / "c0.json").write_text('{"arc": ' + "[" * 200_000)
     (tmp_path / "good.json").write_text((folder / "c1.json").read_text())
-    assert [entry["id"] for entry in Archive(tmp_path).listed()] == ["good"]
+    assert ids(ConversationStore(tmp_path)) == ["good"]
 
 
 def test_a_pdf_has_text_and_no_picture(archive):
@@ -268,8 +278,8 @@ def test_a_hundred_conversations_are_listed_in_no_time(archive, folder, tmp_path
     text = (folder / "c0.json").read_text()
     for i in range(100):
         (tmp_path / f"x{i:03}.json").write_text(text)
-    many = Archive(tmp_path)
-    many.listed()
+    many = ConversationStore(tmp_path)
+    many.page()
     started = time.process_time()
-    assert len(many.listed()) == 100
+    assert many.page().total == 100
     assert time.process_time() - started < 0.1, "known files are not read again"

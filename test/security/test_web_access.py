@@ -11,7 +11,7 @@ from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
 from emotion_perception.feedback.recent import RecentEvidence
-from emotion_perception.interaction.history import Archive
+from emotion_perception.interaction.conversation_store import ConversationStore
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
@@ -199,7 +199,7 @@ def test_what_was_not_consented_to_or_turned_on_does_nothing_and_says_so(serve, 
 def test_ids_do_not_lead_out_of_the_folder_of_corrections_or_conversations(serve, tmp_path):
     (tmp_path / "secret.json").write_text("{}")
     kept = Corrections(CorrectionConfig(tmp_path / "corrections"), RecentEvidence())
-    client = serve(Parts(Store(), corrections=kept, archive=Archive(tmp_path / "conversations")))
+    client = serve(Parts(Store(), corrections=kept, archive=ConversationStore(tmp_path / "conversations")))
     for name in ("..%2f..%2fsecret", "%2e%2e%2fsecret", "..", "a%00b", "x" * 300, "%ff", "..%5csecret"):
         for method, path in (
             ("GET", f"/api/corrections/{name}/evidence"),

@@ -13,7 +13,7 @@ from emotion_perception.dashboard.uploads import MAX_SECONDS
 from emotion_perception.emotions import CIRCUMPLEX, EMOTION_COLOURS, EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.feedback.corrections import STRETCH_S
 from emotion_perception.feedback.pictures import CONSENT
-from emotion_perception.interaction.history import Archive
+from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.media.formats import AUDIO_FORMATS, IMAGE_FORMATS, VIDEO_FORMATS
 from emotion_perception.reports.exports import EXPORTS, Export
 
@@ -67,7 +67,7 @@ class ConversationRoutes:
         )
 
     @property
-    def _archive(self) -> Archive:
+    def _archive(self) -> ConversationStore:
         return required(self._parts.archive, "conversations are not stored; set conversations_directory")
 
     async def _conversation(self, request: web.Request) -> web.Response:
