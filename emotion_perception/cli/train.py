@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -34,8 +37,9 @@ output that is low for pictures unlike its training faces; visual does this by i
 (next to it, or into the folder --out) unless that loses more than 0.3 points on validation faces; each robot then uses
 whichever is faster on its CPU."""
 
-
-VERSIONS = {"visual": "models", "acoustic": "voice_models"}  # subfolder of the corrections with each model's versions
+LOW_PRIORITY = 15  # niceness of a training in the background
+_PR_SET_PDEATHSIG = 1
+KINDS = {"visual": "face", "acoustic": "voice"}  # of the corrections that each model learns from
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,6 +130,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--roll-back", action="store_true", help="return to the previous model (with --feedback)")
     parser.add_argument(
+        "--background",
+        action="store_true",
+        help="for programs that start this one (with --feedback): low CPU priority, progress as JSON lines on standard "
+        "output, end with that program",
+    )
+    parser.add_argument(
         "--overlap-from",
         type=Path,
         metavar="FILE",
@@ -156,8 +166,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--ablation trains the robot's own network; leave out --backbone")
     if args.feedback and (args.model == "fusion" or args.ablation or args.backbone or args.teacher or args.sex):
         parser.error("--feedback needs emotion-train visual or acoustic, and takes --initial and --threads only")
-    if (args.versions or args.roll_back) and not args.feedback:
-        parser.error("--versions and --roll-back need --feedback DIR")
+    if (args.versions or args.roll_back or args.background) and not args.feedback:
+        parser.error("--versions, --roll-back and --background need --feedback DIR")
+    if args.background:
+        _go_to_background()
     if args.feedback and (args.versions or args.roll_back):
         return _versions(args)
     corpora: list[Path] = args.data or []
@@ -257,8 +269,8 @@ def _export(args: argparse.Namespace) -> int:
 def _feedback(args: argparse.Namespace) -> int:
     """Learn from corrections: 0 if the new model is used, 3 if it is worse and the old one stays in use."""
     from emotion_perception.errors import ModelError
-    from emotion_perception.learning.feedback.learn import Learner, train_from_feedback
-    from emotion_perception.learning.feedback.versions import ModelVersions
+    from emotion_perception.feedback.model_versions import FOLDERS, ModelVersions
+    from emotion_perception.learning.feedback.learn import Learner, no_progress, train_from_feedback
     from emotion_perception.resources import find_model
 
     learner: Learner
@@ -271,9 +283,12 @@ def _feedback(args: argparse.Namespace) -> int:
         from emotion_perception.learning.voices.features import FEATURES
 
         learner = VoiceLearner(args.data, FEATURES)
-    versions = ModelVersions(args.feedback / VERSIONS[args.model])
+    versions = ModelVersions(args.feedback / FOLDERS[learner.kind])
+    base = args.initial or find_model(learner.published)
+    progress = _print_progress if args.background else no_progress
     try:
-        report = train_from_feedback(args.feedback, learner, versions, args.initial or find_model(learner.published))
+        with versions.exclusive():
+            report = train_from_feedback(args.feedback, learner, versions, base, progress)
     except (ValueError, OSError, ModelError) as error:
         print(f"emotion-train: {error}", file=sys.stderr)
         return 2
@@ -284,14 +299,26 @@ def _feedback(args: argparse.Namespace) -> int:
     return 0
 
 
+def _go_to_background() -> None:
+    """Leave the processor to the robot's perception, and end with the thread that started this process (Linux)."""
+    os.nice(LOW_PRIORITY)
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _print_progress(stage: str, done: int, total: int) -> None:
+    print(json.dumps({"progress": stage, "done": done, "total": total}), flush=True)
+
+
 def _versions(args: argparse.Namespace) -> int:
     """List the versions of a model, or return to the previous one."""
-    from emotion_perception.learning.feedback.versions import ModelVersions
+    from emotion_perception.feedback.model_versions import FOLDERS, ModelVersions
 
-    versions = ModelVersions(args.feedback / VERSIONS[args.model])
+    versions = ModelVersions(args.feedback / FOLDERS[KINDS[args.model]])
     try:
         if args.roll_back:
-            print(json.dumps({"version": versions.roll_back(), "weights": str(versions.link)}))
+            with versions.exclusive():
+                print(json.dumps({"version": versions.roll_back(), "weights": str(versions.link)}))
             return 0
         for card in versions.cards():
             print(json.dumps({**card, "current": card["version"] == versions.current}))

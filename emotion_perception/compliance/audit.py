@@ -75,6 +75,16 @@ class AuditLog:
         """A correction of a "face" or "voice" was "stored" for review or "accepted" for training; not of whom."""
         self._append("correction", action=action, modality=modality)
 
+    def learning(self, action: str, modality: str, detail: str) -> None:
+        """A training from corrections of a "face" or "voice" model, or a return to an earlier version.
+
+        Args:
+            action: "started", "installed", "refused", "failed", "cancelled" or "rolled back".
+            modality: "face" or "voice".
+            detail: the version in use afterwards, or the reason of a refusal or failure.
+        """
+        self._append("learning", action=action, modality=modality, detail=detail)
+
     def _append(self, event: str, **fields: str) -> None:
         path = self._path
         if path is None:

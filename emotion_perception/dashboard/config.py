@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emotion_perception.dashboard.learning_job import LearningJob
 from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate, check_listening, read_token
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
@@ -86,6 +87,7 @@ class Parts:
     stop_conversation: Callable[[], str] | None = None  # returns the reason of a failure, or ""
     access_granted: Callable[[str], object] = lambda client: None  # takes the address of a client that has the token
     pictures: Pictures | None = None  # face images for reports; without consent no report contains any
+    learning: LearningJob | None = None  # training from accepted corrections
 
 
 def _split(names: str) -> tuple[str, ...]:

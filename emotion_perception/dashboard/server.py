@@ -13,6 +13,7 @@ from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.connections import HEADER_TIMEOUT_S, ConnectionGuard
 from emotion_perception.dashboard.routes.conversations import ConversationRoutes
 from emotion_perception.dashboard.routes.feedback import FeedbackRoutes
+from emotion_perception.dashboard.routes.learning import LearningRoutes
 from emotion_perception.dashboard.routes.live import LiveRoutes
 from emotion_perception.dashboard.routes.login import LoginRoutes
 from emotion_perception.dashboard.routes.middleware import RequestGuard
@@ -96,6 +97,7 @@ class DashboardServer:
             self._live,
             UploadRoutes(self.config, self.parts),
             FeedbackRoutes(self.parts),
+            LearningRoutes(self.parts),
         ):
             app.add_routes(routes.routes())
         # keepalive_timeout also bounds the wait for the first request header of a connection.
@@ -115,6 +117,8 @@ class DashboardServer:
             await runner.cleanup()
             if self.parts.analyzer is not None:
                 await self.parts.analyzer.close()
+            if self.parts.learning is not None:
+                await self.parts.learning.close()
 
 
 def _listen(address: str, port: int) -> socket.socket:

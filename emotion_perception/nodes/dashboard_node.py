@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEmotion, VoiceEmotion
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
 from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
@@ -83,7 +84,7 @@ class DashboardNode(PerceptionNode):
         self._store = Store()
         folder = parameters["conversations_directory"]
         self._archive = ConversationStore(Path(folder).expanduser(), self.get_logger().warning) if folder else None
-        self._recent = self._corrections = None
+        self._recent = self._corrections = learning = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
                 raise ValueError("store_corrections is true, but corrections_directory is empty")
@@ -94,6 +95,10 @@ class DashboardNode(PerceptionNode):
             )
             self._recent = RecentEvidence(keep.reach_s)
             self._corrections = Corrections(keep, self._recent, self.get_logger().warning, audit=self.audit.correction)
+            data = parameters["learning_data_directory"]
+            learning = LearningJob(
+                LearningConfig(keep.folder, Path(data).expanduser() if data else None), self.audit.learning
+            )
         self._pictures = None
         if parameters["store_pictures"] and not parameters["pictures_directory"]:
             raise ValueError("store_pictures is true, but pictures_directory is empty")
@@ -115,6 +120,7 @@ class DashboardNode(PerceptionNode):
             self._stop_conversation,
             partial(self.audit.access_granted, "dashboard"),
             self._pictures,
+            learning,
         )
         self._server = DashboardServer(config, parts, self.get_logger().warning)
         self.model_name = "none needed"

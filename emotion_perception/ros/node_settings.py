@@ -384,6 +384,11 @@ class DashboardSettings:
     corrections_directory: str = setting("", "Folder of the corrections; required with store_corrections.")
     corrections_retention_days: float = setting(90.0, "Age at which corrections are deleted.", 0.04, 3650.0, "days")
     corrections_max_mb: float = setting(500.0, "Size of the folder from which no more are stored.", 1.0, 1e6, "MB")
+    learning_data_directory: str = setting(
+        "",
+        "Folder of the base data that a training started on the page rehearses: ferplus.npz for faces, speech corpora "
+        "for voices. Empty: the page cannot start one.",
+    )
     store_pictures: bool = setting(
         False,
         "true: the people in view consented that small images of their face are stored during conversations, for "

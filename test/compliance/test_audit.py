@@ -27,9 +27,10 @@ def test_every_event_is_one_json_line(tmp_path: Path) -> None:
     log.started("visual_node", "0.1.0", "expression 5", "service", "workplace", "fatigue of crane\noperators – safety")
     log.access_granted("dashboard", "192.0.2.7")
     log.correction("accepted", "face")
+    log.learning("refused", "face", "accuracy fell")
     log.stopped("visual_node")
     found = entries(path)
-    assert [one["event"] for one in found] == ["start", "access", "correction", "stop"]
+    assert [one["event"] for one in found] == ["start", "access", "correction", "learning", "stop"]
     assert found[0] == {
         "time": "2027-01-15T08:00:00.000+00:00",
         "event": "start",

@@ -78,6 +78,14 @@ def store_conversation(
     write_files(folder, summary, samples)
 
 
+def correct(folder: Path, number: int, label: str = "sad", kind: str = "face", status: str = "accepted") -> None:
+    """A correction as the page stores it, without its image."""
+    name = f"20261123T0800{number:02}Z-abcdef"
+    (folder / status).mkdir(parents=True, exist_ok=True)
+    fields = {"format": 1, "id": name, "kind": kind, "label": label, "said": "happy", "confidence": 0.9}
+    (folder / status / f"{name}.json").write_text(json.dumps(fields))
+
+
 @dataclass
 class Answer:
     """What a server answered."""
@@ -213,6 +221,11 @@ class Page:
     def says(self, selector: str, words: str, seconds: float = 40.0) -> None:
         """Wait until an element shows some words."""
         self.until(lambda: words in self.text(selector), f"{selector} does not say {words!r}", seconds)
+
+    def take(self, path: Path) -> None:
+        """Keep a screenshot, once what moves has come to rest."""
+        time.sleep(0.4)
+        self.browser.save_screenshot(str(path))
 
     def problems(self) -> list[str]:
         """Errors that the browser wrote since it was last asked; broken connections are not the page's."""

@@ -58,6 +58,7 @@ class ConversationRoutes:
                     "retention_days": corrections.config.retention_days,
                     "reach_s": corrections.reach_s,
                     "stretch_s": STRETCH_S,
+                    "learning": parts.learning is not None,
                 },
                 "pictures": None
                 if pictures is None or not pictures.config.consented

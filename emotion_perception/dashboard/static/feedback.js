@@ -4,20 +4,27 @@ import { capital, date, percent, t } from "./messages.js";
 import { api, byId, detail, el, empty, named, replace, settings } from "./util.js";
 
 export function view() {
+  let learnt = null;
+
   async function load() {
     const body = byId("feedback-body");
     if (!settings.feedback) return replace(body, empty(t("feedback.off_title"), t("feedback.off")), el("p", { class: "soft" }, detail("store_corrections: true, corrections_directory: <folder>")));
     let items;
     try { items = (await api("corrections")).corrections; } catch (problem) { return replace(body, el("p", { class: "error", role: "alert" }, problem.message)); }
+    if (settings.feedback.learning) {
+      learnt ??= (await import("./learning.js")).learning();
+      learnt.load();
+    }
     const waiting = items.filter((item) => item.status === "pending"), accepted = items.filter((item) => item.status === "accepted");
     replace(byId("feedback-actions"), items.length ? el("button", { type: "button", class: "quiet danger", id: "feedback-delete", onclick: () => byId("sure-delete").showModal() }, t("feedback.delete_all")) : null);
     replace(body,
       el("p", { class: "lead" }, t("feedback.lead", { n: settings.feedback.retention_days })),
       el("h2", { class: "part" }, t("feedback.waiting", { n: waiting.length })),
       waiting.length ? el("div", { class: "cards" }, ...waiting.map(card)) : empty(t("feedback.nothing_title"), t("feedback.nothing")),
+      learnt?.node,
       el("h2", { class: "part" }, t("feedback.accepted", { n: accepted.length })),
       accepted.length ? el("div", { class: "cards" }, ...accepted.map(card)) : el("p", { class: "soft" }, t("feedback.none_accepted")),
-      accepted.length ? el("p", { class: "soft" }, t("feedback.learn"), detail(el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"))) : null);
+      accepted.length && !learnt ? el("p", { class: "soft" }, t("feedback.learn"), detail(el("code", {}, "emotion-train visual --feedback <corrections_directory> --data <base data>"))) : null);
   }
 
   function card(item) {

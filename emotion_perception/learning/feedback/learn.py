@@ -13,9 +13,8 @@ What is specific to faces and voices is in :mod:`emotion_perception.learning.fee
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,14 +24,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from emotion_perception.feedback.corrections import ACCEPTED, PENDING, read_correction
+from emotion_perception.feedback.corrections import ACCEPTED, read_correction
+from emotion_perception.feedback.learnable import MIN_CORRECTIONS, count_pending, is_held_out
+from emotion_perception.feedback.model_versions import FRESH, ModelVersions
 from emotion_perception.inference.cards import card_path
 from emotion_perception.learning import precision
 from emotion_perception.learning.common import one_cycle_schedule, seed_everything
-from emotion_perception.learning.feedback.versions import ModelVersions
 from emotion_perception.media.items import MediaError
 
 MIN_LEARNT = 0.1  # share of the corrections that were wrong before
+STAGES = ("read", "data", "before", "learn", "after", "publish")  # of a training, in this order
+
+Progress = Callable[[str, int, int], object]  # takes one of STAGES, steps done, steps in all (0: not countable)
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """For whoever does not watch."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class FeedbackTraining:
     learning_rate: float = 0.001  # peak
     smoothing: float = 0.1  # of the corrected labels: people make mistakes
     interpolation: float = 1.0  # from old (0) to trained (1) weights; less forgets less (Wortsman et al. 2022)
-    min_corrections: int = 5  # to learn from; with fewer the model would overfit
+    min_corrections: int = MIN_CORRECTIONS
     tolerance: float = 0.005  # accepted loss of accuracy, twice as much of mean recall, on the test split: by chance
     seed: int = 7
 
@@ -64,6 +71,7 @@ class Feedback:
     held_out: np.ndarray  # (N,) bool
     left_out: tuple[str, ...] = ()  # corrections that cannot be read, with the reason
     pending: int = 0  # number of corrections of this kind not reviewed yet; not included above
+    ids: tuple[str, ...] = ()  # N, of the corrections
 
     @property
     def learn(self) -> np.ndarray:
@@ -155,7 +163,7 @@ def load_feedback(folder: Path, learner: Learner) -> Feedback:
     accepted = folder / ACCEPTED
     if not accepted.is_dir():
         raise ValueError(f"{folder} has no accepted corrections: accept some on the dashboard's feedback page")
-    evidence, labels, held_out, left_out = [], [], [], []
+    evidence, labels, held_out, left_out, ids = [], [], [], [], []
     for path in sorted(accepted.glob("*.json")):
         try:
             fields = read_correction(path)
@@ -168,36 +176,21 @@ def load_feedback(folder: Path, learner: Learner) -> Feedback:
             tqdm.write(f"left out: {left_out[-1]}")
             continue
         labels.append(label)
-        held_out.append(_is_held_out(path, fields))
+        held_out.append(is_held_out(path, fields))
+        ids.append(path.stem)
     return Feedback(
         tuple(evidence),
         np.array(labels, np.int64),
         np.array(held_out, bool),
         tuple(left_out),
-        _count_pending(folder / PENDING, learner.kind),
+        count_pending(folder, learner.kind),
+        tuple(ids),
     )
 
 
-def _is_held_out(path: Path, fields: dict[str, Any]) -> bool:
-    """Depends on the id only: a correction held out once is held out in every later training.
-
-    Corrections of the same time range are similar, and are either all held out or all used for training.
-    """
-    together = str(fields.get("stretch") or path.stem)
-    return int(hashlib.sha256(together.encode()).hexdigest(), 16) % 5 == 0
-
-
-def _count_pending(folder: Path, kind: str) -> int:
-    count = 0
-    for path in folder.glob("*.json"):
-        try:
-            count += read_correction(path)["kind"] == kind
-        except (OSError, ValueError):
-            continue
-    return count
-
-
-def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions, base: Path) -> dict[str, Any]:
+def train_from_feedback(
+    folder: Path, learner: Learner, versions: ModelVersions, base: Path, progress: Progress = no_progress
+) -> dict[str, Any]:
     """Fine-tune the current version (``base`` if there is none yet); use the result unless it is worse.
 
     Args:
@@ -205,6 +198,7 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
         learner: for faces or voices; has the base data.
         versions: folder of models; ``base`` becomes version 1 of an empty one.
         base: published model to start from.
+        progress: called at the beginning of each stage and after each batch.
 
     Returns:
         The report: scores before and after, ``replaced``, and the ``reason`` if it was not replaced.
@@ -216,18 +210,22 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     """
     config = learner.config
     seed_everything(config.seed)
+    progress("read", 0, 0)
     feedback = load_feedback(folder, learner)
     learn = len(feedback.learn)
     if learn < config.min_corrections:
         raise ValueError(_too_few(folder, learner, feedback))
     net = learner.load(base if versions.current is None else versions.path(versions.current))
+    progress("data", 0, 0)
     learner.prepare()
+    progress("before", 0, 0)
     before = measure(net, learner, feedback)
     if versions.current is None:
         versions.add(base, {"made": _now(), "from": base.name, "scores": before})
     current = versions.current
     assert current is not None
-    _fit(net, learner, feedback)
+    _fit(net, learner, feedback, progress)
+    progress("after", 0, 0)
     changed = learner.card(net)
     after = measure(net, learner, feedback)
     reason = got_worse(before, after, [card["scores"] for card in versions.cards()], learner.tolerance)
@@ -237,6 +235,7 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
         "held_out": int(feedback.held_out.sum()),
         "left_out": len(feedback.left_out),
         "pending": feedback.pending,
+        "ids": list(feedback.ids),
     }
     report: dict[str, Any] = {
         **counts,
@@ -249,8 +248,9 @@ def train_from_feedback(folder: Path, learner: Learner, versions: ModelVersions,
     }
     if reason:
         return report
+    progress("publish", 0, 0)
     source = versions.path(current)
-    fresh = versions.folder / ".trained.onnx"
+    fresh = versions.folder / FRESH
     learner.publish(fresh, net, {**changed, "feedback": asdict(config)}, source)
     try:
         entry = {"made": _now(), "from": f"version {current}", "scores": after, "before": before, **counts}
@@ -271,7 +271,7 @@ def _too_few(folder: Path, learner: Learner, feedback: Feedback) -> str:
     return text
 
 
-def _fit(net: Any, learner: Learner, feedback: Feedback) -> None:
+def _fit(net: Any, learner: Learner, feedback: Feedback, progress: Progress) -> None:
     """Fine-tune ``net`` in place on batches of base data and corrections."""
     config = learner.config
     base_rows = config.batch - config.corrections_per_batch
@@ -289,7 +289,8 @@ def _fit(net: Any, learner: Learner, feedback: Feedback) -> None:
     learner.begin(net, feedback)  # draws the same batches, however many were measured
     optimizer = learner.optimizer(net)
     schedule = one_cycle_schedule(optimizer, config.steps)
-    for _ in tqdm(range(config.steps), desc="learning from feedback", unit="batch", leave=False):
+    for step in tqdm(range(config.steps), desc="learning from feedback", unit="batch", leave=False):
+        progress("learn", step, config.steps)
         rows = torch.multinomial(feedback.draw, config.corrections_per_batch, replacement=True, generator=generator)
         loss = learner.batch_loss(net, base_rows, rows)
         optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,15 @@ import pytest
 import torch
 
 from emotion_perception.cli.train import main
+from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
 from emotion_perception.emotions import VISUAL_EMOTIONS
+from emotion_perception.feedback.model_versions import ModelVersions
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.network import ExpressionNetConfig
 from emotion_perception.learning.feedback import faces as face_feedback
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback.faces import FaceFeedbackTraining, FaceLearner
 from emotion_perception.learning.feedback.learn import got_worse
-from emotion_perception.learning.feedback.versions import ModelVersions
 
 SMALL = train_visual.VisualTraining(epochs=3, batch=16, net=ExpressionNetConfig(16, (16, 16, 16, 16), (1, 1, 1, 1)))
 HAPPY, SAD, ANGRY = (VISUAL_EMOTIONS.index(name) for name in ("happy", "sad", "angry"))
@@ -195,6 +197,30 @@ def test_one_command_trains_and_one_takes_back(corrections, archive, base, tmp_p
     assert ModelVersions(corrections / "models").current == 1
     assert main([*command, "--roll-back"]) == 2
     assert "there is no version before 1" in capsys.readouterr().err
+
+
+def test_the_command_reports_its_progress_to_the_dashboard(archive, base, tmp_path):
+    """The real command in a process of its own, started as the page starts it."""
+    folder = tmp_path / "feedback"
+    accept(folder, faces(np.random.default_rng(5), 8, slice(6, 16)), "angry")
+    ModelVersions(folder / "models").add(base, {"scores": SCORES})  # a small network to start from
+    events, stages = [], []
+
+    async def learn() -> dict:
+        job = LearningJob(LearningConfig(folder, archive.parent), lambda *event: events.append(event[0]))
+        await job.start("face")
+        while running := job.running():
+            stages.append(running["stage"])
+            await asyncio.sleep(0.01)
+        return job.state()["models"][0]
+
+    state = asyncio.run(learn())
+    last = state["last"]
+    assert last["outcome"] in ("installed", "refused"), last["reason"]
+    assert events == ["started", last["outcome"]] and {"read", "learn", "after"} <= set(stages)
+    assert 5 <= last["corrections"] <= 8 and last["before"]["corrections_right"] == 0.0
+    assert last["after"]["accuracy"] > 0.5 and state["new"] == {}
+    assert state["version"] == (2 if last["outcome"] == "installed" else 1)
 
 
 def test_a_model_that_got_worse_ends_the_command_with_its_own_code(corrections, archive, base, capsys, monkeypatch):

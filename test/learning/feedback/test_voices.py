@@ -16,13 +16,13 @@ from emotion_perception.cli.train import main
 from emotion_perception.emotions import EMOTIONS, VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.feedback.corrections import CorrectionConfig, Corrections
+from emotion_perception.feedback.model_versions import ModelVersions
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.fusion.reliability import reliability_of
 from emotion_perception.inference.cards import load_card
 from emotion_perception.learning.feedback import learn as feedback
 from emotion_perception.learning.feedback import voices as voice_feedback
 from emotion_perception.learning.feedback.faces import FaceLearner
-from emotion_perception.learning.feedback.versions import ModelVersions
 from emotion_perception.learning.feedback.voices import VoiceFeedbackTraining, VoiceLearner
 from emotion_perception.learning.onnx_files import read_initializers
 from emotion_perception.learning.voices.config import AcousticTraining

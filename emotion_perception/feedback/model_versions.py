@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from emotion_perception.files import write_atomically
+from emotion_perception.files import MODE, write_atomically
 
+FOLDERS = {"face": "models", "voice": "voice_models"}  # in the folder of the corrections, by kind of correction
 CURRENT = "current.onnx"
+FRESH = ".trained.onnx"  # trained weights before they become a version
+_PARTIAL = (FRESH, ".trained.yaml", ".new.onnx", ".current")
+_LOCK = ".lock"
 _VERSION = re.compile(r"v(\d{4})\.onnx")
 
 
@@ -24,6 +31,28 @@ class ModelVersions:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Only one process at a time trains or rolls back; files that a killed training left are removed.
+
+        Raises:
+            ValueError: another process does, or there is no folder of corrections.
+        """
+        if not self.folder.parent.is_dir():
+            raise ValueError(f"there is no folder {self.folder.parent}")
+        self.folder.mkdir(exist_ok=True)
+        descriptor = os.open(self.folder / _LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, MODE)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"another process is training or rolling back the model in {self.folder}") from None
+            for name in _PARTIAL:
+                (self.folder / name).unlink(missing_ok=True)
+            yield
+        finally:
+            os.close(descriptor)
 
     @property
     def link(self) -> Path:
