@@ -83,6 +83,7 @@ def correct(folder: Path, number: int, label: str = "sad", kind: str = "face", s
     name = f"20261123T0800{number:02}Z-abcdef"
     (folder / status).mkdir(parents=True, exist_ok=True)
     fields = {"format": 1, "id": name, "kind": kind, "label": label, "said": "happy", "confidence": 0.9}
+    fields |= {"made": 1_795_000_000.0 + number, "annotator": "", "comment": ""}
     (folder / status / f"{name}.json").write_text(json.dumps(fields))
 
 
