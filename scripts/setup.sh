@@ -119,7 +119,7 @@ place_hash="$({
 } | hash_of)"
 messages_hash="$({
     echo "$place_hash"
-    find emotion_msgs -type f | LC_ALL=C sort | xargs sha256sum
+    find emotion_msgs -type f ! -name '*.rst' | LC_ALL=C sort | xargs sha256sum
 } | hash_of)"
 package_hash="$({
     echo "$place_hash"
