@@ -160,7 +160,7 @@ class AudioInput:
     def _subscribe(self, dialect: Dialect, topic: str) -> None:
         sound_class = message_class(dialect)
         while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+            self._node.unsubscribe(self._subscriptions.pop())
         self._form, self._stamps, self._subscribed = self._configured_form, ArrivalStamps(), None
         self._correction = self._new_correction()
 

@@ -94,7 +94,7 @@ class ImageInput:
     def close(self) -> None:
         """Unsubscribe."""
         if self._subscription is not None:
-            self._node.destroy_subscription(self._subscription)
+            self._node.unsubscribe(self._subscription)
         self._subscription = self._subscribed = None
         self._decoder = CompressedDecoder(self._min_side)
 

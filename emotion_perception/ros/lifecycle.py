@@ -19,7 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 
 from emotion_perception import __version__
@@ -29,6 +29,7 @@ from emotion_perception.errors import ModelError
 from emotion_perception.ros import diagnostics, qos
 from emotion_perception.ros.conversions import ConversionError, make_header
 from emotion_perception.ros.distributions import RCLError, refuse_invalid_transitions, state_label
+from emotion_perception.ros.executor import NodeExecutor
 from emotion_perception.ros.node_settings import CommonSettings
 from emotion_perception.ros.parameters import NodeParameters
 from emotion_perception.ros.private_files import make_new_files_private
@@ -78,6 +79,7 @@ class PerceptionNode(LifecycleNode):
         self.exit_code: int | None = None  # set by a node that wants its process to end
         self._worker: Worker[Any] | None = None
         self._active_entities: list[Callable[[], Any]] = []  # how to destroy what on_activate made
+        self._subscriptions_made: list[Any] = []
         self._publishers_made: list[LifecyclePublisher] = []
         self._last_stamp: dict[str, int] = {}
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)  # runs under simulated time too
@@ -145,8 +147,14 @@ class PerceptionNode(LifecycleNode):
         subscription = self.create_subscription(
             message_type, topic, guarded, qos.profile(use), qos_overriding_options=qos.overrides()
         )
-        self._active_entities.append(lambda: self.destroy_subscription(subscription))
+        self._subscriptions_made.append(subscription)
         return subscription
+
+    def unsubscribe(self, subscription: Any) -> None:
+        """Destroy a subscription of :meth:`subscribe_to` before the node is deactivated."""
+        if subscription in self._subscriptions_made:
+            self._subscriptions_made.remove(subscription)
+            self.destroy_subscription(subscription)
 
     def every(self, period: float, callback: Callable[[], object], steady: bool = False) -> None:
         """A timer that runs until deactivate, on the ROS clock or on a steady one that simulated time does not stop."""
@@ -270,6 +278,8 @@ class PerceptionNode(LifecycleNode):
             self._audited = False
             self.audit.stopped(self.get_fully_qualified_name())
         self.deactivate()
+        while self._subscriptions_made:
+            self.destroy_subscription(self._subscriptions_made.pop())
         while self._active_entities:
             self._active_entities.pop()()
         if self._worker is not None and not self._worker.stop():
@@ -349,10 +359,19 @@ def _exit_code(nodes: Sequence[PerceptionNode]) -> int:
     return next((node.exit_code for node in nodes if node.exit_code), 0)
 
 
+def _spin(node: PerceptionNode) -> None:
+    executor = NodeExecutor()
+    executor.add_node(node)
+    try:
+        executor.spin()
+    finally:
+        executor.remove_node(node)
+
+
 def _spin_in_thread(node: PerceptionNode) -> None:
     """Spin one of several nodes in its own thread; an unexpected exception ends the process, as with a single node."""
     try:
-        rclpy.spin(node, SingleThreadedExecutor())
+        _spin(node)
     except ExternalShutdownException:
         pass
     except Exception:
@@ -398,7 +417,7 @@ def run_together(makers: Sequence[Callable[[], PerceptionNode]], args: list[str]
         threads = [threading.Thread(target=_spin_in_thread, args=(node,), daemon=True) for node in nodes[1:]]
         for thread in threads:
             thread.start()
-        rclpy.spin(nodes[0])
+        _spin(nodes[0])
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (InvalidParameterValueException, InvalidParameterTypeException) as error:
