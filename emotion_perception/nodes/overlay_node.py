@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
@@ -19,7 +20,7 @@ from visualization_msgs.msg import MarkerArray
 
 from emotion_msgs.msg import EmotionState, FaceEmotionArray
 from emotion_perception.feedback.stamp_join import Joined, StampJoin
-from emotion_perception.ros import conversions, qos
+from emotion_perception.ros import conversions
 from emotion_perception.ros.conversions import ConversionError
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
@@ -59,7 +60,7 @@ class OverlayNode(PerceptionNode):
         self._annotations: LifecyclePublisher = NOT_CONFIGURED
         self._foxglove: Any = None
         self._images: ImageInput = NOT_CONFIGURED
-        self._info: Any = None  # subscription to camera_info, which comes and goes with the watchers, as the images do
+        self._inputs: dict[str, Any] = {}  # subscriptions by topic; made while an output is watched
         self._drawer: Worker[Any] = NOT_CONFIGURED
         self._labels = Labels()
         self._forget()
@@ -78,18 +79,16 @@ class OverlayNode(PerceptionNode):
             self._annotations = self.publish_to(kind, "emotion/image_annotations", "markers")
 
     def activate(self) -> None:
-        """Subscribe to results; to images once an output has subscribers."""
+        """Subscribe to results and images once an output has subscribers."""
         self._drawer = self.process(self._draw)
         self._images = ImageInput(self, "image_raw", self._on_image)
-        self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
-        self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.every(0.25, self._follow_watchers)
 
     def deactivate(self) -> None:
         """Forget what was seen."""
         if self._images is not NOT_CONFIGURED:
             self._images.set_wanted(False)
-        self._listen_to_info(False)
+        self._inputs.clear()  # destroyed by the base class
         self._labels.clear()
         self._forget()
 
@@ -114,34 +113,30 @@ class OverlayNode(PerceptionNode):
         return any(publisher is not None and publisher.get_subscription_count() > 0 for publisher in made[name])
 
     def _follow_watchers(self) -> None:
-        images, labels = self._watched("images"), self._watched("labels")
+        images, labels, boxes = (self._watched(name) for name in ("images", "labels", "boxes"))
         by_camera = labels and self.parameters["label_frame"] == "camera"
         # Without calibration the image size is taken from the images.
         self._images.set_wanted(images or (by_camera and self._calibration is None))
-        self._listen_to_info(by_camera)
+        self._listen(by_camera, CameraInfo, self._info_topic(), self._on_info, "image_in")
+        self._listen(images or labels or boxes, FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
+        self._listen(images or self._watched("text"), EmotionState, "emotion_state", self._on_state, "state")
         if not images:
             self._join.clear()
         if not labels:
             self._labels.clear()
-        if not (images or labels or self._watched("boxes")):
+        if not (images or labels or boxes):
             self.meter.restart()  # no subscribers: not stale
 
     def _info_topic(self) -> str:
         """Topic of camera_info: in the namespace of the image topic, after remapping."""
         return self.resolve_topic_name("image_raw").rpartition("/")[0] + "/camera_info"
 
-    def _listen_to_info(self, wanted: bool) -> None:
-        if wanted and self._info is None:
-            self._info = self.create_subscription(
-                CameraInfo,
-                self._info_topic(),
-                self._on_info,
-                qos.profile("image_in"),
-                qos_overriding_options=qos.overrides(),
-            )
-        elif not wanted and self._info is not None:
-            self.destroy_subscription(self._info)
-            self._info = None
+    def _listen(self, wanted: bool, kind: type, topic: str, callback: Callable[[Any], None], use: str) -> None:
+        """Be subscribed to a topic while it is wanted."""
+        if wanted and topic not in self._inputs:
+            self._inputs[topic] = self.subscribe_to(kind, topic, callback, use)
+        elif not wanted and topic in self._inputs:
+            self.unsubscribe(self._inputs.pop(topic))
 
     def _on_info(self, message: CameraInfo) -> None:
         self._calibration = camera_from_info(message)

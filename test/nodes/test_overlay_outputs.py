@@ -21,13 +21,11 @@ GREY = np.full((240, 320, 3), 30, np.uint8)
 
 
 def start(ros: World, **parameters: Any) -> tuple[Any, Any]:
-    """An active node, and who tells it of faces."""
+    """An active node, and a publisher of faces, to which it subscribes once it is watched."""
     node = ros.add(OverlayNode, **parameters)
     node.trigger_configure()
     node.trigger_activate()
-    faces = ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
-    assert ros.matched(faces)
-    return node, faces
+    return node, ros.node.create_publisher(FaceEmotionArray, "faces/emotions", qos.profile("estimates"))
 
 
 def tell(ros: World, publisher: Any, *face_ids: str) -> Any:
@@ -42,7 +40,7 @@ def test_labels_come_with_faces_and_go_with_them(ros: World):
     node, faces = start(ros)
     camera = ros.node.create_publisher(CameraInfo, "camera_info", qos.profile("image_out"))
     told: list[MarkerArray] = ros.hear(MarkerArray, "emotion/markers", qos.profile("markers"))
-    assert ros.matched(camera)
+    assert ros.matched(camera) and ros.matched(faces)
     camera.publish(CameraInfo(k=[300.0, 0, 160.0, 0, 300.0, 120.0, 0, 0, 1.0]))
     ros.spin(0.2)
     header = tell(ros, faces, "f1", "f2")
@@ -65,7 +63,7 @@ def test_without_a_calibration_the_pictures_size_and_the_parameter_do(ros: World
     _, faces = start(ros, horizontal_fov=90.0)
     camera = ros.node.create_publisher(Image, "image_raw", qos.profile("image_out"))
     told = ros.hear(MarkerArray, "emotion/markers", qos.profile("markers"))
-    assert ros.matched(camera)
+    assert ros.matched(camera) and ros.matched(faces)
     tell(ros, faces, "f1")
     assert told == [], "nobody knows the camera yet"
     camera.publish(conversions.image_to_message(GREY, now_header()))
@@ -78,7 +76,7 @@ def test_without_a_calibration_the_pictures_size_and_the_parameter_do(ros: World
 def test_labels_above_tf_frames_need_no_camera(ros: World):
     _, faces = start(ros, label_frame="face", label_size=0.3)
     told = ros.hear(MarkerArray, "emotion/markers", qos.profile("markers"))
-    ros.spin(0.6)
+    assert ros.matched(faces)
     assert ros.node.count_subscribers("image_raw") == 0 and ros.node.count_subscribers("camera_info") == 0
     tell(ros, faces, "f1")
     assert ros.until(lambda: bool(told))
@@ -93,12 +91,11 @@ def test_nothing_is_made_or_received_while_nobody_watches(ros: World, monkeypatc
     node, faces = start(ros, label_frame="face")
     monkeypatch.setattr(node._labels, "update", lambda *_: pytest.fail("labels made for nobody"))
     states = ros.node.create_publisher(EmotionState, "emotion_state", qos.profile("state"))
-    assert ros.matched(states)
+    ros.spin(0.5)
     states.publish(EmotionState())
     tell(ros, faces, "f1")
-    ros.spin(0.5)
     assert node.extra_diagnostics() == {"watched": "nothing"}
-    assert ros.node.count_subscribers("image_raw") == 0
+    assert not any(map(ros.node.count_subscribers, ("image_raw", "faces/emotions", "emotion_state")))
     assert node.meter.total == 0
 
 
@@ -106,7 +103,7 @@ def test_the_compressed_picture_alone_can_be_watched(ros: World):
     node, faces = start(ros)
     camera = ros.node.create_publisher(Image, "image_raw", qos.profile("image_out"))
     seen = ros.hear(CompressedImage, "emotion/image_annotated/compressed", qos.profile("annotated_image"))
-    assert ros.matched(camera)
+    assert ros.matched(camera) and ros.matched(faces)
     header = now_header()
     camera.publish(conversions.image_to_message(GREY, header))
     ros.spin(0.1)
@@ -144,7 +141,7 @@ def test_the_line_of_text_follows_the_state_where_its_package_is_there(ros: Worl
 def test_a_broken_face_is_reported_and_the_next_one_labelled(ros: World):
     node, faces = start(ros, label_frame="face")
     told = ros.hear(MarkerArray, "emotion/markers", qos.profile("markers"))
-    ros.spin(0.5)
+    assert ros.matched(faces)
     header = now_header()
     message = conversions.faces_to_message([a_face()], header, 320, 240)
     message.faces[0].emotion.probabilities[0] = float("nan")
@@ -157,7 +154,7 @@ def test_a_broken_face_is_reported_and_the_next_one_labelled(ros: World):
 def test_a_deactivated_node_labels_nothing_and_starts_afresh(ros: World):
     node, faces = start(ros, label_frame="face")
     told = ros.hear(MarkerArray, "emotion/markers", qos.profile("markers"))
-    ros.spin(0.5)
+    assert ros.matched(faces)
     tell(ros, faces, "f1")
     assert ros.until(lambda: len(told) == 1)
     node.trigger_deactivate()
