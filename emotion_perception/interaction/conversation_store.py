@@ -17,7 +17,6 @@ Example:
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -37,12 +36,14 @@ from emotion_perception.interaction.store_database import (
     insert,
     transaction,
 )
+from emotion_perception.interaction.store_files import Version, files_by_id, json_versions, matches_unread, remove
 from emotion_perception.interaction.store_records import (
     SORTS,
     STATISTICS_SQL,
     ConversationPage,
     ConversationQuery,
     DayTotal,
+    Deletion,
     HourStatistics,
     PeriodStatistics,
     entry,
@@ -54,8 +55,18 @@ from emotion_perception.interaction.summary_check import check_summary
 
 SMALL_SCAN_S = 0.02  # a folder scanned in less is scanned before each query; a larger one by `sync`
 BATCH = 200  # files read between two transactions, so that others can write and read in between
+DELETED_S = 400 * 86400.0  # how long `deleted_ids` are kept if nobody asks; pictures are kept for a shorter time
 PROGRESS_S = 5.0  # between two lines of progress in the log
 _DAY = "date(start, 'unixepoch', 'localtime')"
+# The distinct places, each found by one search in the index: `SELECT DISTINCT` would read all rows.
+_PLACES = """
+WITH RECURSIVE places (place) AS (
+    SELECT min(place) FROM conversation WHERE place > ''
+    UNION ALL
+    SELECT (SELECT min(place) FROM conversation WHERE place > places.place) FROM places WHERE places.place IS NOT NULL
+)
+SELECT place FROM places WHERE place IS NOT NULL LIMIT 100
+"""
 
 Result = TypeVar("Result")
 
@@ -80,7 +91,7 @@ class ConversationStore:
         self._database = Database(folder, lambda text: self._warn(text))
         self._lock = threading.RLock()  # of the connection
         self._syncing = threading.Lock()
-        self._damaged: dict[str, tuple[int, int]] = {}  # files that cannot be read, and their version
+        self._damaged: dict[str, Version] = {}  # files that cannot be read, and their version
         self._scan_s = 0.0  # how long the last scan of the folder took
         self._compared = False  # whether the versions of all files were compared since the database was opened
         self._progress: tuple[int, int] | None = None
@@ -137,20 +148,15 @@ class ConversationStore:
         query = query or ConversationQuery()
         where, values = query.where()
         order = SORTS[query.sort]
-        found, total, days = self._run(
-            lambda connection: (
-                connection.execute(
-                    f"SELECT * FROM conversation WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset",
-                    values | {"limit": query.limit, "offset": query.offset},
-                ).fetchall(),
-                connection.execute(f"SELECT count(*) FROM conversation WHERE {where}", values).fetchone()[0],
-                [],
-            )
+        found = self._query(
+            f"SELECT * FROM conversation WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset",
+            values | {"limit": query.limit, "offset": query.offset},
         )
+        ((total,),) = self._query(f"SELECT count(*) FROM conversation WHERE {where}", values)
+        places = tuple(place for (place,) in self._query(_PLACES, ()))
         entries = tuple(map(entry, found))
-        if entries and query.sort in ("newest", "oldest"):
-            days = self._days(where, values, entries)
-        return ConversationPage(conversations=entries, total=total, days=tuple(days))
+        days = self._days(where, values, entries) if entries and query.sort in ("newest", "oldest") else []
+        return ConversationPage(conversations=entries, total=total, places=places, days=tuple(days))
 
     def within(self, wanted: Period) -> list[dict[str, Any]]:
         """The lines of the conversations that began in a day or week, oldest first.
@@ -209,6 +215,63 @@ class ConversationStore:
         indexed, those = self._read_row(interaction_id, (status.st_mtime_ns, status.st_size))
         self._change(lambda connection: insert(connection, [indexed], [those]))
 
+    def delete(
+        self, query: ConversationQuery, asked_by: str, delete_pictures: Callable[[Sequence[str]], int] | None = None
+    ) -> Deletion:
+        """Delete all conversations that match: every file, their rows, and what SQLite left of these on the disk.
+
+        Files that are not indexed (a journal that nobody is writing, a damaged file) are deleted too if the query
+        covers them. Sort, limit and offset of the query do not matter. A deletion that was interrupted can be repeated.
+
+        Args:
+            query: which; without any condition: everything.
+            asked_by: who or what asked, for the proof: "page" or "retention".
+            delete_pictures: deletes the stored pictures of conversations and returns their number. None: the ids are
+                kept for :meth:`deleted_ids`, because another process stores pictures.
+
+        Raises:
+            StoreError: something could not be deleted; the text names what and why.
+        """
+        where, values = query.where()
+        indexed = {name for (name,) in self._query(f"SELECT id FROM conversation WHERE {where}", values)}
+        known = {name for (name,) in self._query("SELECT id FROM conversation", ())}
+        paths = files_by_id(self.folder)
+        chosen = {name: paths.get(name, []) for name in indexed} | {
+            name: those for name, those in paths.items() if name not in known and matches_unread(query, name, those)
+        }
+        pictures = delete_pictures(list(chosen)) if delete_pictures is not None else 0
+        removed = remove(chosen)
+
+        def forget(connection: sqlite3.Connection) -> None:
+            delete(connection, removed.ids)
+            if delete_pictures is None:
+                now = time.time()
+                connection.execute("DELETE FROM deleted WHERE time < ?", (now - DELETED_S,))
+                connection.executemany("INSERT OR REPLACE INTO deleted VALUES (?, ?)", [(i, now) for i in removed.ids])
+
+        self._change(forget)
+        if removed.problem:
+            raise StoreError(f"{len(removed.ids)} of {len(chosen)} conversations were deleted; {removed.problem}")
+        self._run(lambda connection: self._database.erase(), sync=False)
+        return Deletion(
+            conversations=len(removed.ids),
+            files=removed.files,
+            pictures=pictures,
+            running=removed.running,
+            start=query.start,
+            end=query.end,
+            what=query.subject,
+            asked_by=asked_by,
+        )
+
+    def deleted_ids(self) -> list[str]:
+        """Conversations deleted by a process that does not know where their pictures are stored."""
+        return [name for (name,) in self._query("SELECT id FROM deleted", ())]
+
+    def forget_deleted(self, ids: Sequence[str]) -> None:
+        """To be called when the pictures of :meth:`deleted_ids` are deleted."""
+        self._change(lambda connection: connection.executemany("DELETE FROM deleted WHERE id = ?", [(i,) for i in ids]))
+
     def sync(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Make the database agree with the files: index new and changed ones, forget those that were removed.
 
@@ -238,7 +301,7 @@ class ConversationStore:
         }
         began = time.monotonic()
         compare = not self._compared or self._scan_s < SMALL_SCAN_S
-        files = self._files(known, compare)
+        files = json_versions(self.folder, None if compare else known)
         self._scan_s = time.monotonic() - began
         if gone := known.keys() - files.keys():
             self._change(lambda connection: delete(connection, gone))
@@ -256,29 +319,7 @@ class ConversationStore:
             self._index(new[i : i + BATCH])
         self._compared = True
 
-    def _files(self, known: dict[str, tuple[int, int]], compare: bool) -> dict[str, tuple[int, int]]:
-        """The JSON files by id with their version; without ``compare``, known ones keep theirs."""
-        files: dict[str, tuple[int, int]] = {}
-        try:
-            entries = os.scandir(self.folder)
-        except OSError:
-            return files
-        with entries:
-            for item in entries:
-                name, dot, suffix = item.name.rpartition(".")
-                if suffix != "json" or not dot or not is_conversation_id(name):
-                    continue
-                if not compare and name in known:
-                    files[name] = known[name]
-                    continue
-                try:
-                    status = item.stat()
-                except OSError:
-                    continue  # removed meanwhile
-                files[name] = (status.st_mtime_ns, status.st_size)
-        return files
-
-    def _index(self, files: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    def _index(self, files: Sequence[tuple[str, Version]]) -> None:
         rows, those = [], []
         for interaction_id, version in files:
             try:
@@ -291,7 +332,7 @@ class ConversationStore:
             those.append(present)
         self._change(lambda connection: insert(connection, rows, those))
 
-    def _read_row(self, interaction_id: str, version: tuple[int, int]) -> tuple[dict[str, Any], set[str]]:
+    def _read_row(self, interaction_id: str, version: Version) -> tuple[dict[str, Any], set[str]]:
         fields = self.read(interaction_id)
         return row(interaction_id, fields, *version), persons(fields)
 

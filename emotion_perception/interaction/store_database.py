@@ -49,6 +49,7 @@ CREATE TABLE conversation (
     line BLOB NOT NULL  -- int16, smoothed valence at up to 40 points
 );
 CREATE INDEX conversation_start ON conversation (start);
+CREATE INDEX conversation_place ON conversation (place);
 CREATE TABLE person (
     conversation INTEGER NOT NULL REFERENCES conversation (number) ON DELETE CASCADE,
     person_id TEXT NOT NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +86,8 @@ class ConversationQuery:
     hours: tuple[int, int] | None = None  # began at a local time of day from the first hour until before the second
     place: str = ""
     text: str = ""  # part of the name, upper or lower case
+    person: str = ""  # the id of a person who took part, or the whole name of the conversation
+    interaction_id: str = ""
     sort: str = "newest"  # newest, oldest, worst or longest
     limit: int = 50
     offset: int = 0
@@ -101,6 +104,23 @@ class ConversationQuery:
         if self.hours is not None and not all(0 <= hour <= 24 for hour in self.hours):
             raise ValueError(f"hours must be 0 to 24, got {self.hours[0]} to {self.hours[1]}")
 
+    @property
+    def describes_content(self) -> bool:
+        """Whether a condition needs the conversation's numbers or name, not only its time and persons."""
+        lengths = (self.min_length_s, self.max_length_s, self.hours)
+        return any(value is not None for value in lengths) or bool(self.emotion or self.place or self.text)
+
+    @property
+    def subject(self) -> str:
+        """What the conditions select: everything, period, person, conversation or selection."""
+        if self.interaction_id:
+            return "conversation"
+        if self.describes_content:
+            return "selection"
+        if self.person:
+            return "person"
+        return "everything" if self.start is None and self.end is None else "period"
+
     def where(self) -> tuple[str, dict[str, Any]]:
         """The condition in SQL, and its values."""
         terms, values = ["1"], dict[str, Any]()
@@ -109,12 +129,14 @@ class ConversationQuery:
             ("start < :end", None if self.end is None else self.end.timestamp()),
             ("duration >= :min_length_s", self.min_length_s),
             ("duration <= :max_length_s", self.max_length_s),
-            ("place = :place", self.place or None),
-            ("instr(casefold(name), :text) > 0", self.text.casefold() or None),
+            ("place = :place", self.place),
+            ("instr(casefold(name), :text) > 0", self.text.casefold()),
+            ("(name = :person OR number IN (SELECT conversation FROM person WHERE person_id = :person))", self.person),
+            ("id = :interaction_id", self.interaction_id),
         ):
-            if value is not None:
+            if value not in (None, ""):
                 terms.append(term)
-                values[term.rpartition(":")[2].partition(")")[0]] = value
+                values[re.findall(r":(\w+)", term)[-1]] = value
         if self.emotion == "none":
             terms.append("label IS NULL")
         elif self.emotion:
@@ -134,7 +156,22 @@ class ConversationPage:
 
     conversations: tuple[dict[str, Any], ...]  # one line each: see `entry`
     total: int  # that match
+    places: tuple[str, ...]  # all places that occur, for the choice of a filter
     days: tuple[DayTotal, ...]  # of the days that the page touches; empty unless sorted by time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """The proof of a deletion: counts, no names."""
+
+    conversations: int
+    files: int
+    pictures: int
+    running: int  # conversations that match but are still being recorded; they stay
+    start: datetime | None  # begin of the period asked for; None: unlimited
+    end: datetime | None  # its end
+    what: str  # "conversation", "person", "period", "selection" or "everything"
+    asked_by: str  # "page" or "retention"
 
 
 def row(interaction_id: str, fields: Mapping[str, Any], modified_ns: int, size: int) -> dict[str, Any]:

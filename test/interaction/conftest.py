@@ -1,0 +1,3 @@
+"""Fixtures of the tests of stored conversations."""
+
+from stored_conversations import shop, template  # noqa: F401
