@@ -85,6 +85,33 @@ class AuditLog:
         """
         self._append("learning", action=action, modality=modality, detail=detail)
 
+    def deletion(
+        self,
+        what: str,
+        asked_by: str,
+        conversations: int,
+        pictures: int,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> None:
+        """Stored conversations were deleted; of whom is not recorded.
+
+        Args:
+            what: "conversation", "person", "period", "selection" or "everything".
+            asked_by: "page" or "retention".
+            conversations, pictures: how many were deleted.
+            start, end: the period that was asked for; None: unlimited.
+        """
+        self._append(
+            "deletion",
+            what=what,
+            asked_by=asked_by,
+            conversations=str(conversations),
+            pictures=str(pictures),
+            period_start="" if start is None else start.isoformat(timespec="seconds"),
+            period_end="" if end is None else end.isoformat(timespec="seconds"),
+        )
+
     def _append(self, event: str, **fields: str) -> None:
         path = self._path
         if path is None:

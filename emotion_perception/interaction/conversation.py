@@ -31,6 +31,17 @@ class ConversationConfig:
         "", "Folder for the journals and reports of conversations, readable by the robot's user only. Empty: nothing "
         "is stored.",
     )  # fmt: skip
+    retention_days: float = setting(
+        0.0,
+        "Age at which stored conversations are deleted with their journals, reports and pictures, checked daily. "
+        "0: they are kept until somebody deletes them.",
+        0.0,
+        3650.0,
+        "days",
+    )
+    place: str = setting(
+        "", "Name of the place, such as a shop or a desk. It is stored with each conversation, to filter by it."
+    )
     auto_start: bool = setting(
         True,
         "Start a conversation when somebody engages, and stop it when everybody has left. false: start and stop "
@@ -152,6 +163,7 @@ class Conversation:
             name=self.name,
             person_id=self.person_id,
             persons=self._persons,
+            place=self.config.place,
             ended_by=ended_by,
             recovered=recovered,
             min_evidence_s=self.config.min_evidence_s,

@@ -252,7 +252,8 @@ class ConversationStore:
         self._change(forget)
         if removed.problem:
             raise StoreError(f"{len(removed.ids)} of {len(chosen)} conversations were deleted; {removed.problem}")
-        self._run(lambda connection: self._database.erase(), sync=False)
+        if chosen:
+            self._run(lambda connection: self._database.erase(), sync=False)
         return Deletion(
             conversations=len(removed.ids),
             files=removed.files,

@@ -28,6 +28,7 @@ def start_record(conversation: Conversation) -> dict[str, Any]:
         "interaction_id": conversation.interaction_id,
         "name": conversation.name,
         "person_id": conversation.person_id,
+        "place": config.place,
         "automatic": conversation.automatic,
         "start_ns": conversation.start_ns,
         "step_s": config.step_s,
@@ -124,6 +125,7 @@ def summary_from_journal(path: Path) -> ConversationSummary | None:
 def _conversation_from_record(record: Mapping[str, Any], interaction_id: str) -> Conversation | None:
     try:
         config = ConversationConfig(
+            place=str(record.get("place", "")),
             step_s=record["step_s"],
             hold_s=record["hold_s"],
             sample_rate=record["sample_rate"],

@@ -23,6 +23,7 @@ class ConversationSummary:
     name: str  # entered at the start; may be empty
     person_id: str  # entered at the start, else of the person present longest; empty if nobody was identified
     persons: dict[str, float]  # presence by person id, s
+    place: str  # as configured; may be empty
     start_ns: int
     end_ns: int
     ended_by: str  # reason in plain English
@@ -92,6 +93,7 @@ def summarize(
     name: str = "",
     person_id: str = "",
     persons: Mapping[str, float] | None = None,
+    place: str = "",
     ended_by: str = "",
     recovered: bool = False,
     min_evidence_s: float = 10.0,
@@ -126,6 +128,7 @@ def summarize(
         name=name,
         person_id=person_id or next(iter(persons), ""),
         persons=persons,
+        place=place,
         start_ns=arc.start_ns,
         end_ns=arc.end_ns,
         ended_by=ended_by,

@@ -7,6 +7,8 @@ English, for language models, what is known about everybody in front of the robo
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
@@ -21,9 +23,16 @@ from emotion_msgs.msg import (
     PersonStateArray,
 )
 from emotion_msgs.srv import StartInteraction, StopInteraction
+from emotion_perception.interaction.arc import ArcSample
 from emotion_perception.interaction.context import ContextConfig, ContextTracker
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.history import NotStored
 from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.interaction.store_database import StoreError
+from emotion_perception.interaction.store_records import Deletion
+from emotion_perception.interaction.summary import ConversationSummary
+from emotion_perception.interaction.upkeep import StoreUpkeep
 from emotion_perception.reports.conversation import write_files
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
@@ -39,6 +48,8 @@ class InteractionNode(PerceptionNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("interaction_node", node_settings("interaction_node"), **options)
         self._conversations: Conversations = NOT_CONFIGURED
+        self._store: ConversationStore | None = None
+        self._upkeep: StoreUpkeep | None = None
         self._arc: LifecyclePublisher = NOT_CONFIGURED
         self._summary: LifecyclePublisher = NOT_CONFIGURED
         self._people_context: LifecyclePublisher = NOT_CONFIGURED
@@ -48,12 +59,18 @@ class InteractionNode(PerceptionNode):
         self._published_ns = 0
 
     def configure(self) -> None:
-        """Finish what a killed process left behind; make publisher and services."""
+        """Finish what a killed process left behind; make publisher and services; start the upkeep of the store."""
         log = self.get_logger()
-        self._conversations = Conversations(
-            self.parameters.config(ConversationConfig), write_files, log.info, log.warning
-        )
+        config = self.parameters.config(ConversationConfig)
+        if config.folder is not None:
+            self._store = ConversationStore(config.folder, log.warning, log.info)
+        self._conversations = Conversations(config, self._write_files, log.info, log.warning)
         self._conversations.recover()
+        if self._store is not None:
+            self._upkeep = StoreUpkeep(
+                self._store, config.retention_days, lambda: self.now_ns / SECOND, self._record_deletion, log.warning
+            )
+            self._upkeep.start()
         self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
         self._summary = self.publish_to(InteractionSummary, "interaction/summary", "state")
         self._summarized = self._conversations.completed
@@ -89,6 +106,9 @@ class InteractionNode(PerceptionNode):
         if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:
             self.get_logger().error(f"not stored: {self._conversations.problem}")
         self._conversations = self._arc = self._summary = self._people_context = NOT_CONFIGURED
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        self._store = self._upkeep = None
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The interaction going on, and what is wrong with the disk."""
@@ -102,6 +122,23 @@ class InteractionNode(PerceptionNode):
             "waiting for the disk": str(self._conversations.unsaved),
             "storage": self._conversations.problem or str(self.parameters["directory"] or "off"),
         }
+
+    def _write_files(
+        self, folder: Path, summary: ConversationSummary, samples: Iterator[ArcSample]
+    ) -> tuple[Path, ...]:
+        """Write the files of an ended conversation and index it."""
+        files = write_files(folder, summary, samples)
+        if self._store is not None:
+            try:
+                self._store.add(summary.interaction_id)
+            except (StoreError, NotStored) as error:  # the files are the source of truth; the next start indexes them
+                self.get_logger().warning(f"interaction {summary.interaction_id} is not indexed yet: {error}")
+            self._store.close()
+        return files
+
+    def _record_deletion(self, done: Deletion) -> None:
+        self.audit.deletion(done.what, done.asked_by, done.conversations, done.pictures, done.start, done.end)
+        self.get_logger().info(f"{done.conversations} conversations older than retention_days were deleted")
 
     def _on_state(self, message: EmotionState) -> None:
         state = conversions.state_from_message(message)

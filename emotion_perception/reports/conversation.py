@@ -57,6 +57,7 @@ def summary_fields(summary: ConversationSummary) -> dict[str, Any]:
         "name": summary.name,
         "person_id": summary.person_id,
         "persons": {person: round(seconds, 2) for person, seconds in summary.persons.items()},
+        "place": summary.place,
         "start": summary.start_ns / SECOND,
         "end": summary.end_ns / SECOND,
         "duration": round(summary.duration, 3),

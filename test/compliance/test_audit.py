@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,22 @@ def test_long_values_are_cut(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     AuditLog(path).started("visual_node", "0.1.0", "m", "", "workplace", "safety " * 1000)
     assert len(entries(path)[0]["deployment_reason"]) <= audit.MAX_TEXT
+
+
+def test_a_deletion_is_recorded_in_numbers(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "audit.jsonl", clock=lambda: 1_800_000_000.0)
+    day = datetime(2026, 11, 23, tzinfo=timezone.utc)
+    log.deletion("period", "page", 112, 40, day, day + timedelta(days=1))
+    log.deletion("person", "retention", 0, 0)
+    first, second = entries(tmp_path / "audit.jsonl")
+    assert first == {
+        "time": "2027-01-15T08:00:00.000+00:00",
+        "event": "deletion",
+        "what": "period",
+        "asked_by": "page",
+        "conversations": "112",
+        "pictures": "40",
+        "period_start": "2026-11-23T00:00:00+00:00",
+        "period_end": "2026-11-24T00:00:00+00:00",
+    }
+    assert second.keys() == {"time", "event", "what", "asked_by", "conversations", "pictures"}
