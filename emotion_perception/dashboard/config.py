@@ -16,6 +16,7 @@ from emotion_perception.dashboard.video import VideoFeed
 from emotion_perception.feedback.corrections import Corrections
 from emotion_perception.feedback.pictures import Pictures
 from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.store_records import Deletion
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Parts:
     access_granted: Callable[[str], object] = lambda client: None  # takes the address of a client that has the token
     pictures: Pictures | None = None  # face images for reports; without consent no report contains any
     learning: LearningJob | None = None  # training from accepted corrections
+    deletion_done: Callable[[Deletion], object] = lambda deletion: None  # takes the proof of each deletion
 
 
 def _split(names: str) -> tuple[str, ...]:

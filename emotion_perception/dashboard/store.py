@@ -65,7 +65,7 @@ class Store:
         self._conversation: RunningConversation | None = None
         self._conversation_at = -math.inf
         self._health: dict[str, tuple[NodeHealth, float]] = {}
-        self._conversations: list[dict[str, Any]] = []
+        self._conversations: dict[str, Any] = {}
         self._started = clock()
         for section in ("state", "trail", "group", "conversation", "health", "conversations"):
             self._versions[section] = 1
@@ -118,11 +118,11 @@ class Store:
             for section in ("health", "state", "group"):  # the last two name a camera problem
                 self._touch(section)
 
-    def set_conversations(self, conversations: list[dict[str, Any]]) -> None:
-        """The stored conversations, newest first, as ``interaction.history.listed`` gives them."""
+    def set_conversations(self, version: dict[str, Any]) -> None:
+        """The state of the store (:meth:`ConversationStore.version`); viewers load the list again when it changes."""
         with self._lock:
-            if conversations != self._conversations:
-                self._conversations = conversations
+            if version != self._conversations:
+                self._conversations = version
                 self._touch("conversations")
 
     def tick(self) -> None:
@@ -196,7 +196,7 @@ class Store:
             return self._conversation_fields()
         if section == "health":
             return {"nodes": self._health_fields()}
-        return {"conversations": self._conversations}
+        return self._conversations
 
     def _touch(self, section: str) -> None:
         self._versions[section] += 1

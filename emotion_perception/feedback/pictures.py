@@ -15,7 +15,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,6 +175,19 @@ class Pictures:
             self._size = 0
             self._start("")
             return len(images)
+
+    def delete_of(self, conversations: Iterable[str]) -> int:
+        """Delete the face images of conversations; returns their number."""
+        deleted = 0
+        with self._lock:
+            for conversation in filter(is_conversation_id, conversations):
+                for path in (self.config.folder / conversation).glob("*.jpg"):
+                    if _NAME.fullmatch(path.name.removeprefix(".part.")):
+                        size = path.stat().st_size
+                        _delete(path)
+                        self._size = max(0, self._size - size)
+                        deleted += not path.name.startswith(".part.")
+        return deleted
 
     def _files(self, prefix: str = "") -> list[Path]:
         """Face images, or with ``.part.`` those that were never completed; other files are ignored."""

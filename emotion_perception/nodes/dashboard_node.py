@@ -23,7 +23,8 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.conversation_store import ConversationStore
-from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery
+from emotion_perception.interaction.store_database import StoreError
+from emotion_perception.interaction.store_records import Deletion
 from emotion_perception.ros import conversions, diagnostics
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
@@ -55,6 +56,7 @@ class DashboardNode(PerceptionNode):
         self._recent: RecentEvidence | None = None
         self._corrections: Corrections | None = None
         self._archive: ConversationStore | None = None
+        self._indexing: threading.Thread | None = None
         self._pictures: Pictures | None = None
         self._video_worker: Worker | None = None
         self._sound_worker: Worker | None = None
@@ -82,8 +84,8 @@ class DashboardNode(PerceptionNode):
                 "with ros2 param get; use token_file or the environment variable EMOTION_DASHBOARD_TOKEN"
             )
         self._store = Store()
-        folder = parameters["conversations_directory"]
-        self._archive = ConversationStore(Path(folder).expanduser(), self.get_logger().warning) if folder else None
+        folder, log = parameters["conversations_directory"], self.get_logger()
+        self._archive = ConversationStore(Path(folder).expanduser(), log.warning, log.info) if folder else None
         self._recent = self._corrections = learning = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
@@ -121,12 +123,14 @@ class DashboardNode(PerceptionNode):
             partial(self.audit.access_granted, "dashboard"),
             self._pictures,
             learning,
+            self._record_deletion,
         )
         self._server = DashboardServer(config, parts, self.get_logger().warning)
         self.model_name = "none needed"
 
     def activate(self) -> None:
         """Start the server, subscriptions and workers."""
+        self._update_index()
         self._server.start()
         self.get_logger().info(f"the dashboard is at {self._server.url}")
         self._video_worker = self.process(self._encode_frame)
@@ -144,6 +148,7 @@ class DashboardNode(PerceptionNode):
         self._images = ImageInput(self, "image_raw", self._on_image)
         self.every(0.25, self._update_image_subscription, steady=True)
         self.every(2.0, self._list_conversations, steady=True)
+        self.every(60.0, self._update_index, steady=True)
         if self._pictures is not None:
             self.every(60.0, self._pictures.sweep, steady=True)
 
@@ -273,7 +278,29 @@ class DashboardNode(PerceptionNode):
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:
-            self._store.set_conversations(list(self._archive.page(ConversationQuery(limit=MAX_PAGE)).conversations))
+            try:
+                self._store.set_conversations(self._archive.version())
+            except StoreError as error:
+                self._store.set_conversations({"problem": str(error)})  # the list asks again and shows it
+
+    def _update_index(self) -> None:
+        """Index conversations in the background: the first time it may take minutes."""
+        if self._archive is not None and (self._indexing is None or not self._indexing.is_alive()):
+            self._indexing = threading.Thread(target=self._index, args=(self._archive,), name="index", daemon=True)
+            self._indexing.start()
+
+    def _index(self, archive: ConversationStore) -> None:
+        try:
+            archive.sync(lambda: self._archive is not archive)
+            deleted = archive.deleted_ids()
+            if deleted and self._pictures is not None:
+                self._pictures.delete_of(deleted)
+                archive.forget_deleted(deleted)
+        except OSError as error:
+            self.get_logger().warning(f"conversations are not indexed: {error}")
+
+    def _record_deletion(self, done: Deletion) -> None:
+        self.audit.deletion(done.what, done.asked_by, done.conversations, done.pictures, done.start, done.end)
 
     # --- services -----------------------------------------------------------------------------------------------
 

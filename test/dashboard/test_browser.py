@@ -97,7 +97,7 @@ def robot(folder, tmp_path_factory) -> Iterator[Robot]:
     recent = RecentEvidence()
     kept = Corrections(CorrectionConfig(tmp_path_factory.mktemp("corrections")), recent)
     store, archive = Store(), ConversationStore(folder)
-    store.set_conversations(list(archive.page().conversations))
+    store.set_conversations(archive.version())
     video, analyzer = VideoFeed(VideoConfig(fps=3)), UploadAnalyzer(seconds=110)
     parts = Parts(store, video, archive, kept, analyzer, lambda name: "", lambda: "")
     made = Robot(parts, recent)

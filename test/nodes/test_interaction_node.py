@@ -23,6 +23,7 @@ from emotion_msgs.srv import StartInteraction, StopInteraction
 from emotion_perception.bringup.graph import graph_nodes
 from emotion_perception.interaction.arc_shape import ArcShape
 from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.interaction.store_database import DATABASE
 from emotion_perception.nodes.interaction_node import InteractionNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionModality, EmotionStatus, Evidence
@@ -164,7 +165,7 @@ def test_deactivation_ends_the_interaction_and_stores_it(ros: World, tmp_path: P
     started = talk.start()
     talk.for_seconds(1.0)
     talk.node.trigger_deactivate()
-    names = {path.name for path in tmp_path.iterdir()}
+    names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(DATABASE)}
     assert names == {f"{started.interaction_id}.{ending}" for ending in ("json", "csv", "html")}
     assert json.loads((tmp_path / f"{started.interaction_id}.json").read_text())["ended_by"] == "the node was stopped"
     assert talk.states.get_subscription_count() == 0 or ros.until(lambda: talk.states.get_subscription_count() == 0)
@@ -222,7 +223,7 @@ def test_a_killed_node_is_followed_by_one_that_finishes_its_interaction(
     assert "libtorch" not in Path(f"/proc/{child.pid}/maps").read_text()
     child.send_signal(signal.SIGKILL)
     child.wait()
-    (journal,) = tmp_path.iterdir()
+    (journal,) = tmp_path.glob("*.jsonl")
     recorded = sum(b'"kind":"sample"' in line for line in journal.read_bytes().splitlines())
     assert recorded > 5
 
@@ -252,7 +253,7 @@ def test_a_node_that_is_told_to_end_stores_what_is_going_on(
         assert ros.until(future.done)
     os.kill(child.pid, how)
     assert child.wait(10) == 0
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".json"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".html", ".json", ".sqlite"]
 
 
 def test_the_graph_has_it_where_it_is_asked_for() -> None:
