@@ -2,7 +2,7 @@
 //
 // messages/<language>.json maps flat keys to texts. {name} is replaced by a value: numbers are written as the region
 // writes them, other values as they are. A text with plural forms is an object keyed by CLDR category
-// ("one", "few", ..., "other"); the value n chooses. HTML takes texts by data-t="key" and labels by data-t-label="key".
+// ("one", "few", ..., "other"); the value n chooses. HTML takes texts by the attribute data-t and labels by data-t-label.
 // The server fills keys that a language lacks with English (dashboard/static_files.py).
 
 export const LANGUAGES = { en: "English", de: "Deutsch", fr: "Français", es: "Español", it: "Italiano", ja: "日本語", ar: "العربية" };
