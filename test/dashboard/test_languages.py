@@ -5,8 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from pathlib import Path
 
 import pytest
+from page_robot import take, views
+from page_world import Page
 
 from emotion_perception.dashboard.static_files import DEFAULT_LANGUAGE, MESSAGES, STATIC, messages
 from emotion_perception.emotions import EMOTIONS
@@ -78,14 +81,14 @@ def test_a_language_is_not_english_under_another_name(language):
 
 def dynamic_prefixes(text: str) -> set[str]:
     r"""Beginnings of keys that are put together in a script: t(`mood.${...}`) or named("shape", ...)."""
-    return set(re.findall(r"`([a-z_]+\.[a-z_]*)\$\{", text)) | {
+    return set(re.findall(r"`([a-z_]+(?:\.[a-z_]*)+)\$\{", text)) | {
         f"{group}." for group in re.findall(r'named\("(\w+)"', text)
     }
 
 
 def test_every_text_is_used_and_every_used_text_exists():
     everything = "\n".join(SOURCES.values())
-    quoted = set(re.findall(r'"([a-z]+\.[a-z0-9_]+)"', everything))
+    quoted = set(re.findall(r'"([a-z]+(?:\.[a-z0-9_]+)+)"', everything))
     used = {text for text in quoted if text.split(".")[0] in {key.split(".")[0] for key in ENGLISH}}
     declared = re.findall(r'data-t(?:-label)?="([^"]+)"', everything) + re.findall(r'\bt\("([^"]+)"', everything)
     assert (used | set(declared)) - set(ENGLISH) == set(), "used, but without a text"
@@ -141,3 +144,52 @@ def test_technical_figures_are_in_the_expert_view_only():
             assert "expert-only" in tag
         for line in "\n".join(SOURCES.values()).splitlines():
             assert f'"{key}"' not in line or "expert-only" in line
+
+
+def speak(page: Page, language: str, view: str = "live") -> None:
+    """Open a view in a language that was chosen before."""
+    page.open(view)
+    page.run("localStorage.setItem('language', arguments[0])", language)
+    page.open(view)
+    page.until(lambda: page.run("return document.documentElement.classList.contains('ready')"), "no texts")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_view_speaks_the_language_and_fits_a_phone(page: Page, screenshots: Path, language: str) -> None:
+    page.look(360, 800)
+    speak(page, language)
+    try:
+        page.until(lambda: page.text("#label") and page.text(".face"), "nothing to see")
+        expected = [language, "rtl" if language == "ar" else "ltr"]
+        assert page.run("return [document.documentElement.lang, document.documentElement.dir]") == expected
+        for view in views(page):
+            page.run("location.hash = arguments[0]", f"#/{view}")
+            page.until(lambda view=view: page.run(f"return !document.getElementById('{view}').hidden"), view)
+            assert page.text(f".tabs [href='#/{view}'] span") == texts(language)[f"nav.{view}"]
+            assert page.run("return document.documentElement.scrollWidth") <= 360, f"{view} is too wide"
+            take(page, screenshots / f"{view}_{language}.png")
+    finally:
+        page.run("localStorage.removeItem('language')")
+
+
+@pytest.mark.timeout(600)
+def test_the_language_comes_from_the_browser_and_a_choice_is_remembered(page: Page) -> None:
+    from selenium.webdriver.support.select import Select
+
+    agent = page.run("return navigator.userAgent")
+    page.browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "pt-BR,ar-EG"})
+    try:
+        page.open()
+        page.says("#label", texts("ar")["emotion.happy"])
+        assert page.run("return document.documentElement.dir") == "rtl", "the first language that the page has"
+        page.find("#preferences summary").click()
+        Select(page.find("#language")).select_by_value("de")
+        page.says("#label", "Fröhlich")
+        assert page.run("return document.activeElement.id") == "language", "the focus stays where the choice was made"
+        assert re.fullmatch(r"zu 80\s?% sicher", page.text("#sure")), "a number as Germans write it"
+        page.open()
+        page.says("#label", "Fröhlich")
+    finally:
+        page.run("localStorage.removeItem('language')")
+        page.browser.execute_cdp_cmd("Network.setUserAgentOverride", {"userAgent": agent, "acceptLanguage": "en-GB"})
