@@ -5,11 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import random
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -25,6 +21,7 @@ EPILOG = """examples:
   emotion-bench --json               # the last line on stdout is one JSON object
   emotion-bench --parts core         # without ROS: only the two models and the fusion
   emotion-bench --parts graph --source talk.mp4   # the graph on a video of your own, with sound
+  emotion-bench --parts graph --profile-robot report.md    # as Markdown, for an issue report
   emotion-bench --parts core --peer ~/fer_env     # compared with the package fer on the same images:
                                      # python -m venv ~/fer_env
                                      # ~/fer_env/bin/pip install fer==25.10.0 tensorflow 'setuptools<81'
@@ -37,8 +34,13 @@ fields:
                          twice a second, all states; CPU time
   end_to_end_ms_p50/p95  image stamp to reception of /emotion_state in another process, with the whole graph running
   fps                    images processed per second
-  cpu_percent, rss_mb    all processes of the graph; 100 percent is one core
-  pss_mb                 the same memory, with shared pages counted once (Linux)
+  cpu_percent            CPU time of all processes of the graph; 100 percent is one core
+  cpu_ms_per_image       the same per processed image; other programs on the machine change it little
+  rss_mb, pss_mb, uss_mb memory of these processes: shared pages counted in each, once, not at all (Linux)
+  nodes                  CPU and memory of each node
+  budget_ms              mean time of each stage from image stamp to reception of the state
+  visual_cpu_ms_...      CPU time of the visual path per image: one face, each further face
+  verdict                how many faces this machine serves at 25 fps
   start_s                start of the graph to the first state with evidence
   peer_...               medians of fer as it is installed, and of its network in TensorFlow Lite
   ..._to_peer            ratio of this package's median to fer's; below 1 this package is faster
@@ -51,6 +53,7 @@ WARM_UP = 10
 PEER_FRAMES = 30  # images for the other package
 PEOPLE = 10
 IMAGE_RATE = 30  # frames/s
+MAX_FACES = 8  # default of the parameter max_faces
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,6 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="Python environment with the package fer, for comparison with the visual part",
     )
     parser.add_argument("--source", type=Path, help="video for the graph (default: the built-in clip)")
+    parser.add_argument(
+        "--profile-robot", type=Path, metavar="FILE", help="write the measurement of the graph as Markdown"
+    )
     parser.add_argument("--composed", action="store_true", help="run the graph in one process")
     return parser
 
@@ -84,7 +90,11 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--frames, --decisions, --steps and --duration must be positive")
     if args.peer and args.parts == "graph":
         parser.error("--peer compares the core, so --parts must be all or core")
+    if args.profile_robot and args.parts == "core":
+        parser.error("--profile-robot reports the graph, so --parts must be all or graph")
+    from emotion_perception.cli.bench_graph import measure_graph
     from emotion_perception.cli.bench_peer import compare_with_peer, find_python
+    from emotion_perception.cli.bench_report import machine, measure_faces, verdict, write_report
     from emotion_perception.errors import ModelError
     from emotion_perception.media.items import MediaError
 
@@ -100,15 +110,24 @@ def main(argv: list[str] | None = None) -> int:
             found |= measure_acoustic(args.decisions)
             found |= measure_fusion(args.steps)
         if args.parts != "core":
-            found |= measure_graph(args.source, args.duration, args.composed)
-    except (ModelError, MediaError, FileNotFoundError, RuntimeError) as error:
+            about = machine()
+            found |= measure_graph(args.source, args.duration, args.composed) | measure_faces()
+            found["verdict"] = verdict(found, MAX_FACES)
+            if args.profile_robot:
+                write_report(args.profile_robot, found, about)
+    except (ModelError, MediaError, OSError, RuntimeError) as error:
         print(f"emotion-bench: {error}", file=sys.stderr)
         return 1
     if args.json:
         print(json.dumps(found))
     else:
         for name, value in found.items():
-            print(f"{name:>22}  {value}")
+            if isinstance(value, dict):
+                print(f"{name:>22}")
+                for part, figure in value.items():
+                    print(f"{part:>40}  {figure}")
+            else:
+                print(f"{name:>22}  {value}")
     return 0
 
 
@@ -235,65 +254,6 @@ def measure_fusion(steps: int) -> dict[str, Any]:
         taken.append(time.thread_time() - started)
         assert len(states) == PEOPLE
     return percentiles("fusion_ms", taken[WARM_UP:])
-
-
-def measure_graph(source: Path | None, duration: float, composed: bool = False) -> dict[str, Any]:
-    """Start the whole graph, subscribe to ``/emotion_state`` here, and add up the usage of the graph's processes.
-
-    Raises:
-        RuntimeError: the graph ended, or there was no state with evidence within a minute.
-    """
-    import psutil
-
-    from emotion_perception.bringup.latency_probe import listen
-    from emotion_perception.resources import demo_clip_path
-
-    # A ROS domain of its own, so that no other graph on this machine is measured.
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 100))
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    command = [
-        sys.executable,
-        "-m",
-        "emotion_perception.bringup.command",
-        "--source",
-        str(source or demo_clip_path()),
-        "--loop",
-        "--composed",
-        str(composed).lower(),
-    ]
-    started = time.monotonic()
-    graph = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
-    try:
-        received = listen(duration)
-        if not received.latencies:
-            raise RuntimeError(f"no state with evidence within {time.monotonic() - started:.0f} s")
-        processes = [p for p in psutil.Process(graph.pid).children(recursive=True) if p.is_running()]
-        usage = _usage(processes, 4.0)
-    finally:
-        graph.send_signal(signal.SIGINT)
-        try:
-            graph.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(graph.pid, signal.SIGKILL)
-    return (
-        percentiles("end_to_end_ms", received.latencies)
-        | {"fps": round(received.frames / received.seconds, 2), "start_s": round(received.first, 2)}
-        | usage
-    )
-
-
-def _usage(processes: list[Any], seconds: float) -> dict[str, Any]:
-    """CPU (percent of one core) and resident memory of the processes together, over ``seconds``."""
-    for process in processes:
-        process.cpu_percent()
-    time.sleep(seconds)
-    used = {
-        "cpu_percent": round(sum(p.cpu_percent() for p in processes), 1),
-        "rss_mb": round(sum(p.memory_info().rss for p in processes) / 2**20, 1),
-    }
-    if sys.platform == "linux":
-        used["pss_mb"] = round(sum(p.memory_full_info().pss for p in processes) / 2**20, 1)
-    return used
 
 
 if __name__ == "__main__":

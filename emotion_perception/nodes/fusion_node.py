@@ -143,11 +143,14 @@ class FusionNode(PerceptionNode):
         self._speaking.reset()
 
     def _on_faces(self, message: FaceEmotionArray) -> None:
+        began_ns = self.now_ns
         stamp_ns, faces = conversions.faces_from_message(message)
         self._frame_id = message.header.frame_id
         self._fusion.add_faces(stamp_ns, faces)
         self._attend(stamp_ns, faces)
         self._on_evidence()
+        arrived, taken = (began_ns - stamp_ns) / conversions.SECOND, (self.now_ns - began_ns) / conversions.SECOND
+        self.meter.stages({"age of arriving faces": arrived, "fusion": taken})
 
     def _attend(self, stamp_ns: int, faces: Sequence[FaceObservation]) -> None:
         """Update everybody's attention, and by it the choice of the conversation partner."""

@@ -16,6 +16,7 @@ from emotion_msgs.srv import ExplainFace
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.ros import conversions
+from emotion_perception.ros.diagnostics import StageTimer
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, one_thread_each, run
 from emotion_perception.ros.node_settings import node_settings
@@ -46,6 +47,7 @@ class VisualNode(PerceptionNode):
         super().__init__("visual_node", node_settings("visual_node"), **options)
         self._perception: VisualPerception = NOT_CONFIGURED
         self._blank = BlankImageMonitor()
+        self._stages = StageTimer()
         self._rotation: int | None = None  # of the camera, found from faces and reported
         self._faces: LifecyclePublisher = NOT_CONFIGURED
         self._frame_id = ""
@@ -62,6 +64,7 @@ class VisualNode(PerceptionNode):
         from emotion_perception.visual.perception import VisualConfig, VisualPerception
 
         self._perception = VisualPerception(self.parameters.config(VisualConfig))
+        self._perception.on_stage = self._stages.lap
         one_thread_each()  # again, for the libraries that are loaded only now
         self.model_name = self._perception.classifier.name
         self._faces = self.publish_to(FaceEmotionArray, "faces/emotions", "estimates")
@@ -131,8 +134,17 @@ class VisualNode(PerceptionNode):
             self._perception.set_person(ids["face_id"], person_id)
 
     def _process_image(self, received: ReceivedImage) -> None:
+        stages, stamp_ns = self._stages, received.stamp_ns
+        waited_ns = self.now_ns - received.arrival_ns
+        stages.begin(
+            {
+                "image transport": (received.arrival_ns - stamp_ns) / conversions.SECOND,
+                "waiting": waited_ns / conversions.SECOND,
+            }
+        )
         decoded = received.decode()
-        image, stamp_ns = decoded.image, received.stamp_ns
+        image = decoded.image
+        stages.lap("conversion")
         order = self.check_stamp(stamp_ns, "image")
         if order == "old":
             return
@@ -143,6 +155,8 @@ class VisualNode(PerceptionNode):
         self._report_rotation()
         self._frame_id = received.header.frame_id
         self._faces.publish(conversions.faces_to_message(faces, received.header, decoded.width, decoded.height))
+        stages.lap("publication")
+        self.meter.stages(stages.seconds)
         self.meter.done((self.now_ns - stamp_ns) / conversions.SECOND)
 
     def destroy_node(self) -> None:

@@ -34,6 +34,7 @@ class WorkMeter:
         self._window, self._clock = window, clock
         self._lock = threading.Lock()
         self._done: deque[tuple[float, float]] = deque(maxlen=1000)  # when, latency s
+        self._stages: deque[tuple[float, dict[str, float]]] = deque(maxlen=1000)  # when, s by stage
         self._started = clock()
         self.total = 0
         self.dropped = 0
@@ -44,6 +45,11 @@ class WorkMeter:
         with self._lock:
             self.total += 1
             self._done.append((self._clock(), latency))
+
+    def stages(self, seconds: Mapping[str, float]) -> None:
+        """How long each stage of one input took, s; an input without a stage counts as 0 in its mean."""
+        with self._lock:
+            self._stages.append((self._clock(), dict(seconds)))
 
     def drop(self, count: int = 1) -> None:
         """Inputs were dropped because newer ones had arrived."""
@@ -59,6 +65,7 @@ class WorkMeter:
         """Forget rate, latency and time of the last input; totals are kept."""
         with self._lock:
             self._done.clear()
+            self._stages.clear()
             self._started = self._clock()
 
     @property
@@ -79,11 +86,43 @@ class WorkMeter:
                 "dropped": str(self.dropped),
                 "rejected": str(self.rejected),
             }
+            inputs = [seconds for when, seconds in self._stages if now - when <= self._window]
+            stages = {
+                f"{name} (ms)": f"{1000 * sum(one.get(name, 0.0) for one in inputs) / len(inputs):.2f}"
+                for name in dict.fromkeys(name for one in inputs for name in one)
+            }
         if recent:
             p50, p95 = np.percentile([latency for _, latency in recent], (50, 95)) * 1000
             figures |= {"latency p50 (ms)": f"{p50:.1f}", "latency p95 (ms)": f"{p95:.1f}"}
         figures["staleness (s)"] = f"{self.staleness:.2f}"
-        return figures
+        return figures | stages
+
+
+class StageTimer:
+    """Wall-clock time of the stages of one input after another. Not thread-safe.
+
+    Example:
+        >>> timer = StageTimer()
+        >>> timer.begin({"waiting": 0.001})
+        >>> timer.lap("conversion")
+        >>> list(timer.seconds)
+        ['waiting', 'conversion']
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = 0.0
+
+    def begin(self, before: Mapping[str, float]) -> None:
+        """A new input, and the seconds that stages before this call took."""
+        self.seconds = dict(before)
+        self._since = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        """The time since the previous call belongs to this stage; a repeated stage adds up."""
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._since
+        self._since = now
 
 
 @dataclass

@@ -38,6 +38,7 @@ class ReceivedImage:
     header: Header  # with the corrected stamp
     stamp_ns: int  # of capture
     size: int  # bytes of the message
+    arrival_ns: int  # ROS time
     decode: Callable[[], DecodedImage]  # raises ConversionError
 
 
@@ -181,7 +182,8 @@ class ImageInput:
         if self._stamps.problem:
             self._node.reporter.report(self._stamps.problem, "camera stamps")
         frame_id = message.header.frame_id if hasattr(message, "header") else message.frame_id
-        self._submit(ReceivedImage(make_header(corrected, frame_id), corrected, len(message.data), decode))
+        header = make_header(corrected, frame_id)
+        self._submit(ReceivedImage(header, corrected, len(message.data), arrival_ns, decode))
 
 
 def _same(decoded: DecodedImage) -> DecodedImage:

@@ -7,7 +7,7 @@ engaged ones (:mod:`emotion_perception.visual.face_selection`); the others are o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class VisualPerception:
 
     def __init__(self, config: VisualConfig | None = None, classifier: FaceClassifier | None = None) -> None:
         self.config = config = config or VisualConfig()
+        self.on_stage: Callable[[str], None] = lambda _: None  # called after each stage of an image with its name
         self.detector = FaceDetector(
             Path(config.face_detector_model) if config.face_detector_model else None,
             config.min_detection_score * CANDIDATE_SCORE,
@@ -302,6 +303,7 @@ class VisualPerception:
             self.reset(keep_mounting=True)  # tracks are in the image as it was turned before
         bgr = self.mounting.upright(image)
         found = self._find(bgr, stamp_ns)
+        self.on_stage("detection")
         # A face whose window was not searched is assumed to be still in view.
         assumed = set() if self._searched_ns == stamp_ns else self._visible - self._classified
         tracks = self.tracker.update(found, stamp_ns, bgr)
@@ -319,10 +321,12 @@ class VisualPerception:
         confirmed = [track for track in large if track.confirmed]
         cut = {track.face_id: box_side(track.box) for track in confirmed if self._is_cut(track)}
         measured = self._landmarks.choose(cut, stamp_ns)
+        self.on_stage("tracking")
         faces = [self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed]
         crowded = len(confirmed) + CHECKED_PER_IMAGE > self.config.max_faces
         if not (crowded and self._searched_ns == stamp_ns):  # otherwise this image has taken its time
             self._camera.look(bgr, [track for track in confirmed if track.seen], stamp_ns)
+            self.on_stage("rotation check")
         in_camera = [self.mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces]
         self._newest_landmarks |= {face.face_id: face.landmarks for face in in_camera if face.landmarks is not None}
         return tuple(in_camera)
@@ -334,15 +338,19 @@ class VisualPerception:
         if not self._is_cut(track):
             return DetectedFace(track.face_id, *_newest(track), quality=0.0, crop=None)
         face = cut_face(bgr, track.face_id, track.detection, self.classifier.crop_shape)
+        self.on_stage("crops")
         if landmarks:
             face = self._with_landmarks(face, bgr, FaceFrame.of_detection(track.detection))
+            self.on_stage("landmarks")
             if face.action_evidence is not None:
                 self._action_evidence[track.face_id] = stamp_ns, face.action_evidence
         elif track.face_id in self._action_evidence:
             measured_ns, evidence = self._action_evidence[track.face_id]
             if stamp_ns - measured_ns <= HOLD_S * SECOND:
                 face = replace(face, action_evidence=evidence)
-        return self._with_mouth(face, bgr, track.detection, stamp_ns)
+        face = self._with_mouth(face, bgr, track.detection, stamp_ns)
+        self.on_stage("crops")
+        return face
 
     def _with_landmarks(self, face: DetectedFace, bgr: np.ndarray, frame: FaceFrame) -> DetectedFace:
         found = self._landmarks.measure(bgr, frame)
@@ -360,6 +368,7 @@ class VisualPerception:
 
     def _observe(self, faces: Sequence[DetectedFace], stamp_ns: int) -> tuple[FaceObservation, ...]:
         unfiltered = self._classify(faces)
+        self.on_stage("classification")
         crops = {face.face_id: face.crop for face in faces if face.crop is not None}
         self._crops = {
             face.face_id: ClassifiedCrop(
@@ -376,6 +385,7 @@ class VisualPerception:
             if face.face_id not in self._filters:
                 self._filters[face.face_id] = self.face_filter()
             observations.append(self._filters[face.face_id].update(face, stamp_ns))
+        self.on_stage("filter")
         return tuple(sorted(observations, key=lambda face: -box_side(face.box)))
 
     def _with_prior(self, face: FaceObservation) -> FaceObservation:
