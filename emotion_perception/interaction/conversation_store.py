@@ -147,7 +147,8 @@ class ConversationStore:
         """
         query = query or ConversationQuery()
         where, values = query.where()
-        order = SORTS[query.sort]
+        # "+": no use of the index of starts, which would look up all rows in scattered order to find a few names.
+        order = f"+{SORTS[query.sort]}" if query.text else SORTS[query.sort]
         found = self._query(
             f"SELECT * FROM conversation WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset",
             values | {"limit": query.limit, "offset": query.offset},
@@ -252,8 +253,11 @@ class ConversationStore:
         self._change(forget)
         if removed.problem:
             raise StoreError(f"{len(removed.ids)} of {len(chosen)} conversations were deleted; {removed.problem}")
-        if chosen:
-            self._run(lambda connection: self._database.erase(), sync=False)
+        try:
+            if chosen or self._run(lambda connection: self._database.has_traces(), sync=False):
+                self._run(lambda connection: self._database.erase(), sync=False)
+        except StoreError as error:
+            self._warn(f"traces of deleted conversations stay in the database until the next deletion: {error}")
         return Deletion(
             conversations=len(removed.ids),
             files=removed.files,

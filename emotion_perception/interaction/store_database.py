@@ -34,6 +34,7 @@ CREATE TABLE conversation (
     duration REAL NOT NULL,  -- s
     wait REAL,  -- s from the start to the first voice, NULL without a voice
     name TEXT NOT NULL,
+    folded_name TEXT NOT NULL,  -- without differences of case, to search in
     person_id TEXT NOT NULL,
     place TEXT NOT NULL,
     score REAL,  -- satisfaction, 0..100, NULL with too little evidence
@@ -49,6 +50,7 @@ CREATE TABLE conversation (
     line BLOB NOT NULL  -- int16, smoothed valence at up to 40 points
 );
 CREATE INDEX conversation_start ON conversation (start);
+CREATE INDEX conversation_name ON conversation (name);
 CREATE INDEX conversation_place ON conversation (place);
 CREATE TABLE person (
     conversation INTEGER NOT NULL REFERENCES conversation (number) ON DELETE CASCADE,
@@ -134,21 +136,32 @@ class Database:
     def erase(self) -> None:
         """Remove what deleted rows left in the file and in its write-ahead log.
 
-        ``secure_delete`` has overwritten the rows themselves with zeros. ``VACUUM`` rewrites the file without gaps.
+        ``secure_delete`` has overwritten the rows themselves with zeros; ``VACUUM`` rewrites the file without gaps.
 
         Raises:
-            sqlite3.Error: another process reads for too long, or the disk is full.
+            sqlite3.Error: another process reads for too long, or the disk is full. :meth:`has_traces` stays true.
         """
         connection, _ = self.connect()
         if self.in_memory:
             return
+        self._truncate_log(connection)  # first, as it makes room on a full disk
         connection.execute("VACUUM")
+        self._truncate_log(connection)
+        self.path.with_name(f"{self.path.name}.damaged").unlink(missing_ok=True)
+
+    def has_traces(self) -> bool:
+        """Whether deleted rows may have left something on the disk."""
+        connection, _ = self.connect()
+        log = self.path.with_name(f"{self.path.name}-wal")
+        unused = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        return not self.in_memory and (unused > 0 or (log.exists() and log.stat().st_size > 0))
+
+    def _truncate_log(self, connection: sqlite3.Connection) -> None:
         end = self._clock() + BUSY_S
         while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:  # another process is reading
             if self._clock() > end:
                 raise sqlite3.OperationalError("database is locked")
             time.sleep(0.05)
-        self.path.with_name(f"{self.path.name}.damaged").unlink(missing_ok=True)
 
     def _replaced(self) -> bool:
         """Whether the file is no longer that which is open, or the disk may be tried again."""
@@ -203,7 +216,6 @@ class Database:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten with zeros
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.create_function("casefold", 1, str.casefold, deterministic=True)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             connection.execute("BEGIN IMMEDIATE")  # one of two processes that start at once makes the tables
