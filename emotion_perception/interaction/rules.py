@@ -6,7 +6,7 @@ of the conversations) and are evaluated when a conversation ends, over the hour 
 .. code-block:: yaml
 
     rules:
-      - measure: satisfaction       # one of MEASURES, or an emotion: its share of the time, %
+      - measure: satisfaction       # one of MEASURES
         comparison: below           # below, above
         limit: 50
         period: hour                # hour, day
@@ -32,7 +32,8 @@ MAX_RULES = 50
 MAX_TEXT = 64 * 1024  # characters of a rules file
 HOUR_S = 3600
 
-# Measure: unit, and the largest limit that makes sense.
+# Measure: unit, and the largest limit that makes sense. An emotion is the share of conversations with evidence in which
+# it dominated.
 MEASURES: dict[str, tuple[str, float]] = {
     "satisfaction": ("points", 100.0),
     "conversations": ("conversations", 1e6),
@@ -62,7 +63,9 @@ class Statistics(Protocol):
     @property
     def wait_s_mean(self) -> float | None: ...
     @property
-    def emotions(self) -> Mapping[str, float]: ...
+    def waits(self) -> int: ...
+    @property
+    def emotions(self) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,8 @@ class Rule:
         if self.measure == "conversations":
             return float(statistics.conversations)
         if self.measure in EMOTIONS:
-            total = sum(statistics.emotions.values())
-            return 100 * statistics.emotions.get(self.measure, 0.0) / total if total > 0 else None
+            known = sum(statistics.emotions.values())
+            return 100 * statistics.emotions.get(self.measure, 0) / known if known else None
         means = {
             "satisfaction": statistics.satisfaction_mean,
             "wait": statistics.wait_s_mean,
@@ -128,7 +131,10 @@ class Rule:
 
     def count(self, statistics: Statistics) -> int:
         """Conversations that the measure was computed from."""
-        return statistics.scored if self.measure == "satisfaction" else statistics.conversations
+        if self.measure in EMOTIONS:
+            return sum(statistics.emotions.values())
+        counts = {"satisfaction": statistics.scored, "wait": statistics.waits}
+        return counts.get(self.measure, statistics.conversations)
 
 
 @dataclass(frozen=True)
@@ -279,7 +285,7 @@ def _alert_text(rule: Rule, value: float, count: int, start: float, end: float) 
 
 def _name(measure: str) -> str:
     names = {"conversations": "number of conversations", "wait": "mean waiting time", "duration": "mean duration"}
-    return names.get(measure, f"share of {measure}" if measure in EMOTIONS else measure)
+    return names.get(measure, f"share of mostly {measure} conversations" if measure in EMOTIONS else measure)
 
 
 def _amount(measure: str, value: float) -> str:

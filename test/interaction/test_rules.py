@@ -41,7 +41,8 @@ class Hour:
     satisfaction_mean: float | None = 42.3
     duration_s_mean: float | None = 90.0
     wait_s_mean: float | None = 40.0
-    emotions: dict[str, float] = field(default_factory=lambda: {"happy": 30.0, "angry": 10.0})
+    waits: int = 9
+    emotions: dict[str, int] = field(default_factory=lambda: {"happy": 6, "angry": 2})
 
 
 def found(rule: Rule, statistics: Hour, reported: Any = ()) -> list[Alert]:
@@ -125,7 +126,7 @@ def test_nothing_is_reported_at_the_limit_without_scores_or_with_too_few(statist
 
 def test_each_measure_is_compared_in_its_unit():
     assert found(Rule("wait", "above", 30, "day"), Hour())[0].text.endswith(
-        "mean waiting time 40 s, above 30 s (10 conversations)"
+        "mean waiting time 40 s, above 30 s (9 conversations)"
     )
     assert found(Rule("angry", "above", 20, "day"), Hour())[0].value == 25.0
     assert not found(Rule("sad", "above", 0, "day"), Hour())
