@@ -17,6 +17,7 @@ from emotion_perception.feedback.corrections import Corrections
 from emotion_perception.feedback.pictures import Pictures
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.store_records import Deletion
+from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Parts:
     pictures: Pictures | None = None  # face images for reports; without consent no report contains any
     learning: LearningJob | None = None  # training from accepted corrections
     deletion_done: Callable[[Deletion], object] = lambda deletion: None  # takes the proof of each deletion
+    choice: ChoiceFile | None = None  # what the page's user lets the robot keep; None: parameters decide
+    choose_storage: Callable[[StorageChoice], object] | None = None  # puts a choice into effect
 
 
 def _split(names: str) -> tuple[str, ...]:

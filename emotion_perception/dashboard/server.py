@@ -18,6 +18,7 @@ from emotion_perception.dashboard.routes.live import LiveRoutes
 from emotion_perception.dashboard.routes.login import LoginRoutes
 from emotion_perception.dashboard.routes.middleware import RequestGuard
 from emotion_perception.dashboard.routes.notice import NoticeRoutes
+from emotion_perception.dashboard.routes.today import TodayRoutes
 from emotion_perception.dashboard.routes.uploads import UploadRoutes
 from emotion_perception.dashboard.static_files import static_files
 from emotion_perception.dashboard.token_limit import TokenLimiter
@@ -94,6 +95,7 @@ class DashboardServer:
             self._files,
             NoticeRoutes(),
             ConversationRoutes(self.config, self.parts),
+            TodayRoutes(self.parts),
             self._live,
             UploadRoutes(self.config, self.parts),
             FeedbackRoutes(self.parts),

@@ -1,0 +1,119 @@
+"""The Today view: figures of a day, week or month, alerts and their rules, and what may be kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Any
+
+from aiohttp import web
+
+from emotion_perception.dashboard.config import Parts
+from emotion_perception.dashboard.routes.common import json_body, required
+from emotion_perception.dashboard.today import Span, fill, span_of, today_fields
+from emotion_perception.interaction.alerts import read_alerts, read_rules, write_rules
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.rules import COMPARISONS, MEASURES, PERIODS, Rule, RuleError, rules_from_items
+from emotion_perception.interaction.storage_choice import StorageChoice
+from emotion_perception.interaction.store_records import ConversationQuery, ConversationStatistics
+
+EVIDENCE = 5  # conversations named behind a suggestion
+NOT_STORED = "conversations are not stored; choose on the Today page what may be kept, or set conversations_directory"
+
+
+class TodayRoutes:
+    """``/api/today``, ``/api/rules`` and ``/api/storage``."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """For ``web.Application.add_routes``."""
+        return [
+            web.get("/api/today", self._today),
+            web.get("/api/rules", self._rules),
+            web.put("/api/rules", self._change_rules),
+            web.get("/api/storage", self._storage),
+            web.put("/api/storage", self._choose_storage),
+        ]
+
+    @property
+    def _store(self) -> ConversationStore:
+        return required(self._parts.archive, NOT_STORED)
+
+    async def _today(self, request: web.Request) -> web.Response:
+        text = request.query.get("date", "")
+        try:
+            day = date.fromisoformat(text) if text else date.today()
+        except ValueError:
+            raise ValueError(f"date {text[:20]!r} is no date; write 2026-11-27") from None
+        span = span_of(request.query.get("kind", "day"), day)
+        return web.json_response(await asyncio.to_thread(today_answer, self._store, span, time.time()))
+
+    async def _rules(self, request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(_rules_answer, self._store))
+
+    async def _change_rules(self, request: web.Request) -> web.Response:
+        rules = rules_from_items((await json_body(request)).get("rules"))
+        await asyncio.to_thread(write_rules, self._store.folder, rules)
+        return web.json_response(await asyncio.to_thread(_rules_answer, self._store))
+
+    async def _storage(self, request: web.Request) -> web.Response:
+        return web.json_response(await asyncio.to_thread(self._storage_answer))
+
+    async def _choose_storage(self, request: web.Request) -> web.Response:
+        choose = required(self._parts.choose_storage, "what is kept is set by the parameters of the nodes")
+        fields = await json_body(request)
+        choice = StorageChoice(fields.get("keep_numbers", False), fields.get("retention_days", 90))
+        await asyncio.to_thread(choose, choice)
+        return web.json_response(await asyncio.to_thread(self._storage_answer))
+
+    def _storage_answer(self) -> dict[str, Any]:
+        file = self._parts.choice
+        return {
+            "stored": self._parts.archive is not None,
+            "can_choose": file is not None and self._parts.choose_storage is not None,
+            **asdict(StorageChoice() if file is None else file.read()),
+        }
+
+
+def today_answer(store: ConversationStore, span: Span, now: float) -> dict[str, Any]:
+    """All that the view shows of a span, with its alerts and the conversations behind the suggestions."""
+
+    def statistics(start: float, end: float) -> ConversationStatistics:
+        return store.period(_moment(start), _moment(end))
+
+    def parts_of(one: Span) -> list[ConversationStatistics | None]:
+        if one.kind == "day":
+            return fill(one.parts, store.hours(_moment(one.start), _moment(one.end)))
+        return [found if (found := statistics(*part)).conversations else None for part in one.parts]
+
+    answer = today_fields(span, now, parts_of(span), parts_of(span.earlier), statistics)
+    for phrase in answer["suggestions"]:
+        part = answer["parts"][phrase["part"]]
+        query = ConversationQuery(start=_moment(part["start"]), end=_moment(part["end"]), sort="worst", limit=EVIDENCE)
+        found = store.page(query).conversations
+        phrase["conversations"] = [{key: one[key] for key in ("id", "start", "score", "wait")} for one in found]
+    alerts = [asdict(alert) for alert in read_alerts(store.folder) if span.start <= alert.start < span.end]
+    return {**answer, "alerts": alerts[::-1]}
+
+
+def _rules_answer(store: ConversationStore) -> dict[str, Any]:
+    problem, rules = "", tuple[Rule, ...]()
+    try:
+        rules = read_rules(store.folder)
+    except RuleError as error:
+        problem = str(error)
+    return {
+        "rules": [asdict(rule) for rule in rules],
+        "problem": problem,  # of a file that somebody edited by hand
+        "measures": {measure: unit for measure, (unit, _) in MEASURES.items()},
+        "comparisons": COMPARISONS,
+        "periods": PERIODS,
+    }
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds).astimezone()
