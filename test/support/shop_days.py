@@ -1,12 +1,8 @@
-"""Made-up weeks of a shop with a robot: conversations as interaction_node stores them, the same ones each time.
-
-``python test/support/shop_days.py FOLDER`` makes them; with ``--screenshot PNG`` it also makes the picture of the Today
-view for the README.
-"""
+"""Made-up days of a shop with a robot: summaries of conversations as interaction_node stores them, always the same ones."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import math
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +12,7 @@ import numpy as np
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.interaction.arc import ArcSample, EmotionalArc
 from emotion_perception.interaction.summary import summarize
-from emotion_perception.reports.conversation import write_files
+from emotion_perception.reports.conversation import summary_fields
 from emotion_perception.types import SECOND, EmotionEstimate, EmotionStatus
 
 # Share of the day's conversations by hour, from 9 to 19.
@@ -44,7 +40,8 @@ def make_day(
             start = datetime(day.year, day.month, day.day, hour, int(random.integers(60)), int(random.integers(60)))
             bad = hour == bad_hour
             wait = random.uniform(30, 55) if bad else random.uniform(2, 9)
-            make_conversation(folder, f"{day:%m%d}-{made:04d}", start.timestamp(), mood - (0.9 if bad else 0), wait, random)
+            own = mood - (0.9 if bad else 0.0)
+            make_conversation(folder, f"{day:%m%d}-{made:04d}", start.timestamp(), own, wait, random)
             made += 1
     return made
 
@@ -55,8 +52,8 @@ def make_conversation(
     """Store one conversation: somebody who waits, then talks, and is more or less pleased at the end."""
     seconds = int(wait + random.uniform(25, 80))
     start_ns = round(start) * SECOND
-    arc, samples = EmotionalArc(start_ns), []
-    own, rise = mood + random.normal(0, 0.35), random.normal(0.15, 0.4)
+    arc = EmotionalArc(start_ns)
+    own, rise = mood + random.normal(0, 0.2), random.normal(0.15, 0.3)
     for i in range(seconds):
         share = i / seconds
         pleasant = own + rise * (share - 0.5) + 0.25 * math.sin(7 * share + own)
@@ -84,11 +81,10 @@ def make_conversation(
             "person_1",
         )
         arc.add(sample)
-        samples.append(sample)
     summary = summarize(
         arc.arc(start_ns + seconds * SECOND), interaction_id=interaction_id, ended_by="nobody was there any more"
     )
-    write_files(folder, summary, samples)
+    (folder / f"{interaction_id}.json").write_text(json.dumps(summary_fields(summary)))
 
 
 def make_weeks(folder: Path, last: date = FRIDAY) -> None:
@@ -96,5 +92,5 @@ def make_weeks(folder: Path, last: date = FRIDAY) -> None:
     for ago in range(8, -1, -1):
         day = last - timedelta(days=ago)
         if day.weekday() != 6:
-            mood = 0.34 if not ago else 0.16 + 0.01 * (day.weekday() - 3)
+            mood = 0.36 if not ago else 0.13 + 0.01 * (day.weekday() - 3)
             make_day(folder, day, 112 if not ago else 92 + day.weekday(), mood, 14 if not ago else None)

@@ -17,7 +17,7 @@ from emotion_perception.interaction.alerts import read_alerts, read_rules, write
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.rules import COMPARISONS, MEASURES, PERIODS, Rule, RuleError, rules_from_items
 from emotion_perception.interaction.storage_choice import StorageChoice
-from emotion_perception.interaction.store_records import ConversationQuery, ConversationStatistics
+from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery, ConversationStatistics
 
 EVIDENCE = 5  # conversations named behind a suggestion
 NOT_STORED = "conversations are not stored; choose on the Today page what may be kept, or set conversations_directory"
@@ -93,9 +93,15 @@ def today_answer(store: ConversationStore, span: Span, now: float) -> dict[str, 
     answer = today_fields(span, now, parts_of(span), parts_of(span.earlier), statistics)
     for phrase in answer["suggestions"]:
         part = answer["parts"][phrase["part"]]
-        query = ConversationQuery(start=_moment(part["start"]), end=_moment(part["end"]), sort="worst", limit=EVIDENCE)
-        found = store.page(query).conversations
-        phrase["conversations"] = [{key: one[key] for key in ("id", "start", "score", "wait")} for one in found]
+        query = ConversationQuery(start=_moment(part["start"]), end=_moment(part["end"]), sort="worst", limit=MAX_PAGE)
+        found = list(store.page(query).conversations)
+        measured = "wait" if phrase["key"] == "suggest.wait" else "score"
+        found = [one for one in found if one[measured] is not None]
+        if measured == "wait":
+            found.sort(key=lambda one: -one["wait"])
+        phrase["conversations"] = [
+            {key: one[key] for key in ("id", "start", "score", "wait")} for one in found[:EVIDENCE]
+        ]
     alerts = [asdict(alert) for alert in read_alerts(store.folder) if span.start <= alert.start < span.end]
     return {**answer, "alerts": alerts[::-1]}
 

@@ -8,13 +8,14 @@ import { api, byId, setText, settings } from "./util.js";
 //   frame(buffer) for video, shown() at each opening, redraw() after the expert view was switched; all optional.
 // The title in messages/*.json is "nav.<view>".
 const VIEWS = {
+  today: () => import("./today.js"),
   live: () => import("./live.js"),
   conversations: () => import("./conversations.js"),
   try: () => import("./tryit.js"),
   feedback: () => import("./feedback.js"),
   robot: () => import("./robot.js"),
 };
-const FIRST = "live";
+const FIRST = "today";
 const ALWAYS = ["state", "health"]; // sections for the header
 const SILENT_MS = 6000; // the server sends something every second
 
