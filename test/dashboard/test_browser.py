@@ -23,7 +23,7 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.types import Box, FaceObservation
 
 S = 1_000_000_000
-VIEWS = ("live", "conversations", "try", "feedback", "robot")
+VIEWS = ("today", "live", "conversations", "try", "feedback", "robot")
 LOOKS = {"light": (1360, 900, False), "dark": (1360, 900, True), "phone": (390, 844, False)}
 
 

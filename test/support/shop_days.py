@@ -1,4 +1,4 @@
-"""Made-up days of a shop with a robot: summaries of conversations as interaction_node stores them, always the same ones."""
+"""Made-up days of a shop with a robot: summaries of conversations as interaction_node stores them."""
 
 from __future__ import annotations
 

@@ -8,6 +8,12 @@ import { api, byId, detail, el, empty, mood, named, replace, setText, settings, 
 const PAGE = 50, MOST = 500; // conversations in one request
 const FORMATS = [["pdf", "PDF"], ["html", "HTML"], ["csv", "CSV"]];
 
+import { spark } from "./charts.js";
+import { open } from "./conversation.js";
+import { exportsOf, includePictures } from "./exports.js";
+import { clock, date, t, withMargin } from "./messages.js";
+import { api, byId, detail, el, empty, mood, named, replace, settings, swatch } from "./util.js";
+
 function localDay(seconds) {
   const date = new Date(1000 * seconds);
   return `${date.getFullYear()}-${String(date.getMonth() + 1).padStart(2, "0")}-${String(date.getDate()).padStart(2, "0")}`;
@@ -19,14 +25,6 @@ function week(day) {
   date.setUTCDate(date.getUTCDate() + 4 - (date.getUTCDay() || 7)); // the year of a week is the year of its Thursday
   const first = Date.UTC(date.getUTCFullYear(), 0, 1);
   return `${date.getUTCFullYear()}-W${String(Math.ceil(((date - first) / 86400000 + 1) / 7)).padStart(2, "0")}`;
-}
-
-let withPictures = false; // in HTML and PDF; needs consent to store them
-
-export function exportsOf(kind, id, what) {
-  const query = (ending) => settings.pictures && withPictures && ending !== "csv" ? "?pictures=1" : "";
-  return el("span", { class: "row", role: "group", "aria-label": t("report.of", { what }) },
-    ...FORMATS.map(([ending, text]) => el("a", { href: `/api/reports/${kind}/${encodeURIComponent(id)}.${ending}${query(ending)}`, target: ending === "html" ? "_blank" : null, rel: "noopener", "aria-label": t("report.format_of", { format: text, what }) }, text)));
 }
 
 /** 0 to 100 with its margin. */
@@ -84,6 +82,11 @@ export function view() {
 
   // Face pictures for reports: show them in reports, delete them.
   const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; draw(); box.focus(); } });
+  let newestList = { conversations: [] };
+  let shown = ""; // what the list was made of: it is not redrawn under the finger of a user unless it changed
+
+  // Face pictures for reports: show them in reports, delete them.
+  const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { includePictures(box.checked); list(newestList); box.focus(); } });
   const pictureControls = [el("label", { class: "row" }, box, t("pictures.include")),
     el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, t("pictures.delete_all"))];
   byId("pictures-no").addEventListener("click", () => byId("sure-delete-pictures").close());
@@ -109,6 +112,13 @@ export function view() {
 
   /** Ask the server for the list again, or for the next part of it. */
   async function load(next = false) {
+  function list(section) {
+    newestList = section;
+    const drawn = JSON.stringify([section, settings.stored, settings.pictures, box.checked]);
+    if (drawn === shown) return undefined;
+    shown = drawn;
+    const items = section.conversations;
+    const target = byId("conversation-list");
     if (!settings.stored) return replace(target, empty(t("conversations.off_title"), t("conversations.off")), detail("interaction_node: directory, dashboard_node: conversations_directory"));
     const mine = ++requests, held = found?.conversations ?? [];
     const range = next ? { limit: PAGE, offset: held.length } : { limit: Math.min(MOST, Math.max(PAGE, held.length)) };

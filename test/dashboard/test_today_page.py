@@ -1,0 +1,184 @@
+"""The Today view in a real browser, with days of a made-up shop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from page_world import Page, a_state
+from shop_days import FRIDAY, make_day
+
+from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.server import DashboardServer
+from emotion_perception.dashboard.store import Store
+from emotion_perception.interaction.alerts import append_alert, read_rules, write_rules
+from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.rules import Rule, evaluate
+from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice
+
+RULE = Rule("satisfaction", "below", 50, "hour", 5)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Path:
+    """A Friday with a bad hour, and the Friday before."""
+    folder = tmp_path_factory.mktemp("shop")
+    make_day(folder, FRIDAY - timedelta(days=7), 50, 0.1)
+    make_day(folder, FRIDAY, 60, 0.4, bad_hour=14)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(shop) -> Iterator[DashboardServer]:
+    made = DashboardServer(ServerConfig(port=0), Parts(Store(), archive=ConversationStore(shop)))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def page(browser, server) -> Iterator[Page]:
+    made = Page(browser, server.url)
+    made.look(1280, 900)
+    browser.get_log("browser")
+    yield made
+    assert made.problems() == [], "an error, or something that the content security policy forbids"
+    browser.get("about:blank")
+
+
+def choose_day(page: Page, day: Any = FRIDAY, view: str = "today") -> None:
+    """Open the view at a day."""
+    page.open(view)
+    page.until(lambda: page.find("#today-kinds button[aria-pressed=true]"), "the view is not shown")
+    page.run(
+        "const d = document.querySelector('#today-date');d.value = arguments[0]; d.dispatchEvent(new Event('change'))",
+        str(day),
+    )
+    dates = (f"{day:%B} {day.day}", f"{day.day} {day:%B}")
+    page.until(lambda: any(text in page.text("#today-span") for text in dates), "not that day")
+
+
+@pytest.mark.timeout(300)
+def test_the_first_view_is_today_with_headline_chart_and_comparison(page, screenshots):
+    page.browser.get("about:blank")
+    page.browser.get(page.url)
+    page.says("#today-title", "conversation")
+    choose_day(page)
+    page.says("#today-title", "conversations")
+    assert int(page.text("#today-title").split()[0]) in range(50, 70)
+    line = page.text("#today-line")
+    assert line.startswith("Satisfaction ") and " ± " in line and "on the Friday before" in line
+    assert line.endswith("worst hour 14–15")
+    assert page.run("return document.querySelectorAll('#today-chart .bar').length") == 10
+    assert page.run("return document.querySelectorAll('#today-chart .worst .bar').length") == 1
+    assert "worst hour 14–15" in page.run(
+        "return document.querySelector('#today-chart svg').getAttribute('aria-label')"
+    )
+    assert "up " in page.text("#today-compare") and "no conversations then" in page.text("#today-compare")
+    page.browser.save_screenshot(str(screenshots / "today.png"))
+
+
+def test_a_suggestion_shows_its_figures_and_opens_its_conversations(page):
+    choose_day(page)
+    page.says("#today-ideas", "before anybody spoke, 14–15")
+    assert "Satisfaction was lowest 14–15" in page.text("#today-ideas")
+    page.run("document.querySelector('#today-ideas button').click()")
+    page.says("#conversation", "Time by emotion")
+    page.run("document.querySelector('#conversation').close()")
+
+
+def test_weeks_and_months_have_a_bar_for_each_day(page):
+    choose_day(page)
+    page.run("document.querySelector('[data-kind=week]').click()")
+    page.says("#today-span", "November 29")
+    page.until(lambda: page.run("return document.querySelectorAll('#today-chart .hour').length") == 7, "no week")
+    assert page.run("return document.querySelectorAll('#today-chart .bar').length") == 1
+    page.run("document.querySelector('[data-kind=month]').click()")
+    page.until(lambda: page.run("return document.querySelectorAll('#today-chart .bar').length") == 2, "no month")
+    page.run("document.querySelector('#today-previous').click()")
+    page.until(lambda: "No conversation" in page.text("#today-title"), "October was empty")
+
+
+def test_the_view_fits_a_phone_and_dark_mode(page, screenshots):
+    for name, (width, height, dark) in {"phone": (360, 780, False), "dark": (1280, 900, True)}.items():
+        page.look(width, height, dark)
+        choose_day(page)
+        page.says("#today-title", "conversations")
+        wide = page.run(
+            "return [...document.querySelectorAll('body *')]"
+            ".filter((e) => e.getBoundingClientRect().right > arguments[0] && !e.closest('.scroll, .skip, svg'))"
+            ".map((e) => `${e.tagName} ${e.id} ${e.className}`)",
+            width,
+        )
+        assert wide == [], "wider than the window"
+        page.browser.save_screenshot(str(screenshots / f"today_{name}.png"))
+
+
+def test_rules_are_added_refused_with_the_fix_and_deleted(page, shop):
+    write_rules(shop, [RULE])
+    page.open("today")
+    page.says("#rules-list", "satisfaction of an hour falls below 50, with at least 5 conversations".capitalize())
+    page.run("document.querySelector('#rule-measure').value = 'wait'; document.querySelector('#rule-limit').value = 30")
+    page.run("document.querySelector('#rule-comparison').value = 'above'")
+    page.run("document.querySelector('#rules-form button').click()")
+    page.says("#rules-list", "The waiting time of an hour rises above 30 s")
+    assert [rule.measure for rule in read_rules(shop)] == ["satisfaction", "wait"]
+    page.run("document.querySelector('#rules-form button').click()")
+    page.says("#rules-error", "is used twice; delete one rule")
+    page.run("document.querySelectorAll('#rules-list button')[1].click()")
+    page.until(lambda: len(read_rules(shop)) == 1, "the rule is still there")
+    # The browser logs the refused request.
+    assert [line for line in page.problems() if "400" not in line] == []
+
+
+def test_alerts_of_the_shown_day_are_listed(page, shop, server):
+    store = server.parts.archive
+
+    def statistics(start: float, end: float) -> Any:
+        return store.period(datetime.fromtimestamp(start).astimezone(), datetime.fromtimestamp(end).astimezone())
+
+    moment = datetime(FRIDAY.year, FRIDAY.month, FRIDAY.day, 14, 30).timestamp()
+    (alert,) = evaluate([RULE], statistics, moment, moment + 60)
+    append_alert(shop, alert)
+    choose_day(page)
+    page.says("#alerts", "below 50")
+    assert "14:00" in page.text("#alerts")
+
+
+def test_the_live_strip_shows_who_is_here_and_links_to_the_live_view(page, server):
+    server.parts.store.add_state(a_state(time.time_ns()), time.time_ns())
+    page.open("today")
+    page.says("#strip-emotion", "appy 80")
+    assert page.run("return document.querySelector('.strip').hash") == "#/live"
+
+
+@pytest.mark.timeout(200)
+def test_at_first_start_a_choice_in_words_keeps_numbers_only(browser, shop, tmp_path):
+    parts = Parts(Store(), choice=ChoiceFile(str(tmp_path)))
+
+    def choose(choice: StorageChoice) -> None:
+        parts.choice.write(choice)
+        parts.archive = ConversationStore(shop) if choice.keep_numbers else None
+
+    parts.choose_storage = choose
+    server = DashboardServer(ServerConfig(port=0), parts)
+    server.start()
+    try:
+        page = Page(browser, server.url)
+        page.look(1280, 900)
+        page.open("today")
+        page.says("#today-title", "How are your customers today?")
+        page.says("#storage", "No pictures, no sound, no names")
+        page.run(
+            "document.querySelector('#storage-days').value = '30'; document.querySelector('#storage-keep').click()"
+        )
+        page.says("#storage", "The robot keeps numbers about each conversation")
+        page.says("#today-title", "onversation")
+        assert ChoiceFile(str(tmp_path)).read() == StorageChoice(True, 30)
+    finally:
+        server.stop()
+        browser.get("about:blank")
