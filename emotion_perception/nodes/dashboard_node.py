@@ -25,6 +25,8 @@ from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.store_database import StoreError
 from emotion_perception.interaction.store_records import Deletion
+from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice, directory_in_use
+from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery
 from emotion_perception.ros import conversions, diagnostics
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
@@ -86,6 +88,11 @@ class DashboardNode(PerceptionNode):
         self._store = Store()
         folder, log = parameters["conversations_directory"], self.get_logger()
         self._archive = ConversationStore(Path(folder).expanduser(), log.warning, log.info) if folder else None
+        choice = ChoiceFile(parameters["data_directory"]) if parameters["data_directory"] else None
+        if parameters["conversations_directory"]:
+            choice = None  # the parameter decides
+        folder = directory_in_use(parameters["conversations_directory"], parameters["data_directory"])
+        self._archive = ConversationStore(Path(folder).expanduser(), self.get_logger().warning) if folder else None
         self._recent = self._corrections = learning = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
@@ -125,6 +132,7 @@ class DashboardNode(PerceptionNode):
             learning,
             self._record_deletion,
         )
+        parts.choice, parts.choose_storage = choice, None if choice is None else self._choose_storage
         self._server = DashboardServer(config, parts, self.get_logger().warning)
         self.model_name = "none needed"
 
@@ -275,6 +283,15 @@ class DashboardNode(PerceptionNode):
     @property
     def _keeps_pictures(self) -> bool:
         return self._pictures is not None and self._pictures.config.consented
+
+    def _choose_storage(self, choice: StorageChoice) -> None:
+        """Remember what is kept; interaction_node reads the same file. Called by the server's thread."""
+        parts = self._server.parts
+        assert parts.choice is not None
+        parts.choice.write(choice)
+        folder = parts.choice.conversations
+        parts.archive = ConversationStore(folder, self.get_logger().warning) if choice.keep_numbers else None
+        self._archive = parts.archive
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:

@@ -1,7 +1,8 @@
 """Conversations: ``emotion_state`` to ``interaction/arc`` and, at the end of each, ``interaction/summary``.
 
 The services ``interaction/start`` and ``interaction/stop`` start and end one on request. ``emotion_context`` states in
-English, for language models, what is known about everybody in front of the robot.
+English, for language models, what is known about everybody in front of the robot. Rules about the stored conversations
+are evaluated at the end of each; what they find is published on ``interaction/alerts``.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
 from std_msgs.msg import String
 
 from emotion_msgs.msg import (
+    Alert,
     EmotionArc,
     EmotionState,
     EmotionStateArray,
@@ -33,13 +36,21 @@ from emotion_perception.interaction.store_database import StoreError
 from emotion_perception.interaction.store_records import Deletion
 from emotion_perception.interaction.summary import ConversationSummary
 from emotion_perception.interaction.upkeep import StoreUpkeep
+from emotion_perception.interaction.rule_checker import RuleChecker
+from emotion_perception.interaction.rules import Alert as FoundAlert
+from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.interaction.storage_choice import directory_in_use
+from emotion_perception.interaction.summary import ConversationSummary
+from emotion_perception.interaction.webhook import WebhookConfig
 from emotion_perception.reports.conversation import write_files
 from emotion_perception.ros import conversions
 from emotion_perception.ros.lifecycle import NOT_CONFIGURED, PerceptionNode, run
 from emotion_perception.ros.node_settings import node_settings
+from emotion_perception.ros.worker import Worker
 from emotion_perception.types import SECOND
 
 MAX_AGE = 2 * SECOND  # ns; an older state is a latched one from before, not news
+MAX_ENDED = 16  # ended conversations that wait for the evaluation of rules
 
 
 class InteractionNode(PerceptionNode):
@@ -53,6 +64,9 @@ class InteractionNode(PerceptionNode):
         self._arc: LifecyclePublisher = NOT_CONFIGURED
         self._summary: LifecyclePublisher = NOT_CONFIGURED
         self._people_context: LifecyclePublisher = NOT_CONFIGURED
+        self._alerts: LifecyclePublisher = NOT_CONFIGURED
+        self._rules: RuleChecker = NOT_CONFIGURED
+        self._ended: Worker[ConversationSummary] = NOT_CONFIGURED
         self._tracker = ContextTracker()
         self._summarized = 0  # ended conversations whose summary was published
         self._services: list[Any] = []
@@ -65,6 +79,9 @@ class InteractionNode(PerceptionNode):
         if config.folder is not None:
             self._store = ConversationStore(config.folder, log.warning, log.info)
         self._conversations = Conversations(config, self._write_files, log.info, log.warning)
+        self._rules = RuleChecker(self.parameters.config(WebhookConfig), self._publish_alert, log.warning)
+        config = replace(self.parameters.config(ConversationConfig), directory=self._directory_in_use())
+        self._conversations = Conversations(config, write_files, log.info, log.warning)
         self._conversations.recover()
         if self._store is not None:
             self._upkeep = StoreUpkeep(
@@ -75,6 +92,7 @@ class InteractionNode(PerceptionNode):
         self._summary = self.publish_to(InteractionSummary, "interaction/summary", "state")
         self._summarized = self._conversations.completed
         self._people_context = self.publish_to(String, "emotion_context", "state")
+        self._alerts = self.publish_to(Alert, "interaction/alerts", "alerts")
         self._tracker = ContextTracker(self.parameters.config(ContextConfig))
         self._services = [
             self.create_service(StartInteraction, "interaction/start", self._on_start),
@@ -86,6 +104,7 @@ class InteractionNode(PerceptionNode):
         self._conversations.forget("the node starts to listen")
         self._tracker.forget()
         self._published_ns = 0
+        self._ended = self.process(self._check_rules, MAX_ENDED)
         self.subscribe_to(EmotionState, "emotion_state", self._on_state, "state")
         self.subscribe_to(EmotionStateArray, "emotion_states", self._on_states, "state")
         self.subscribe_to(FaceEmotionArray, "faces/emotions", self._on_faces, "estimates")
@@ -109,6 +128,7 @@ class InteractionNode(PerceptionNode):
         if self._upkeep is not None:
             self._upkeep.stop()
         self._store = self._upkeep = None
+        self._alerts = self._rules = self._ended = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
         """The interaction going on, and what is wrong with the disk."""
@@ -120,7 +140,10 @@ class InteractionNode(PerceptionNode):
             "samples": str(running.samples if running else 0),
             "completed": str(self._conversations.completed),
             "waiting for the disk": str(self._conversations.unsaved),
-            "storage": self._conversations.problem or str(self.parameters["directory"] or "off"),
+            "storage": self._conversations.problem or self._conversations.config.directory or "off",
+            "alerts": str(self._rules.alerts),
+            "rules": self._rules.rules_problem or "ok",
+            "webhook": self._rules.webhook_problem or ("ok" if self.parameters["webhook_url"] else "off"),
         }
 
     def _write_files(
@@ -168,6 +191,7 @@ class InteractionNode(PerceptionNode):
         now = self.now_ns
         self._conversations.tick(now)
         self._publish_summary()
+        self._conversations.store_in(self._directory_in_use())
         if not 0 <= now - self._published_ns < self.parameters["arc_period"] * SECOND * 0.95:
             interaction_id, person_id, arc = self._conversations.arc(now)
             self._arc.publish(conversions.arc_to_message(arc, interaction_id, person_id))
@@ -180,6 +204,22 @@ class InteractionNode(PerceptionNode):
             if not self.context.ok():
                 return  # a signal has shut ROS down; the stored summary remains
             self._summary.publish(conversions.outcome_to_message(self._conversations.last))
+            if self._conversations.last.files:
+                self._ended.submit(self._conversations.last.summary)
+
+    def _directory_in_use(self) -> str:
+        """Folder of the conversations, by parameter or by the choice made on the web page; empty: none."""
+        return directory_in_use(self.parameters["directory"], self.parameters["data_directory"])
+
+    def _check_rules(self, summary: ConversationSummary) -> None:
+        """Evaluate the rules; in the worker thread."""
+        folder = self._conversations.config.folder
+        if folder is not None:
+            self._rules.check(folder, summary.interaction_id, summary.start_ns / SECOND, self.now_ns / SECOND)
+
+    def _publish_alert(self, alert: FoundAlert) -> None:
+        if self.context.ok():
+            self._alerts.publish(conversions.alert_to_message(alert))
 
     def _on_start(
         self, request: StartInteraction.Request, response: StartInteraction.Response

@@ -61,13 +61,15 @@ def node_settings(node: str) -> tuple[Setting, ...]:
     if node == "interaction_node":
         from emotion_perception.interaction.context import ContextConfig
         from emotion_perception.interaction.conversation import ConversationConfig
+        from emotion_perception.interaction.webhook import WebhookConfig
 
-        return settings_of(InteractionNodeSettings) + settings_of(ConversationConfig) + settings_of(ContextConfig)
+        configs = (DataDirectorySettings, InteractionNodeSettings, ConversationConfig, ContextConfig, WebhookConfig)
+        return tuple(item for config in configs for item in settings_of(config))
     if node == "overlay_node":
         return settings_of(ImageInputSettings) + settings_of(StampSettings) + settings_of(OverlaySettings)
     if node == "dashboard_node":
         inputs = settings_of(ImageInputSettings) + settings_of(AudioInputSettings) + settings_of(StampSettings)
-        return settings_of(DashboardSettings) + inputs
+        return settings_of(DataDirectorySettings) + settings_of(DashboardSettings) + inputs
     if node == "ros4hri_node":
         shared = ("emotion_prior", "expression_model", "expression_hold_s", "expression_slip")
         return tuple(item for item in _visual_settings() if item.name in shared) + settings_of(Ros4hriSettings)
@@ -295,6 +297,19 @@ class FusionNodeSettings:
         "",
         "Topic of a depth image (sensor_msgs/Image, 16UC1 or 32FC1) that is registered to the images of visual_node, "
         "for the distance of people. Empty: distance from the height of faces.",
+    )
+
+
+@dataclass(frozen=True)
+class DataDirectorySettings:
+    """Where the choice made on the web page is kept: ``interaction_node``, ``dashboard_node``."""
+
+    data_directory: str = setting(
+        "~/.local/share/emotion_perception",
+        "Folder, the same for interaction_node and dashboard_node, of the choice made on the web page: whether numbers "
+        "about conversations are kept, and for how long. They are stored in its folder conversations. Not used where "
+        "directory (of interaction_node) or conversations_directory (of dashboard_node) is set. Empty: the page offers "
+        "no choice.",
     )
 
 

@@ -29,6 +29,7 @@ PROFILES: dict[str, QoSProfile] = {
     "audio_out": _profile(_RELIABLE, _VOLATILE, 100),  # our own source
     "estimates": _profile(_RELIABLE, _VOLATILE, 10),  # /faces/emotions, /voices/emotions
     "state": _profile(_RELIABLE, _LATCHED, 1),  # behaviour trees ask for reliable; late joiners get the last one
+    "alerts": _profile(_RELIABLE, _LATCHED, 10),  # interaction/alerts: several may be found at once
     "annotated_image": _profile(_RELIABLE, _VOLATILE, 1),  # rviz asks for reliable by default
     "markers": _profile(_RELIABLE, _VOLATILE, 10),  # /emotion/markers: a DELETE that is lost leaves a label hanging
     "tracked": _profile(_RELIABLE, _VOLATILE, 1),  # ROS4HRI's lists of ids; a lost one leaves a face without topics

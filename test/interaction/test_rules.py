@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import http.server
-import json
-import threading
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from webhook_receiver import Receiver, receiver
 
 from emotion_perception.interaction import alerts as alert_files
 from emotion_perception.interaction.alerts import append_alert, read_alerts, read_rules, write_rules
@@ -206,53 +205,33 @@ def test_the_file_of_alerts_stays_small(tmp_path, monkeypatch):
     assert read_alerts(tmp_path)[-1].start == 39
 
 
-class Receiver(http.server.BaseHTTPRequestHandler):
-    """Notes what is posted."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.posted.append((self.path, json.loads(body)))  # type: ignore[attr-defined]
-        self.send_response(302 if self.path == "/moved" else 500 if self.path == "/broken" else 204)
-        self.send_header("Location", "/hook")
-        self.end_headers()
-
-    def log_message(self, *arguments: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def receiver() -> Iterator[Any]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.posted = []  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+def hook() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
 
 
-def test_an_alert_is_posted_as_json(receiver):
+def test_an_alert_is_posted_as_json(hook):
     (alert,) = found(LOW, Hour())
-    send(WebhookConfig(f"http://localhost:{receiver.server_port}/hook?shop=3"), alert)
-    ((path, body),) = receiver.posted
+    send(WebhookConfig(f"http://localhost:{hook.server_port}/hook?shop=3"), alert)
+    ((path, body),) = hook.posted
     assert path == "/hook?shop=3"
     assert (body["rule"], body["value"], body["conversations"]) == (alert.rule_id, 42.3, 8)
 
 
-def test_redirects_are_not_followed_and_failures_are_named(receiver):
+def test_redirects_are_not_followed_and_failures_are_named(hook):
     (alert,) = found(LOW, Hour())
-    base = f"http://127.0.0.1:{receiver.server_port}"
+    base = f"http://127.0.0.1:{hook.server_port}"
     with pytest.raises(WebhookError, match="302; redirects are not followed"):
         send(WebhookConfig(f"{base}/moved"), alert)
     with pytest.raises(WebhookError, match="answered 500"):
         send(WebhookConfig(f"{base}/broken"), alert)
-    assert [path for path, _ in receiver.posted] == ["/moved", "/broken"]
+    assert [path for path, _ in hook.posted] == ["/moved", "/broken"]
     with pytest.raises(WebhookError, match="127.0.0.1:1/x: "):
         send(WebhookConfig("http://127.0.0.1:1/x"), alert)
 
 
-def test_an_answer_that_does_not_come_is_given_up(receiver):
-    import socket
-
+def test_an_answer_that_does_not_come_is_given_up(hook):
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         (alert,) = found(LOW, Hour())
         began = time.monotonic()

@@ -25,7 +25,12 @@ from emotion_perception.ros.conversions.estimates import (
     voice_to_message,
 )
 from emotion_perception.ros.conversions.images import box_to_roi, image_to_compressed, image_to_message, roi_to_box
-from emotion_perception.ros.conversions.interaction import arc_to_message, outcome_to_message, running_from_message
+from emotion_perception.ros.conversions.interaction import (
+    alert_to_message,
+    arc_to_message,
+    outcome_to_message,
+    running_from_message,
+)
 from emotion_perception.ros.conversions.persons import (
     person_from_message,
     person_to_message,
@@ -49,6 +54,7 @@ __all__ = [
     "SECOND",
     "ConversionError",
     "action_units_to_message",
+    "alert_to_message",
     "arc_to_message",
     "audio_from_message",
     "audio_to_message",

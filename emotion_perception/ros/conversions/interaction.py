@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from builtin_interfaces.msg import Time
 
-from emotion_msgs.msg import EmotionArc, InteractionSummary
+from emotion_msgs.msg import Alert, EmotionArc, InteractionSummary
 from emotion_perception.messages.sensors import stamp_to_ns
 from emotion_perception.ros.conversions.estimates import estimate_to_message, float_array
 from emotion_perception.ros.conversions.stamps import make_header, ns_to_stamp, seconds_to_duration
@@ -17,6 +17,7 @@ from emotion_perception.types import SECOND, RunningConversation
 
 if TYPE_CHECKING:
     from emotion_perception.interaction.arc import Arc
+    from emotion_perception.interaction.rules import Alert as FoundAlert
     from emotion_perception.interaction.sessions import Outcome
 
 
@@ -41,6 +42,20 @@ def arc_to_message(arc: Arc, interaction_id: str = "", person_id: str = "") -> E
         shape_correlation=arc.shape.correlation,
         valence_trend=arc.valence_trend,
         arousal_trend=arc.arousal_trend,
+    )
+
+
+def alert_to_message(alert: FoundAlert) -> Alert:
+    """What a rule found."""
+    return Alert(
+        header=make_header(round(alert.time * SECOND)),
+        rule_id=alert.rule_id,
+        text=alert.text,
+        value=alert.value,
+        limit=alert.limit,
+        conversations=alert.conversations,
+        start=ns_to_stamp(round(alert.start * SECOND)),
+        end=ns_to_stamp(round(alert.end * SECOND)),
     )
 
 
