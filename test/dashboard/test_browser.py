@@ -349,7 +349,7 @@ def test_the_token_is_asked_for_and_opens_the_page(browser, serve, robot, screen
     page.says("#wrong", "That is not the token")
     assert browser.get_cookies() == [], "a wrong token opens nothing"
     page.find("#token").send_keys(TOKEN + "\n")
-    page.says("#label", "Happy")
+    page.says("#strip-emotion", "happy")
     (cookie,) = browser.get_cookies()
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
     assert TOKEN not in cookie["value"], "who reads the cookie does not have the token"

@@ -146,7 +146,7 @@ def test_alerts_of_the_shown_day_are_listed(page, shop, server):
     append_alert(shop, alert)
     choose_day(page)
     page.says("#alerts", "below 50")
-    assert "14:00" in page.text("#alerts")
+    assert "14–15" in page.text("#alerts")
 
 
 def test_the_live_strip_shows_who_is_here_and_links_to_the_live_view(page, server):

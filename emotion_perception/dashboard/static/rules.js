@@ -7,6 +7,7 @@ const DAYS = [7, 30, 90, 365];
 const measureName = (measure) => (has(`rules.measure.${measure}`) ? t(`rules.measure.${measure}`) : t("rules.measure.share", { emotion: t(`emotion.${measure}`) }));
 const unitOf = (measure) => ({ wait: "s", duration: "s", satisfaction: "", conversations: "" })[measure] ?? "%";
 const amount = (measure, value) => { const unit = unitOf(measure); return unit ? t(`rules.unit.${unit === "%" ? "percent" : "s"}`, { n: Math.round(value) }) : number(Math.round(value)); };
+const hours = (alert) => { const from = new Date(1000 * alert.start).getHours(); return t("today.hours", { from, to: (from + 1) % 24 }); };
 const inWords = (rule) => t(`rules.sentence.${rule.period}.${rule.comparison}`, { measure: measureName(rule.measure), limit: amount(rule.measure, rule.limit), n: rule.min_conversations });
 
 /** Returns a function that shows everything anew; changed is called after a change of what is kept. */
@@ -48,7 +49,7 @@ export function rules(changed) {
     byId("alerts").hidden = !alerts.length;
     replace(byId("alerts-list"), ...alerts.slice(0, 8).map((alert) => el("li", {},
       el("strong", {}, t(`rules.alert.${alert.comparison}`, { measure: measureName(alert.measure), value: amount(alert.measure, alert.value), limit: amount(alert.measure, alert.limit) })),
-      el("span", { class: "soft" }, `${alert.period === "hour" ? date(alert.start, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }) : date(alert.start, { weekday: "long", day: "numeric", month: "long" })}; ${t("today.n", { n: alert.conversations })}`))));
+      el("span", { class: "soft" }, `${alert.period === "hour" ? hours(alert) : date(alert.start, { weekday: "long", day: "numeric", month: "long" })}; ${t("today.n", { n: alert.conversations })}`))));
   }
 
   async function choose(keep) {
