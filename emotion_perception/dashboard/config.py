@@ -16,8 +16,8 @@ from emotion_perception.dashboard.video import VideoFeed
 from emotion_perception.feedback.corrections import Corrections
 from emotion_perception.feedback.pictures import Pictures
 from emotion_perception.interaction.conversation_store import ConversationStore
-from emotion_perception.interaction.store_records import Deletion
 from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice
+from emotion_perception.interaction.store_records import Deletion
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from emotion_perception.interaction.alerts import append_alert, read_alerts, read_rules
 from emotion_perception.interaction.conversation_store import ConversationStore
-from emotion_perception.interaction.history import NotStored
 from emotion_perception.interaction.rules import Alert, RuleError, Statistics, evaluate
 from emotion_perception.interaction.webhook import WebhookConfig, WebhookError, send
 
@@ -26,25 +24,23 @@ class RuleChecker:
         self, webhook: WebhookConfig, report: Callable[[Alert], object], warn: Callable[[str], object] = lambda _: None
     ) -> None:
         self._webhook, self._report, self._warn = webhook, report, warn
-        self._store: ConversationStore | None = None
         self.rules_problem = ""  # why the rules were not evaluated after the last conversation
         self.webhook_problem = ""  # why the last alert was not delivered
         self.alerts = 0  # reported so far
 
-    def check(self, folder: Path, interaction_id: str, start: float, now: float) -> None:
+    def check(self, store: ConversationStore, start: float, now: float) -> None:
         """Evaluate the rules for the hour and the day of a conversation that was stored.
 
         Args:
-            folder: where it is stored.
-            interaction_id: its id.
+            store: where it is stored.
             start: when it began, s since the epoch.
             now: s since the epoch.
         """
         try:
-            found = self._evaluate(folder, interaction_id, start, now)
+            found = _evaluate(store, start, now)
             for alert in found:
-                append_alert(folder, alert)
-        except (RuleError, NotStored, OSError) as error:  # StoreError is an OSError
+                append_alert(store.folder, alert)
+        except (RuleError, OSError) as error:  # StoreError is an OSError
             self._note("rules_problem", str(error))
             return
         self.rules_problem = ""
@@ -59,27 +55,24 @@ class RuleChecker:
             else:
                 self.webhook_problem = ""
 
-    def _evaluate(self, folder: Path, interaction_id: str, start: float, now: float) -> list[Alert]:
-        rules = read_rules(folder)
-        if not rules:
-            return []
-        if self._store is None or self._store.folder != folder:
-            self._store = ConversationStore(folder, self._warn)
-        store = self._store
-        store.add(interaction_id)
-
-        def statistics(first: float, after: float) -> Statistics:
-            return store.period(_moment(first), _moment(after))
-
-        try:
-            return evaluate(rules, statistics, start, now, {alert.key for alert in read_alerts(folder)})
-        finally:
-            store.close()  # leaves the write-ahead log empty for other processes
-
     def _note(self, where: str, problem: str) -> None:
         if problem != getattr(self, where):
             self._warn(problem)
         setattr(self, where, problem)
+
+
+def _evaluate(store: ConversationStore, start: float, now: float) -> list[Alert]:
+    rules = read_rules(store.folder)
+    if not rules:
+        return []
+
+    def statistics(first: float, after: float) -> Statistics:
+        return store.period(_moment(first), _moment(after))
+
+    try:
+        return evaluate(rules, statistics, start, now, {alert.key for alert in read_alerts(store.folder)})
+    finally:
+        store.close()  # leaves the write-ahead log empty for other processes
 
 
 def _moment(seconds: float) -> datetime:

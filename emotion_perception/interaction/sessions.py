@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from emotion_perception.interaction.arc import Arc, ArcSample, EmotionalArc
@@ -85,11 +85,12 @@ class Conversations:
         self._retry_ns: int | None = None
         self._reported = ""  # problem of the disk in the log
 
-    def store_in(self, directory: str) -> None:
-        """Store conversations in another folder, or with an empty text nowhere, beginning with the next one."""
-        if directory != self.config.directory and self._running is None and not self._unsaved:
-            self.config = replace(self.config, directory=directory)
-            self._inform(f"conversations are stored in {directory}" if directory else "conversations are not stored")
+    def reconfigure(self, config: ConversationConfig) -> bool:
+        """Use other settings from the next conversation on; False while one is running or waits for the disk."""
+        if self._running is not None or self._unsaved:
+            return False
+        self.config = config
+        return True
 
     @property
     def running(self) -> Conversation | None:

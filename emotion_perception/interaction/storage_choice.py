@@ -44,14 +44,15 @@ class ChoiceFile:
     """
 
     def __init__(self, folder: str) -> None:
-        self._path = Path(folder).expanduser() / CHOICE_FILE
+        self.folder = Path(folder).expanduser()
+        self._path = self.folder / CHOICE_FILE
         self._version: tuple[int, int] | None = None
         self._choice = StorageChoice()
 
     @property
     def conversations(self) -> Path:
         """Folder of the conversations if numbers are kept."""
-        return self._path.parent / CONVERSATIONS
+        return self.folder / CONVERSATIONS
 
     def read(self) -> StorageChoice:
         """The choice; that nothing is kept if there is no file or it is damaged. Cheap if the file did not change."""

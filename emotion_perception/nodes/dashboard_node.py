@@ -23,10 +23,9 @@ from emotion_perception.feedback.pictures import PictureConfig, Pictures
 from emotion_perception.feedback.recent import RecentEvidence
 from emotion_perception.feedback.stamp_join import HOLD_S, Joined, StampJoin
 from emotion_perception.interaction.conversation_store import ConversationStore
+from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice, directory_in_use
 from emotion_perception.interaction.store_database import StoreError
 from emotion_perception.interaction.store_records import Deletion
-from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice, directory_in_use
-from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery
 from emotion_perception.ros import conversions, diagnostics
 from emotion_perception.ros.audio_input import AudioInput, Chunk
 from emotion_perception.ros.image_input import ImageInput, ReceivedImage
@@ -86,13 +85,9 @@ class DashboardNode(PerceptionNode):
                 "with ros2 param get; use token_file or the environment variable EMOTION_DASHBOARD_TOKEN"
             )
         self._store = Store()
-        folder, log = parameters["conversations_directory"], self.get_logger()
-        self._archive = ConversationStore(Path(folder).expanduser(), log.warning, log.info) if folder else None
-        choice = ChoiceFile(parameters["data_directory"]) if parameters["data_directory"] else None
-        if parameters["conversations_directory"]:
-            choice = None  # the parameter decides
-        folder = directory_in_use(parameters["conversations_directory"], parameters["data_directory"])
-        self._archive = ConversationStore(Path(folder).expanduser(), self.get_logger().warning) if folder else None
+        data_directory = "" if parameters["conversations_directory"] else parameters["data_directory"]
+        choice = ChoiceFile(data_directory) if data_directory else None
+        self._archive = self._open_archive(directory_in_use(parameters["conversations_directory"], data_directory))
         self._recent = self._corrections = learning = None
         if parameters["store_corrections"]:
             if not parameters["corrections_directory"]:
@@ -289,9 +284,11 @@ class DashboardNode(PerceptionNode):
         parts = self._server.parts
         assert parts.choice is not None
         parts.choice.write(choice)
-        folder = parts.choice.conversations
-        parts.archive = ConversationStore(folder, self.get_logger().warning) if choice.keep_numbers else None
-        self._archive = parts.archive
+        self._archive = parts.archive = self._open_archive(directory_in_use("", str(parts.choice.folder)))
+
+    def _open_archive(self, folder: str) -> ConversationStore | None:
+        log = self.get_logger()
+        return ConversationStore(Path(folder).expanduser(), log.warning, log.info) if folder else None
 
     def _list_conversations(self) -> None:
         if self._archive is not None and self._server.viewers:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rclpy.lifecycle import LifecyclePublisher
@@ -31,16 +31,14 @@ from emotion_perception.interaction.context import ContextConfig, ContextTracker
 from emotion_perception.interaction.conversation import ConversationConfig, ConversationError
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.history import NotStored
+from emotion_perception.interaction.rule_checker import RuleChecker
+from emotion_perception.interaction.rules import Alert as FoundAlert
 from emotion_perception.interaction.sessions import Conversations
+from emotion_perception.interaction.storage_choice import ChoiceFile
 from emotion_perception.interaction.store_database import StoreError
 from emotion_perception.interaction.store_records import Deletion
 from emotion_perception.interaction.summary import ConversationSummary
 from emotion_perception.interaction.upkeep import StoreUpkeep
-from emotion_perception.interaction.rule_checker import RuleChecker
-from emotion_perception.interaction.rules import Alert as FoundAlert
-from emotion_perception.interaction.sessions import Conversations
-from emotion_perception.interaction.storage_choice import directory_in_use
-from emotion_perception.interaction.summary import ConversationSummary
 from emotion_perception.interaction.webhook import WebhookConfig
 from emotion_perception.reports.conversation import write_files
 from emotion_perception.ros import conversions
@@ -59,6 +57,8 @@ class InteractionNode(PerceptionNode):
     def __init__(self, **options: Any) -> None:
         super().__init__("interaction_node", node_settings("interaction_node"), **options)
         self._conversations: Conversations = NOT_CONFIGURED
+        self._config = ConversationConfig()
+        self._choice: ChoiceFile | None = None  # made on the web page; None: the parameters decide
         self._store: ConversationStore | None = None
         self._upkeep: StoreUpkeep | None = None
         self._arc: LifecyclePublisher = NOT_CONFIGURED
@@ -75,19 +75,15 @@ class InteractionNode(PerceptionNode):
     def configure(self) -> None:
         """Finish what a killed process left behind; make publisher and services; start the upkeep of the store."""
         log = self.get_logger()
-        config = self.parameters.config(ConversationConfig)
-        if config.folder is not None:
-            self._store = ConversationStore(config.folder, log.warning, log.info)
-        self._conversations = Conversations(config, self._write_files, log.info, log.warning)
+        self._config = self.parameters.config(ConversationConfig)
+        data_directory = "" if self._config.directory else self.parameters["data_directory"]
+        self._choice = ChoiceFile(data_directory) if data_directory else None
         self._rules = RuleChecker(self.parameters.config(WebhookConfig), self._publish_alert, log.warning)
-        config = replace(self.parameters.config(ConversationConfig), directory=self._directory_in_use())
-        self._conversations = Conversations(config, write_files, log.info, log.warning)
+        config = self._config_in_use()
+        self._open_store(config)
+        self._conversations = Conversations(config, self._write_files, log.info, log.warning)
         self._conversations.recover()
-        if self._store is not None:
-            self._upkeep = StoreUpkeep(
-                self._store, config.retention_days, lambda: self.now_ns / SECOND, self._record_deletion, log.warning
-            )
-            self._upkeep.start()
+        self._start_upkeep(config)
         self._arc = self.publish_to(EmotionArc, "interaction/arc", "state")
         self._summary = self.publish_to(InteractionSummary, "interaction/summary", "state")
         self._summarized = self._conversations.completed
@@ -125,9 +121,7 @@ class InteractionNode(PerceptionNode):
         if self._conversations is not NOT_CONFIGURED and self._conversations.unsaved:
             self.get_logger().error(f"not stored: {self._conversations.problem}")
         self._conversations = self._arc = self._summary = self._people_context = NOT_CONFIGURED
-        if self._upkeep is not None:
-            self._upkeep.stop()
-        self._store = self._upkeep = None
+        self._close_store()
         self._alerts = self._rules = self._ended = NOT_CONFIGURED
 
     def extra_diagnostics(self) -> dict[str, str]:
@@ -191,7 +185,7 @@ class InteractionNode(PerceptionNode):
         now = self.now_ns
         self._conversations.tick(now)
         self._publish_summary()
-        self._conversations.store_in(self._directory_in_use())
+        self._follow_choice()
         if not 0 <= now - self._published_ns < self.parameters["arc_period"] * SECOND * 0.95:
             interaction_id, person_id, arc = self._conversations.arc(now)
             self._arc.publish(conversions.arc_to_message(arc, interaction_id, person_id))
@@ -207,15 +201,46 @@ class InteractionNode(PerceptionNode):
             if self._conversations.last.files:
                 self._ended.submit(self._conversations.last.summary)
 
-    def _directory_in_use(self) -> str:
-        """Folder of the conversations, by parameter or by the choice made on the web page; empty: none."""
-        return directory_in_use(self.parameters["directory"], self.parameters["data_directory"])
+    def _config_in_use(self) -> ConversationConfig:
+        """The parameters, with what was chosen on the web page if they do not set a folder."""
+        if self._choice is None:
+            return self._config
+        choice = self._choice.read()
+        directory = str(self._choice.conversations) if choice.keep_numbers else ""
+        return replace(self._config, directory=directory, retention_days=float(choice.retention_days))
+
+    def _follow_choice(self) -> None:
+        """Put a new choice into effect, between conversations."""
+        config = self._config_in_use()
+        if config != self._conversations.config and self._conversations.reconfigure(config):
+            self._close_store()
+            self._open_store(config)
+            self._start_upkeep(config)
+            self.get_logger().info(f"conversations are stored: {config.directory or 'no'}")
+
+    def _open_store(self, config: ConversationConfig) -> None:
+        folder = config.folder
+        if folder is None and self._choice is not None and self._choice.conversations.is_dir():
+            folder = self._choice.conversations  # nothing is added, but what is there is deleted when it is old
+        if folder is not None:
+            self._store = ConversationStore(folder, self.get_logger().warning, self.get_logger().info)
+
+    def _start_upkeep(self, config: ConversationConfig) -> None:
+        if self._store is not None:
+            clock, warn = (lambda: self.now_ns / SECOND), self.get_logger().warning
+            self._upkeep = StoreUpkeep(self._store, config.retention_days, clock, self._record_deletion, warn)
+            self._upkeep.start()
+
+    def _close_store(self) -> None:
+        if self._upkeep is not None:
+            self._upkeep.stop()
+        self._store = self._upkeep = None
 
     def _check_rules(self, summary: ConversationSummary) -> None:
         """Evaluate the rules; in the worker thread."""
-        folder = self._conversations.config.folder
-        if folder is not None:
-            self._rules.check(folder, summary.interaction_id, summary.start_ns / SECOND, self.now_ns / SECOND)
+        store = self._store
+        if store is not None:
+            self._rules.check(store, summary.start_ns / SECOND, self.now_ns / SECOND)
 
     def _publish_alert(self, alert: FoundAlert) -> None:
         if self.context.ok():

@@ -1,18 +1,13 @@
 // Stored conversations by day, each with its report; reports of a conversation, a day, a week.
-import { arc, spark, ticks } from "./charts.js";
+import { spark } from "./charts.js";
+import { open } from "./conversation.js";
 import { askToDelete } from "./deletion.js";
+import { exportsOf, includePictures } from "./exports.js";
 import { filters } from "./filters.js";
-import { clock, date, percent, signed, t, withMargin } from "./messages.js";
+import { clock, date, t, withMargin } from "./messages.js";
 import { api, byId, detail, el, empty, mood, named, replace, setText, settings, swatch } from "./util.js";
 
 const PAGE = 50, MOST = 500; // conversations in one request
-const FORMATS = [["pdf", "PDF"], ["html", "HTML"], ["csv", "CSV"]];
-
-import { spark } from "./charts.js";
-import { open } from "./conversation.js";
-import { exportsOf, includePictures } from "./exports.js";
-import { clock, date, t, withMargin } from "./messages.js";
-import { api, byId, detail, el, empty, mood, named, replace, settings, swatch } from "./util.js";
 
 function localDay(seconds) {
   const date = new Date(1000 * seconds);
@@ -41,37 +36,6 @@ function gauge(item) {
 export function view() {
   const dialog = byId("conversation");
 
-  async function open(id) {
-    replace(dialog, el("p", { class: "busy" }, el("i"), t("conversations.reading")));
-    dialog.showModal();
-    const close = el("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, t("dialog.close"));
-    let all;
-    try { all = await api(`conversations/${encodeURIComponent(id)}`); } catch (error) {
-      return replace(dialog, el("p", { class: "error", role: "alert" }, error.message), el("div", { class: "row end" }, close));
-    }
-    const { arc: course, satisfaction } = all;
-    const chart = el("div", { class: "chart" });
-    const points = course.valence.map((valence, i) => {
-      const at = (i + 1) * course.step;
-      return valence === null ? [at, 0] : [at, 1, settings.emotions.indexOf(course.label[i]), course.confidence[i], valence, course.arousal[i]];
-    });
-    const factors = satisfaction.factors.filter((item) => Math.abs(item.points) >= 0.5).slice(0, 6);
-    const times = Object.entries(all.seconds_by_label).filter(([, s]) => s >= 0.5).sort((a, b) => b[1] - a[1]);
-    replace(dialog,
-      el("div", { class: "top-row" }, el("div", {}, el("h2", { id: "conversation-name" }, all.name || t("conversations.one")),
-        el("p", { class: "soft" }, `${date(all.start, { dateStyle: "long", timeStyle: "short" })}, ${clock(all.duration)}`, detail(`; ${all.ended_by}`))), close),
-      all.recovered ? el("p", { class: "error" }, t("conversations.interrupted")) : null,
-      el("p", { class: "row" }, satisfaction.score === null ? el("strong", {}, t("conversations.no_score")) : el("span", { class: "big" }, withMargin(satisfaction.score, satisfaction.margin)),
-        el("span", { class: "soft" }, satisfaction.score === null ? t("conversations.too_little") : t("conversations.of_100", { verdict: named("verdict", satisfaction.verdict) }), detail(` ${satisfaction.reason}`))),
-      chart,
-      el("div", { class: "split" },
-        el("div", {}, el("h3", {}, t("conversations.time_by_emotion")), el("table", {}, el("tbody", {}, ...times.map(([emotion, s]) => el("tr", {}, el("td", {}, swatch(settings.emotions.indexOf(emotion)), named("emotion", emotion)), el("td", { class: "n" }, clock(s)), el("td", { class: "n" }, percent(s / Math.max(1, times.reduce((sum, [, x]) => sum + x, 0))))))))),
-        el("div", {}, el("h3", {}, t("conversations.contributions")), factors.length ? el("table", {}, el("tbody", {}, ...factors.map((item) => el("tr", {}, el("td", {}, item.text), el("td", { class: "n" }, signed(item.points, 1)))))) : el("p", { class: "soft" }, t("conversations.no_factor")))),
-      el("p", { class: "soft" }, t("conversations.shape", { shape: named("shape", course.shape.text), share: percent(all.coverage.any) }), detail(` ${course.shape.reason}`)),
-      el("div", { class: "row end" }, exportsOf("conversation", id, t("report.this"))));
-    arc(chart, { points, from: 0, to: all.duration, step: course.step, tick: ticks, label: t("arc.over", { time: clock(all.duration) }) });
-  }
-
   const target = byId("conversation-list");
   let found = null; // what the list shows: the answer of the server
   let version = ""; // of the store when it was asked for
@@ -81,12 +45,7 @@ export function view() {
   const status = el("p", { class: "soft", role: "status" }), rows = el("div");
 
   // Face pictures for reports: show them in reports, delete them.
-  const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { withPictures = box.checked; draw(); box.focus(); } });
-  let newestList = { conversations: [] };
-  let shown = ""; // what the list was made of: it is not redrawn under the finger of a user unless it changed
-
-  // Face pictures for reports: show them in reports, delete them.
-  const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { includePictures(box.checked); list(newestList); box.focus(); } });
+  const box = el("input", { type: "checkbox", id: "with-pictures", onchange: () => { includePictures(box.checked); draw(); box.focus(); } });
   const pictureControls = [el("label", { class: "row" }, box, t("pictures.include")),
     el("button", { type: "button", class: "quiet danger", onclick: () => byId("sure-delete-pictures").showModal() }, t("pictures.delete_all"))];
   byId("pictures-no").addEventListener("click", () => byId("sure-delete-pictures").close());
@@ -112,13 +71,6 @@ export function view() {
 
   /** Ask the server for the list again, or for the next part of it. */
   async function load(next = false) {
-  function list(section) {
-    newestList = section;
-    const drawn = JSON.stringify([section, settings.stored, settings.pictures, box.checked]);
-    if (drawn === shown) return undefined;
-    shown = drawn;
-    const items = section.conversations;
-    const target = byId("conversation-list");
     if (!settings.stored) return replace(target, empty(t("conversations.off_title"), t("conversations.off")), detail("interaction_node: directory, dashboard_node: conversations_directory"));
     const mine = ++requests, held = found?.conversations ?? [];
     const range = next ? { limit: PAGE, offset: held.length } : { limit: Math.min(MOST, Math.max(PAGE, held.length)) };
