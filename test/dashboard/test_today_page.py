@@ -150,9 +150,14 @@ def test_alerts_of_the_shown_day_are_listed(page, shop, server):
 
 
 def test_the_live_strip_shows_who_is_here_and_links_to_the_live_view(page, server):
-    server.parts.store.add_state(a_state(time.time_ns()), time.time_ns())
     page.open("today")
-    page.says("#strip-emotion", "appy 80")
+
+    def seen() -> bool:
+        now = time.time_ns()
+        server.parts.store.add_state(a_state(now), now)
+        return "appy 80" in page.text("#strip-emotion")
+
+    page.until(seen, "nobody is shown")
     assert page.run("return document.querySelector('.strip').hash") == "#/live"
 
 
