@@ -39,10 +39,8 @@ export function view() {
   function showHeadline() {
     const [first, ...rest] = shown.headline;
     setText(byId("today-title"), phrase(first));
-    // Each language has its own way to join clauses: the first ones with commas, the worst part after a semicolon.
-    const worst = rest.filter((item) => item.key.startsWith("worst"));
-    const clauses = rest.filter((item) => !worst.includes(item)).map(phrase).join(t("today.comma"));
-    setText(byId("today-line"), [clauses, ...worst.map(phrase)].filter(Boolean).join(t("today.semicolon")));
+    const joined = (line, item) => (line ? t(item.key.startsWith("worst") ? "today.and_worst" : "today.and_then", { first: line, second: phrase(item) }) : phrase(item));
+    setText(byId("today-line"), rest.reduce(joined, ""));
   }
 
   function showChart() {
@@ -82,7 +80,7 @@ export function view() {
     const said = [...shown.changes.map((item) => el("li", {}, phrase(item)))];
     replace(byId("today-changes"), ...(said.length ? said : [el("li", { class: "soft" }, t("today.no_change"))]));
     const ideas = shown.suggestions.map((item) => el("li", {}, el("p", {}, phrase(item)),
-      el("p", { class: "soft evidence" }, t("today.evidence"), ...item.conversations.map((one) => el("button", { type: "button", class: "name", "data-key": `${item.key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) },
+      el("p", { class: "soft evidence" }, t("today.evidence"), " ", ...item.conversations.map((one) => el("button", { type: "button", class: "name", "data-key": `${item.key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) },
         `${date(one.start, TIME)} (${item.key === "suggest.wait" ? t("unit.seconds", { n: Math.round(one.wait) }) : number(one.score)})`)))));
     byId("today-ideas-card").hidden = !ideas.length;
     replace(byId("today-ideas"), ...ideas);
