@@ -254,7 +254,8 @@ class ConversationStore:
         if removed.problem:
             raise StoreError(f"{len(removed.ids)} of {len(chosen)} conversations were deleted; {removed.problem}")
         try:
-            if chosen or self._run(lambda connection: self._database.has_traces(), sync=False):
+            stale = self._run(lambda connection: self._database.has_traces(), sync=False)
+            if chosen or stale:
                 self._run(lambda connection: self._database.erase(), sync=False)
         except StoreError as error:
             self._warn(f"traces of deleted conversations stay in the database until the next deletion: {error}")
