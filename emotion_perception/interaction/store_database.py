@@ -93,7 +93,7 @@ class Database:
         self.in_memory = False  # True: the disk cannot be written, changes last as long as this object
 
     def connect(self) -> tuple[sqlite3.Connection, bool]:
-        """The connection, and whether it was opened anew.
+        """The connection, and whether it is the first one to this file.
 
         Raises:
             StoreError: another process holds the database, or it was written by a newer version of this package.
@@ -102,6 +102,7 @@ class Database:
         if self._connection is not None and not self._replaced():
             return self._connection, False
         self.close()
+        before = None if self.in_memory else self._inode
         try:
             self._connection = self._on_disk()
         except OSError as error:
@@ -111,7 +112,7 @@ class Database:
                 self._warn(f"{self.path} cannot be written ({error.strerror or error}); it is made in memory")
             self._connection = self._copy_in_memory()
         self._opened = self._clock()
-        return self._connection, True
+        return self._connection, self.in_memory or self._inode != before
 
     def close(self) -> None:
         """Close the connection; the next :meth:`connect` opens another."""

@@ -1,4 +1,4 @@
-"""Upkeep of the store in the background: index the files at the start, delete old conversations every day."""
+"""Upkeep of the store in the background: follow the files, delete old conversations every day."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emotion_perception.interaction.store_database import StoreError
 from emotion_perception.interaction.store_records import ConversationQuery, Deletion
 
 DAY = 86400.0  # s
-CHECK_S = 600.0  # between two looks at the clock, and two attempts after a failure
+CHECK_S = 600.0  # between two looks at the files and the clock, and two attempts after a failure
 
 
 class StoreUpkeep:
@@ -67,12 +67,9 @@ class StoreUpkeep:
         return done
 
     def _run(self) -> None:
-        indexed = False
         while not self._stopping.is_set():
             try:
-                if not indexed:
-                    self._store.sync(self._stopping.is_set)
-                    indexed = True
+                self._store.sync(self._stopping.is_set)
                 self.sweep()
             except StoreError as error:
                 self._warn(str(error))

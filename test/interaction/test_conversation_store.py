@@ -244,3 +244,16 @@ def test_a_long_import_reports_its_progress(shop: Shop, monkeypatch: pytest.Monk
     os.utime(shop.folder / "c0.json", (1, 1))
     store.sync(stop=lambda: True)
     assert store.page().total == 5
+
+
+def test_opening_the_same_database_again_does_not_look_at_every_file_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emotion_perception.interaction import conversation_store
+
+    shop.had("a")
+    shop.store.page()
+    shop.store._scan_s = 99.0  # a large folder
+    shop.store.close()
+    monkeypatch.setattr(conversation_store, "json_versions", None)
+    assert shop.store.page().total == 1
