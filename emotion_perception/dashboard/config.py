@@ -10,6 +10,7 @@ from pathlib import Path
 
 from emotion_perception.dashboard.learning_job import LearningJob
 from emotion_perception.dashboard.security import TOKEN_VARIABLE, Gate, check_listening, read_token
+from emotion_perception.dashboard.sources import Places
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoFeed
@@ -93,6 +94,7 @@ class Parts:
     deletion_done: Callable[[Deletion], object] = lambda deletion: None  # takes the proof of each deletion
     choice: ChoiceFile | None = None  # what the page's user lets the robot keep; None: parameters decide
     choose_storage: Callable[[StorageChoice], object] | None = None  # puts a choice into effect
+    places: Places | None = None  # this robot beside others
 
 
 def _split(names: str) -> tuple[str, ...]:

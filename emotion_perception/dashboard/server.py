@@ -18,6 +18,7 @@ from emotion_perception.dashboard.routes.live import LiveRoutes
 from emotion_perception.dashboard.routes.login import LoginRoutes
 from emotion_perception.dashboard.routes.middleware import RequestGuard
 from emotion_perception.dashboard.routes.notice import NoticeRoutes
+from emotion_perception.dashboard.routes.sources import SourceRoutes
 from emotion_perception.dashboard.routes.today import TodayRoutes
 from emotion_perception.dashboard.routes.uploads import UploadRoutes
 from emotion_perception.dashboard.static_files import static_files
@@ -100,6 +101,7 @@ class DashboardServer:
             UploadRoutes(self.config, self.parts),
             FeedbackRoutes(self.parts),
             LearningRoutes(self.parts),
+            SourceRoutes(self.parts),
         ):
             app.add_routes(routes.routes())
         # keepalive_timeout also bounds the wait for the first request header of a connection.

@@ -117,6 +117,17 @@ class ConversationStore:
         Raises:
             StoreError: the database cannot be used now.
         """
+        return [
+            HourStatistics(**statistics_fields(datetime.fromtimestamp(hour).astimezone(), values))
+            for hour, values in self.hour_sums(start, end)
+        ]
+
+    def hour_sums(self, start: datetime, end: datetime) -> list[tuple[float, tuple[Any, ...]]]:
+        """Start (s since the epoch) and values of :data:`STATISTICS_SQL` of each hour as in :meth:`hours`.
+
+        Raises:
+            StoreError: the database cannot be used now.
+        """
         first = start.astimezone().replace(minute=0, second=0, microsecond=0)
         base = first.timestamp()
         sql = (
@@ -124,10 +135,7 @@ class ConversationStore:
             "WHERE start >= :start AND start < :end GROUP BY hour ORDER BY hour"
         )
         rows = self._query(sql, {"base": base, "start": start.timestamp(), "end": end.timestamp()})
-        return [
-            HourStatistics(**statistics_fields(datetime.fromtimestamp(base + 3600 * hour).astimezone(), tuple(values)))
-            for hour, *values in rows
-        ]
+        return [(base + 3600 * hour, tuple(values)) for hour, *values in rows]
 
     def period(self, start: datetime, end: datetime) -> PeriodStatistics:
         """Statistics of all conversations that began in ``start <= t < end``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from functools import partial
@@ -15,6 +16,7 @@ from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
 from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
 from emotion_perception.dashboard.server import DashboardServer
+from emotion_perception.dashboard.sources import Places, parse_places
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
@@ -126,10 +128,29 @@ class DashboardNode(PerceptionNode):
             self._pictures,
             learning,
             self._record_deletion,
+            places=self._places(),
         )
         parts.choice, parts.choose_storage = choice, None if choice is None else self._choose_storage
         self._server = DashboardServer(config, parts, self.get_logger().warning)
         self.model_name = "none needed"
+
+    def _places(self) -> Places | None:
+        """This robot's conversations and those of other places.
+
+        Raises:
+            ValueError: other_places or place_name is malformed.
+        """
+        parameters = self.parameters
+        others, imports = parse_places(parameters["other_places"]), parameters["imported_places_directory"]
+        if self._archive is None and not others and not imports:
+            return None
+        return Places(
+            self._archive,
+            parameters["place_name"] or socket.gethostname(),
+            others,
+            Path(imports).expanduser() if imports else None,
+            self.get_logger().warning,
+        )
 
     def activate(self) -> None:
         """Start the server, subscriptions and workers."""

@@ -390,6 +390,17 @@ class DashboardSettings:
     conversations_directory: str = setting(
         "", "Folder of interaction_node's parameter directory, to list conversations and export reports. Empty: none."
     )
+    place_name: str = setting(
+        "", "Name of this robot or its place in the file that the page exports for others. Empty: the host's name."
+    )
+    other_places: str = setting(
+        "",
+        "Further places on the page, as name=folder, separated by commas: folders of conversations on this machine, or "
+        "data sets of emotion-archive.",
+    )
+    imported_places_directory: str = setting(
+        "", "Folder for files that other robots' pages exported and visitors import here. Empty: no imports."
+    )
     uploads: bool = setting(True, "Let visitors analyse their own images, videos and sound files; nothing is kept.")
     max_upload_mb: float = setting(50.0, "Maximum size of such a file.", 1.0, 500.0, "MB")
     store_corrections: bool = setting(

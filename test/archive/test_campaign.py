@@ -22,7 +22,9 @@ from emotion_perception.archive.recordings import find_recordings
 from emotion_perception.archive.store import ArchiveError, Store
 from emotion_perception.archive.workers import LocalWorkers, Lost
 from emotion_perception.cli import archive as cli
+from emotion_perception.dashboard.archive_source import ArchiveSource
 from emotion_perception.errors import ModelError
+from emotion_perception.interaction.hour_sums import COLUMNS
 
 
 @pytest.fixture
@@ -34,6 +36,15 @@ def small(tmp_path) -> Path:
 @pytest.fixture(autouse=True)
 def _folder(tmp_path):
     (tmp_path / "films").mkdir()
+
+
+def test_the_dashboard_counts_a_recording_as_a_conversation_of_its_place(tmp_path, small):
+    analyse(tmp_path / "out", small.parent)
+    ((place, table),) = ArchiveSource(tmp_path / "out").places().items()
+    ((hour, sums),) = table.hourly.items()
+    assert place == "films" and sums[COLUMNS.index("conversations")] == 1
+    assert sums[COLUMNS.index("duration")] == pytest.approx(2.0, abs=0.3)
+    assert 0 <= small.stat().st_mtime - hour < 2 * 3600, "without any other time, that of the file"
 
 
 def test_a_second_run_does_nothing_again_and_takes_what_is_new(tmp_path, small):

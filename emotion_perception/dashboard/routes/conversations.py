@@ -55,6 +55,7 @@ class ConversationRoutes:
                 "circumplex": [[round(float(v), 3) for v in place] for place in CIRCUMPLEX],
                 "video": parts.video is not None,
                 "stored": parts.archive is not None,
+                "places": parts.places is not None and parts.places.several,
                 "steer": parts.start_conversation is not None,
                 "try": None
                 if parts.analyzer is None

@@ -13,6 +13,7 @@ const VIEWS = {
   conversations: () => import("./conversations.js"),
   try: () => import("./tryit.js"),
   feedback: () => import("./feedback.js"),
+  places: () => import("./places.js"),
   robot: () => import("./robot.js"),
 };
 const FIRST = "today";
@@ -125,6 +126,7 @@ async function start() {
       await new Promise((done) => setTimeout(done, 1500));
     }
   }
+  byId("nav-places").hidden = !settings.places;
   preferences(() => current.redraw?.());
   addEventListener("hashchange", () => route(false));
   document.addEventListener("visibilitychange", subscribe);
