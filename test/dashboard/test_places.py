@@ -95,6 +95,22 @@ def test_a_folder_an_archive_and_an_imported_file_have_the_same_numbers(
         assert numbers(found[""]) == numbers(found["Entrance"]) and found[""]["total"]["conversations"] == 18
 
 
+def test_the_today_view_shows_the_figures_of_the_chosen_place(
+    conversations: Path, places: Callable[..., Places], serve: Callable[..., Client], tmp_path: Path
+) -> None:
+    archive = data_set(tmp_path / "archive", conversations, lambda i: "till")
+    client = serve(Parts(Store(), archive=ConversationStore(conversations), places=places(("till", archive))))
+    own = client.get(f"/api/today?date={DAY}").json
+    till = client.get(f"/api/today?date={DAY}&source={side_by_side(client)['till']['id']}").json
+    assert till.pop("place") == "till" and till["alerts"] == []
+    for phrase in (*own["suggestions"], *till["suggestions"]):
+        phrase.pop("conversations")
+    for one in (own["total"], till["total"], *own["parts"], *till["parts"], *own["comparisons"], *till["comparisons"]):
+        one.pop("wait", None)  # an archive does not know how long somebody waited
+    assert own == till
+    assert client.get("/api/today?source=nobody").status == 404
+
+
 def test_the_worst_hour_and_the_change_of_each_place_are_named(
     places: Callable[..., Places], serve: Callable[..., Client], tmp_path: Path
 ) -> None:

@@ -84,6 +84,8 @@ def test_places_are_compared_imported_and_opened(page: Page, server: DashboardSe
 
     page.find(".places tbody tr:nth-child(2) a").click()
     page.says("#today-place", "Figures of Till")
+    page.says("#today-title", "90 conversations")
+    assert "worst hour 14–15" in page.text("#today-line") and page.text("#today-side") == ""
     page.take(screenshots / "places_opened_light.png")
     page.find("#today-place a").click()
     page.until(lambda: page.text("#today-place") == "", "the figures of this robot are not shown again")

@@ -12,6 +12,7 @@ from aiohttp import web
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.place_file import MAX_BYTES
 from emotion_perception.dashboard.routes.common import error_response, required
+from emotion_perception.dashboard.routes.today import NO_PLACES, requested_span
 from emotion_perception.dashboard.routes.uploads import MIN_RATE, TRANSFER_S
 from emotion_perception.dashboard.sources import Places, Source
 from emotion_perception.dashboard.today import (
@@ -21,12 +22,10 @@ from emotion_perception.dashboard.today import (
     fill,
     part_name,
     references,
-    span_of,
     worst_part,
 )
 from emotion_perception.interaction.store_records import ConversationStatistics
 
-_OFF = "there are no places; set conversations_directory or other_places"
 CHUNK = 65_536
 
 
@@ -48,7 +47,7 @@ class SourceRoutes:
 
     @property
     def _places(self) -> Places:
-        return required(self._parts.places, _OFF)
+        return required(self._parts.places, NO_PLACES)
 
     async def _compare(self, request: web.Request) -> web.Response:
         span = requested_span(request)
@@ -78,20 +77,6 @@ class SourceRoutes:
         response = web.Response(body=data, content_type="application/json", charset="utf-8")
         response.headers["Content-Disposition"] = f'attachment; filename="place-{date.today()}.json"'
         return response
-
-
-def requested_span(request: web.Request) -> Span:
-    """The day, week or month that the query names by ``kind`` and ``date``; today by default.
-
-    Raises:
-        ValueError: it names none.
-    """
-    text = request.query.get("date", "")
-    try:
-        day = date.fromisoformat(text) if text else date.today()
-    except ValueError:
-        raise ValueError(f"date {text[:20]!r} is no date; write 2026-11-27") from None
-    return span_of(request.query.get("kind", "day"), day)
 
 
 def comparison(places: Places, span: Span, now: float) -> dict[str, Any]:

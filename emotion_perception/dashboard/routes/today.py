@@ -12,6 +12,7 @@ from aiohttp import web
 
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.routes.common import json_body, required
+from emotion_perception.dashboard.sources import OWN, Statistics
 from emotion_perception.dashboard.today import Span, fill, span_of, today_fields
 from emotion_perception.interaction.alerts import read_alerts, read_rules, write_rules
 from emotion_perception.interaction.conversation_store import ConversationStore
@@ -19,6 +20,7 @@ from emotion_perception.interaction.rules import COMPARISONS, MEASURES, PERIODS,
 from emotion_perception.interaction.storage_choice import StorageChoice
 from emotion_perception.interaction.store_records import MAX_PAGE, ConversationQuery, ConversationStatistics
 
+NO_PLACES = "there are no places; set conversations_directory or other_places"
 EVIDENCE = 5  # conversations named behind a suggestion
 NOT_STORED = "conversations are not stored; choose on the Today page what may be kept, or set conversations_directory"
 
@@ -44,12 +46,11 @@ class TodayRoutes:
         return required(self._parts.archive, NOT_STORED)
 
     async def _today(self, request: web.Request) -> web.Response:
-        text = request.query.get("date", "")
-        try:
-            day = date.fromisoformat(text) if text else date.today()
-        except ValueError:
-            raise ValueError(f"date {text[:20]!r} is no date; write 2026-11-27") from None
-        span = span_of(request.query.get("kind", "day"), day)
+        span, place = requested_span(request), request.query.get("source", OWN)
+        if place != OWN:
+            source = await asyncio.to_thread(required(self._parts.places, NO_PLACES).source, place)
+            answer = await asyncio.to_thread(statistics_answer, source.statistics, span, time.time())
+            return web.json_response({**answer, "place": source.name})
         return web.json_response(await asyncio.to_thread(today_answer, self._store, span, time.time()))
 
     async def _rules(self, request: web.Request) -> web.Response:
@@ -79,18 +80,40 @@ class TodayRoutes:
         }
 
 
-def today_answer(store: ConversationStore, span: Span, now: float) -> dict[str, Any]:
-    """All that the view shows of a span, with its alerts and the conversations behind the suggestions."""
+def requested_span(request: web.Request) -> Span:
+    """The day, week or month that the query names by ``kind`` and ``date``; today by default.
+
+    Raises:
+        ValueError: it names none.
+    """
+    text = request.query.get("date", "")
+    try:
+        day = date.fromisoformat(text) if text else date.today()
+    except ValueError:
+        raise ValueError(f"date {text[:20]!r} is no date; write 2026-11-27") from None
+    return span_of(request.query.get("kind", "day"), day)
+
+
+def statistics_answer(source: Statistics, span: Span, now: float) -> dict[str, Any]:
+    """What the view shows of a span at any place: figures, no single conversation and no alert."""
 
     def statistics(start: float, end: float) -> ConversationStatistics:
-        return store.period(_moment(start), _moment(end))
+        return source.period(_moment(start), _moment(end))
 
     def parts_of(one: Span) -> list[ConversationStatistics | None]:
         if one.kind == "day":
-            return fill(one.parts, store.hours(_moment(one.start), _moment(one.end)))
+            return fill(one.parts, source.hours(_moment(one.start), _moment(one.end)))
         return [found if (found := statistics(*part)).conversations else None for part in one.parts]
 
     answer = today_fields(span, now, parts_of(span), parts_of(span.earlier), statistics)
+    for phrase in answer["suggestions"]:
+        phrase["conversations"] = []
+    return {**answer, "alerts": []}
+
+
+def today_answer(store: ConversationStore, span: Span, now: float) -> dict[str, Any]:
+    """All that the view shows of a span, with its alerts and the conversations behind the suggestions."""
+    answer = statistics_answer(store, span, now)
     for phrase in answer["suggestions"]:
         part = answer["parts"][phrase["part"]]
         query = ConversationQuery(start=_moment(part["start"]), end=_moment(part["end"]), sort="worst", limit=MAX_PAGE)

@@ -5,7 +5,8 @@ import { api, byId, setText, settings } from "./util.js";
 
 // A view's module is loaded when it is first opened. It exports view(), which returns
 //   sections: { name: handler } for the sections of the live connection that it shows, while it is shown,
-//   frame(buffer) for video, shown() at each opening, redraw() after the expert view was switched; all optional.
+//   frame(buffer) for video, shown() at each opening, moved() when the address within it changed, redraw() after the expert
+//   view was switched; all optional.
 // The title in messages/*.json is "nav.<view>".
 const VIEWS = {
   today: () => import("./today.js"),
@@ -33,7 +34,7 @@ async function route(first) {
     else link.removeAttribute("aria-current");
   }
   document.title = `${t(`nav.${page}`)} – ${t("page.title")}`;
-  if (page === shown) return;
+  if (page === shown) return current.moved?.(); // another address within the view
   shown = page;
   if (!first) byId("main").focus({ preventScroll: true });
   scrollTo(0, 0);

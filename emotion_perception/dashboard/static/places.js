@@ -52,11 +52,11 @@ export function view() {
     bar.style.inlineSize = `${100 * total.conversations / most}%`;
     const note = one.problem ? [t("places.problem"), " ", detail(one.problem)] : one.made ? [t("places.made", { when: date(one.made, { dateStyle: "medium", timeStyle: "short" }) })] : one.kind === "archive" ? [t("places.archive")] : null;
     return el("tr", { "data-source": one.id },
-      el("th", { scope: "row" }, el("a", { href: `#/today/${one.id}`, dir: "auto" }, name), note ? el("span", { class: "soft" }, ...note) : null,
+      el("th", { scope: "row" }, el("a", { href: `#/today/${one.id}/${kind}${shown.current ? "" : `/${shown.first}`}`, dir: "auto" }, name), note ? el("span", { class: "soft" }, ...note) : null,
         one.kind === "file" ? el("button", { type: "button", class: "quiet danger", "data-key": `remove ${one.id}`, "aria-label": t("places.remove_label", { name }), onclick: () => remove(one.id) }, t("places.remove")) : null),
       cell("conversations", el("span", { class: "amount" }, el("span", { class: "n" }, number(total.conversations)), el("span", { class: "volume", "aria-hidden": "true" }, bar))),
-      cell("satisfaction", total.satisfaction === null ? el("span", { class: "soft" }, t(total.conversations ? "places.no_score" : "places.none")) : score(total)),
-      cell(`change.${kind}`, verdict(change)),
+      cell("satisfaction", total.satisfaction === null ? el("span", { class: "soft" }, one.problem ? "–" : t(total.conversations ? "places.no_score" : "places.none")) : score(total)),
+      cell(`change.${kind}`, verdict(one.problem ? null : change)),
       cell(`worst.${kind === "day" ? "hour" : "day"}`, worst ? el("span", {}, el("strong", {}, partName(worst.name)), " ", el("span", { class: "soft" }, plusMinus(worst))) : el("span", { class: "soft" }, "–")));
   }
 

@@ -14,6 +14,15 @@ export function view() {
   let kind = "day", day = null, shown = null, running = null, extras = null; // day: null follows the calendar
   const picker = byId("today-date");
 
+  /** The address #/today/<place>/<kind>/<date> chooses whose figures are shown, and of when; all parts may be missing. */
+  const address = () => (location.hash.startsWith("#/today/") ? location.hash.slice(8).split("/") : []);
+  const place = () => address()[0] ?? ""; // empty: this robot
+  function open() {
+    const [, which, first] = address();
+    if (which) [kind, day] = [which, first ?? null];
+    return load();
+  }
+
   /** An hour as "14–15", a day with its weekday. */
   function nameOf(part, full = false) {
     if (shown.kind === "day") return full ? t("today.hours", { from: number(Number(part.name)), to: number((Number(part.name) + 1) % 24) }) : number(Number(part.name));
@@ -65,7 +74,7 @@ export function view() {
     if (shown.kind !== "day") {
       [kind, day] = ["day", iso(dayOf(part))];
       load();
-    } else location.hash = `#/conversations/${shown.first}/${part.name}`;
+    } else if (!place()) location.hash = `#/conversations/${shown.first}/${part.name}`;
   }
 
   const verdict = (item) => {
@@ -87,8 +96,10 @@ export function view() {
   }
 
   async function load() {
-    const query = `today?kind=${kind}${day ? `&date=${day}` : ""}`;
-    if (!settings.stored) {
+    const other = place();
+    const query = `today?kind=${kind}${day ? `&date=${day}` : ""}${other ? `&source=${encodeURIComponent(other)}` : ""}`;
+    for (const id of ["today-side", "storage-first"]) byId(id).hidden = Boolean(other);
+    if (!settings.stored && !other) {
       byId("today-figures").hidden = true;
       setText(byId("today-title"), t("today.welcome"));
       setText(byId("today-line"), t("today.welcome_text"));
@@ -107,6 +118,8 @@ export function view() {
       showChart();
       showComparisons();
     }
+    replace(byId("today-place"), ...(other ? [t("places.viewing", { name: shown.place }), " ", el("a", { href: "#/today" }, t("places.back"))] : []));
+    if (other) return;
     extras ??= import("./rules.js").then((module) => module.rules(load));
     (await extras)(shown);
   }
@@ -144,5 +157,5 @@ export function view() {
     if (ended) setTimeout(load, 2000); // it is stored by then
   }
   showState({ status: null });
-  return { sections: { state: showState, group: showGroup, conversation: showTalk }, shown: load };
+  return { sections: { state: showState, group: showGroup, conversation: showTalk }, shown: open, moved: open };
 }
