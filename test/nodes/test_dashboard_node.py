@@ -75,6 +75,15 @@ def test_consent_without_a_place_fails_the_configure_with_its_reason(ros: World)
     assert node.state_label == "unconfigured" and "corrections_directory is empty" in node.problem
 
 
+def test_other_places_are_shown_and_a_misspelt_one_fails_the_configure(ros: World, tmp_path: Path):
+    node = ros.add(DashboardNode, other_places="till")
+    node.trigger_configure()
+    assert node.state_label == "unconfigured" and "'till' is not of the form name=folder" in node.problem
+    node = dashboard(ros, other_places=f"Till={tmp_path}", imported_places_directory=str(tmp_path / "imports"))
+    assert [(one.name, one.kind) for one in node._server.parts.places.sources()] == [("Till", "folder")]
+    assert node._server.parts.places.several and dashboard(ros)._server.parts.places is None
+
+
 def test_a_port_in_use_fails_the_activate_with_its_reason(ros: World):
     first = dashboard(ros)
     second = ros.add(DashboardNode, port=first._server.port)

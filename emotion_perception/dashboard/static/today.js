@@ -89,7 +89,7 @@ export function view() {
     const said = [...shown.changes.map((item) => el("li", {}, phrase(item)))];
     replace(byId("today-changes"), ...(said.length ? said : [el("li", { class: "soft" }, t("today.no_change"))]));
     const ideas = shown.suggestions.map((item) => el("li", {}, el("p", {}, phrase(item)),
-      el("p", { class: "soft evidence" }, t("today.evidence"), " ", ...item.conversations.map((one) => el("button", { type: "button", class: "name", "data-key": `${item.key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) },
+      !item.conversations.length ? null : el("p", { class: "soft evidence" }, t("today.evidence"), " ", ...item.conversations.map((one) => el("button", { type: "button", class: "name", "data-key": `${item.key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) },
         `${date(one.start, TIME)} (${item.key === "suggest.wait" ? t("unit.seconds", { n: Math.round(one.wait) }) : number(one.score)})`)))));
     byId("today-ideas-card").hidden = !ideas.length;
     replace(byId("today-ideas"), ...ideas);
