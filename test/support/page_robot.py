@@ -12,7 +12,9 @@ import pytest
 from page_world import Page, a_state, happy, store_conversation
 
 from emotion_perception.dashboard.config import Parts, ServerConfig
+from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
 from emotion_perception.dashboard.server import DashboardServer
+from emotion_perception.dashboard.sources import Places
 from emotion_perception.dashboard.store import Store
 from emotion_perception.dashboard.uploads import UploadAnalyzer
 from emotion_perception.dashboard.video import VideoConfig, VideoFeed
@@ -101,6 +103,8 @@ def robot(folder, tmp_path_factory) -> Iterator[Robot]:
     store.set_conversations(archive.version())
     video, analyzer = VideoFeed(VideoConfig(fps=3)), UploadAnalyzer(seconds=110)
     parts = Parts(store, video, archive, kept, analyzer, lambda name: "", lambda: "")
+    parts.learning = LearningJob(LearningConfig(kept.config.folder))
+    parts.places = Places(archive, "Entrance", imports=tmp_path_factory.mktemp("imports"))
     made = Robot(parts, recent)
     yield made
     made.ends.set()
