@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +67,7 @@ class Source:
     statistics: Statistics
     made: float | None = None  # of a file, s since the epoch: nothing later is in it
     problem: str = ""  # why there are no numbers
+    lines: tuple[Mapping[str, Any], ...] = ()  # conversations of a file: start, score, wait and others, no id
 
 
 def parse_places(text: str) -> list[tuple[str, Path]]:
@@ -249,7 +250,7 @@ class Places:
 
 
 def _source(path: Path, place: PlaceFile) -> Source:
-    return Source(path.stem, place.name, "file", place.table, place.made)
+    return Source(path.stem, place.name, "file", place.table, place.made, lines=place.conversations)
 
 
 def _id(kind: str, name: str) -> str:

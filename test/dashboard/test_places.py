@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from page_world import TOKEN, Client, store_conversation
+from shop_days import FRIDAY, make_day
 
 from emotion_perception.dashboard import place_file
 from emotion_perception.dashboard.archive_source import ArchiveSource
@@ -109,6 +110,28 @@ def test_the_today_view_shows_the_figures_of_the_chosen_place(
         one.pop("wait", None)  # an archive does not know how long somebody waited
     assert own == till
     assert client.get("/api/today?source=nobody").status == 404
+
+
+def test_an_imported_place_shows_the_conversations_behind_a_suggestion(
+    places: Callable[..., Places], serve: Callable[..., Client], tmp_path: Path
+) -> None:
+    make_day(tmp_path, FRIDAY, 70, 0.3, bad_hour=14)
+    store = ConversationStore(tmp_path)
+    made = places()
+    with_lines, without = Places(store, "till").export(True), Places(store, "door").export(False)
+    client = serve(Parts(Store(), archive=store, places=made))
+    own = client.get(f"/api/today?date={FRIDAY}").json["suggestions"]
+    till, door = (
+        client.get(f"/api/today?date={FRIDAY}&source={made.add(data).id}").json["suggestions"]
+        for data in (with_lines, without)
+    )
+    assert [phrase["key"] for phrase in own] == ["suggest.worst", "suggest.wait"]
+    assert [phrase["conversations"] for phrase in door] == [[], []]
+    for phrase in own:
+        assert len(phrase["conversations"]) == 5
+        for one in phrase["conversations"]:
+            one["id"] = None
+    assert own == till
 
 
 def test_the_worst_hour_and_the_change_of_each_place_are_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from aiohttp import web
 from emotion_perception.dashboard.config import Parts
 from emotion_perception.dashboard.routes.common import json_body, required
 from emotion_perception.dashboard.sources import OWN, Statistics
-from emotion_perception.dashboard.today import Span, fill, span_of, today_fields
+from emotion_perception.dashboard.today import Phrase, Span, fill, span_of, today_fields
 from emotion_perception.interaction.alerts import read_alerts, read_rules, write_rules
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.rules import COMPARISONS, MEASURES, PERIODS, Rule, RuleError, rules_from_items
@@ -49,7 +50,7 @@ class TodayRoutes:
         span, place = requested_span(request), request.query.get("source", OWN)
         if place != OWN:
             source = await asyncio.to_thread(required(self._parts.places, NO_PLACES).source, place)
-            answer = await asyncio.to_thread(statistics_answer, source.statistics, span, time.time())
+            answer = await asyncio.to_thread(statistics_answer, source.statistics, span, time.time(), source.lines)
             return web.json_response({**answer, "place": source.name})
         return web.json_response(await asyncio.to_thread(today_answer, self._store, span, time.time()))
 
@@ -94,8 +95,10 @@ def requested_span(request: web.Request) -> Span:
     return span_of(request.query.get("kind", "day"), day)
 
 
-def statistics_answer(source: Statistics, span: Span, now: float) -> dict[str, Any]:
-    """What the view shows of a span at any place: figures, no single conversation and no alert."""
+def statistics_answer(
+    source: Statistics, span: Span, now: float, lines: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """What the view shows of a span at any place, without alerts; ``lines``: conversations behind the suggestions."""
 
     def statistics(start: float, end: float) -> ConversationStatistics:
         return source.period(_moment(start), _moment(end))
@@ -107,7 +110,9 @@ def statistics_answer(source: Statistics, span: Span, now: float) -> dict[str, A
 
     answer = today_fields(span, now, parts_of(span), parts_of(span.earlier), statistics)
     for phrase in answer["suggestions"]:
-        phrase["conversations"] = []
+        part = answer["parts"][phrase["part"]]
+        within = [one for one in lines if part["start"] <= one["start"] < part["end"]]
+        phrase["conversations"] = _evidence(phrase, within)
     return {**answer, "alerts": []}
 
 
@@ -117,16 +122,17 @@ def today_answer(store: ConversationStore, span: Span, now: float) -> dict[str, 
     for phrase in answer["suggestions"]:
         part = answer["parts"][phrase["part"]]
         query = ConversationQuery(start=_moment(part["start"]), end=_moment(part["end"]), sort="worst", limit=MAX_PAGE)
-        found = list(store.page(query).conversations)
-        measured = "wait" if phrase["key"] == "suggest.wait" else "score"
-        found = [one for one in found if one[measured] is not None]
-        if measured == "wait":
-            found.sort(key=lambda one: -one["wait"])
-        phrase["conversations"] = [
-            {key: one[key] for key in ("id", "start", "score", "wait")} for one in found[:EVIDENCE]
-        ]
+        phrase["conversations"] = _evidence(phrase, store.page(query).conversations)
     alerts = [asdict(alert) for alert in read_alerts(store.folder) if span.start <= alert.start < span.end]
     return {**answer, "alerts": alerts[::-1]}
+
+
+def _evidence(phrase: Phrase, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The conversations that show most clearly what a suggestion says; without ``id`` where they cannot be opened."""
+    measured, sign = ("wait", -1) if phrase["key"] == "suggest.wait" else ("score", 1)
+    known = [one for one in found if one[measured] is not None]
+    known.sort(key=lambda one: (sign * one[measured], -one["start"]))
+    return [{key: one.get(key) for key in ("id", "start", "score", "wait")} for one in known[:EVIDENCE]]
 
 
 def _rules_answer(store: ConversationStore) -> dict[str, Any]:

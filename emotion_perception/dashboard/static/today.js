@@ -82,6 +82,12 @@ export function view() {
     return el("span", { class: "soft" }, t(`today.verdict.${item.verdict}`));
   };
 
+  /** A conversation behind a suggestion; those of other places cannot be opened. */
+  function example(key, one) {
+    const text = `${date(one.start, TIME)} (${key === "suggest.wait" ? t("unit.seconds", { n: Math.round(one.wait) }) : number(one.score)})`;
+    return one.id ? el("button", { type: "button", class: "name", "data-key": `${key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) }, text) : el("span", {}, text);
+  }
+
   function showComparisons() {
     replace(byId("today-compare"), ...shown.comparisons.map((item) => el("tr", {},
       el("th", { scope: "row" }, reference(item)), el("td", { class: "n" }, number(item.conversations)),
@@ -89,8 +95,7 @@ export function view() {
     const said = [...shown.changes.map((item) => el("li", {}, phrase(item)))];
     replace(byId("today-changes"), ...(said.length ? said : [el("li", { class: "soft" }, t("today.no_change"))]));
     const ideas = shown.suggestions.map((item) => el("li", {}, el("p", {}, phrase(item)),
-      !item.conversations.length ? null : el("p", { class: "soft evidence" }, t("today.evidence"), " ", ...item.conversations.map((one) => el("button", { type: "button", class: "name", "data-key": `${item.key} ${one.id}`, onclick: async () => (await import("./conversation.js")).open(one.id) },
-        `${date(one.start, TIME)} (${item.key === "suggest.wait" ? t("unit.seconds", { n: Math.round(one.wait) }) : number(one.score)})`)))));
+      !item.conversations.length ? null : el("p", { class: "soft evidence" }, t("today.evidence"), " ", ...item.conversations.map((one) => example(item.key, one)))));
     byId("today-ideas-card").hidden = !ideas.length;
     replace(byId("today-ideas"), ...ideas);
   }
