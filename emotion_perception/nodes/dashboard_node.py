@@ -15,6 +15,7 @@ from emotion_msgs.msg import EmotionArc, EmotionState, FaceEmotionArray, GroupEm
 from emotion_msgs.srv import CorrectEmotion, StartInteraction, StopInteraction
 from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
+from emotion_perception.dashboard.place_file import MAX_NAME
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.sources import Places, parse_places
 from emotion_perception.dashboard.store import Store
@@ -146,7 +147,7 @@ class DashboardNode(PerceptionNode):
             return None
         return Places(
             self._archive,
-            parameters["place_name"] or socket.gethostname(),
+            parameters["place_name"] or socket.gethostname()[:MAX_NAME],
             others,
             Path(imports).expanduser() if imports else None,
             self.get_logger().warning,
@@ -306,6 +307,7 @@ class DashboardNode(PerceptionNode):
         assert parts.choice is not None
         parts.choice.write(choice)
         self._archive = parts.archive = self._open_archive(directory_in_use("", str(parts.choice.folder)))
+        parts.places = self._places()
 
     def _open_archive(self, folder: str) -> ConversationStore | None:
         log = self.get_logger()

@@ -97,12 +97,17 @@ def test_places_are_compared_imported_and_opened(page: Page, server: DashboardSe
 
 
 @pytest.mark.timeout(600)
-def test_a_single_robot_has_no_view_of_places(page: Page, server: DashboardServer) -> None:
+def test_a_single_robot_has_no_tab_for_places_but_a_link_to_its_export(page: Page, server: DashboardServer) -> None:
     places = server.parts.places
-    server.parts.places = None
+    server.parts.places = Places(server.parts.archive, "Entrance")
     try:
         page.open("live")
         page.until(lambda: page.run("return document.documentElement.classList.contains('ready')"), "no page")
+        page.until(lambda: page.text("#link") != "Connecting", "it does not connect")
         assert page.text("#nav-places") == ""
+        page.open("robot")
+        page.says("#robot-places", "Share the figures of this robot")
+        page.find("#robot-places a").click()
+        page.says(".exchange", "Download")
     finally:
         server.parts.places = places

@@ -128,6 +128,7 @@ async function start() {
     }
   }
   byId("nav-places").hidden = !settings.places;
+  byId("robot-places").hidden = !settings.places && !settings.stored;
   preferences(() => current.redraw?.());
   addEventListener("hashchange", () => route(false));
   document.addEventListener("visibilitychange", subscribe);
