@@ -21,6 +21,7 @@ from emotion_perception.dashboard.routes.notice import NoticeRoutes
 from emotion_perception.dashboard.routes.sources import SourceRoutes
 from emotion_perception.dashboard.routes.today import TodayRoutes
 from emotion_perception.dashboard.routes.uploads import UploadRoutes
+from emotion_perception.dashboard.routes.why import WhyRoutes
 from emotion_perception.dashboard.static_files import static_files
 from emotion_perception.dashboard.token_limit import TokenLimiter
 
@@ -97,6 +98,7 @@ class DashboardServer:
             NoticeRoutes(),
             ConversationRoutes(self.config, self.parts),
             TodayRoutes(self.parts),
+            WhyRoutes(self.parts),
             self._live,
             UploadRoutes(self.config, self.parts),
             FeedbackRoutes(self.parts),

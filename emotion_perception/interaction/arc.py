@@ -36,7 +36,9 @@ _N = len(EMOTIONS)
 # Columns of a bin: all are sums over time, so that merging two bins is adding them.
 _EVIDENCE, _VISUAL, _ACOUSTIC, _TEXT, _TRUST, _CONFIDENCE, _VALENCE, _AROUSAL, _VALENCE2, _AROUSAL2 = range(10)
 _PROBABILITIES = slice(10, 10 + _N)
-_COLUMNS = 10 + _N
+_SENSES = 3  # visual, acoustic, text and any further modality
+_SENSE_LABELS = slice(10 + _N, 10 + _N + _SENSES * _N)  # time with each emotion as the label of each sense
+_COLUMNS = 10 + _N + _SENSES * _N
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,17 @@ class ArcSample:
     arousal: float  # -1..1
     weights: tuple[float, float, float]  # of evidence: visual, acoustic, text and any further modality; >= 0
     person_id: str = ""
+    sense_labels: tuple[int, ...] = (-1, -1, -1)  # most probable emotion by each sense alone, as weights; -1: none
 
     @classmethod
     def from_state(cls, state: EmotionState, time_ns: int) -> ArcSample:
         """The sample of a state made at ``time_ns``; a state without weights counts fully."""
-        weights = [0.0, 0.0, 0.0]
+        weights, sense_labels = [0.0, 0.0, 0.0], [-1, -1, -1]
         for item in state.evidence:
-            weights[min(item.modality, EmotionModality.TEXT)] += item.weight
+            sense = min(item.modality, EmotionModality.TEXT)
+            weights[sense] += item.weight
+            if item.weight > 0:
+                sense_labels[sense] = item.emotion.label
         if not any(weights):
             weights[EmotionModality.VISUAL] = float(state.status in _SEEN)
             weights[EmotionModality.ACOUSTIC] = float(state.status in _HEARD)
@@ -71,6 +77,7 @@ class ArcSample:
             emotion.arousal,
             (weights[0], weights[1], weights[2]),
             state.person_id,
+            tuple(sense_labels),
         )
 
     @property
@@ -102,6 +109,7 @@ class Arc:
     arousal: np.ndarray  # (N,) -1..1
     valence_sd: np.ndarray  # (N,) 0..1
     arousal_sd: np.ndarray  # (N,) 0..1
+    sense_labels: np.ndarray  # (N, 3) int8, emotion that face, voice and words alone showed longest; -1: none
     smoothing: float  # s, sigma of the smoothing
     smooth_valence: np.ndarray  # (N,)
     smooth_arousal: np.ndarray  # (N,)
@@ -232,6 +240,7 @@ def _row(sample: ArcSample) -> np.ndarray:
     row[_VALENCE2] = trust * (sample.valence**2 + spread[0])
     row[_AROUSAL2] = trust * (sample.arousal**2 + spread[1])
     row[_PROBABILITIES] = trust * p
+    row[_SENSE_LABELS] = (np.arange(_N) == np.array(sample.sense_labels)[:, None]).ravel()
     return row
 
 
@@ -250,6 +259,7 @@ def _make_arc(start_ns: int, end_ns: int, step: float, bins: np.ndarray) -> Arc:
             np.clip(np.sqrt(np.maximum(mean[:, second] - mean[:, first] ** 2, 0.0) / widening), 0.0, 1.0)
             for first, second in ((_VALENCE, _VALENCE2), (_AROUSAL, _AROUSAL2))
         )
+    by_sense = bins[:, _SENSE_LABELS].reshape(count, _SENSES, _N)
     smoothing = max(MIN_SMOOTHING_S, length * SMOOTHING_SHARE)
     smooth_valence, smooth_sd = smooth(mean[:, _VALENCE], valence_sd, trust, smoothing, step)
     smooth_arousal, _ = smooth(mean[:, _AROUSAL], arousal_sd, trust, smoothing, step)
@@ -271,6 +281,7 @@ def _make_arc(start_ns: int, end_ns: int, step: float, bins: np.ndarray) -> Arc:
         arousal=mean[:, _AROUSAL],
         valence_sd=valence_sd,
         arousal_sd=arousal_sd,
+        sense_labels=np.where(by_sense.any(axis=2), by_sense.argmax(axis=2), -1).astype(np.int8),
         smoothing=smoothing,
         smooth_valence=smooth_valence,
         smooth_arousal=smooth_arousal,

@@ -52,6 +52,7 @@ def sample_record(sample: ArcSample) -> dict[str, Any]:
         "arousal": round(sample.arousal, 4),
         "weights": [round(weight, 4) for weight in sample.weights],
         "person_id": sample.person_id,
+        "sense_labels": list(sample.sense_labels),
     }
 
 
@@ -78,7 +79,15 @@ def _sample_from_record(record: Mapping[str, Any]) -> ArcSample:
         float(record["arousal"]),
         (visual, acoustic, text),
         str(record["person_id"]),
+        _sense_labels(record.get("sense_labels")),
     )
+
+
+def _sense_labels(value: Any) -> tuple[int, ...]:
+    """The labels of the senses; unknown in journals of earlier versions and in damaged ones."""
+    labels = tuple(value) if isinstance(value, list) else ()
+    known = len(labels) == 3 and all(type(label) is int and -1 <= label < len(EMOTIONS) for label in labels)
+    return labels if known else (-1, -1, -1)
 
 
 def samples_of(records: Iterator[Mapping[str, Any]]) -> Iterator[ArcSample]:

@@ -8,6 +8,7 @@ from typing import Any
 from emotion_perception.emotions import EMOTIONS
 
 MAX_BINS = 100_000  # of an arc
+SENSES = ("face", "voice", "words")  # in this order in the arc
 MAX_START = 32_503_680_000.0  # s since the epoch, the year 3000: the calendar knows all times before
 
 
@@ -71,6 +72,11 @@ def _check_arc(arc: dict[str, Any]) -> None:
                 _text(value, "arc.status")
             else:
                 _number_or_null(value, f"arc.{name}")
+    for sense, labels in (arc.get("senses") or {}).items():
+        if sense not in SENSES or not isinstance(labels, list) or len(labels) != bins:
+            raise ValueError(f"arc.senses is no list of {bins} for each of {', '.join(SENSES)}")
+        for label in labels:
+            _label_or_null(label, f"arc.senses.{sense}")
     for point in arc["turning_points"]:
         _text(point["kind"], "turning point")
         for name in ("time", "valence", "change_before"):

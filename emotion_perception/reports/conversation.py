@@ -13,6 +13,7 @@ from emotion_perception.emotions import EMOTIONS
 from emotion_perception.files import json_number, write_atomically
 from emotion_perception.interaction.arc import Arc, ArcSample
 from emotion_perception.interaction.summary import ConversationSummary
+from emotion_perception.interaction.summary_check import SENSES
 from emotion_perception.reports.conversation_report import conversation_document
 from emotion_perception.reports.html import render_html
 from emotion_perception.reports.spreadsheet import sample_lines
@@ -116,6 +117,10 @@ def arc_fields(arc: Arc) -> dict[str, Any]:
         "arousal_smoothed": _numbers(arc.smooth_arousal),
         "valence_trend": json_number(arc.valence_trend),
         "arousal_trend": json_number(arc.arousal_trend),
+        "senses": {
+            sense: [EMOTIONS[label] if label >= 0 else None for label in labels]
+            for sense, labels in zip(SENSES, arc.sense_labels.T.tolist(), strict=True)
+        },
         "turning_points": [
             {
                 "time": round(point.time, 2),

@@ -8,17 +8,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
-from page_world import Page, a_state
+from page_world import Page, a_state, store_conversation
 from shop_days import FRIDAY, make_day
 
 from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.server import DashboardServer
 from emotion_perception.dashboard.store import Store
+from emotion_perception.feedback.pictures import PictureConfig, Pictures
+from emotion_perception.feedback.retention import time_name
+from emotion_perception.files import write_atomically
 from emotion_perception.interaction.alerts import append_alert, read_rules, write_rules
 from emotion_perception.interaction.conversation_store import ConversationStore
 from emotion_perception.interaction.rules import Rule, evaluate
 from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice
+from emotion_perception.interaction.turns import find_turns
+from emotion_perception.types import SECOND
 
 RULE = Rule("satisfaction", "below", 50, "hour", 5)
 
@@ -184,6 +191,49 @@ def test_at_first_start_a_choice_in_words_keeps_numbers_only(browser, shop, tmp_
         page.says("#storage", "The robot keeps numbers about each conversation")
         page.says("#today-title", "onversation")
         assert ChoiceFile(str(tmp_path)).read() == StorageChoice(True, 30)
+    finally:
+        server.stop()
+        browser.get("about:blank")
+
+
+@pytest.mark.timeout(200)
+def test_a_conversation_shows_where_it_turned_why_and_what_resembles_it(browser, tmp_path, screenshots):
+    start = 1_795_800_000 * SECOND
+    for i in range(3):
+        store_conversation(tmp_path / "talks", f"c{i}", start + i * 900 * SECOND, 0.3 * i, seconds=90)
+    pictures = Pictures(PictureConfig(tmp_path / "faces", consented=True, retention_days=3650.0))
+    store = ConversationStore(tmp_path / "talks")
+    (turn, *_) = find_turns(store.read("c0")["arc"])
+    stamp = start + round(turn.time * SECOND)
+    face = cv2.imencode(".jpg", np.full((60, 60, 3), 127, np.uint8))[1].tobytes()
+    write_atomically(tmp_path / "faces/c0" / f"{time_name(time.time())}-{stamp}-sad.jpg", [face])
+    server = DashboardServer(ServerConfig(port=0), Parts(Store(), archive=store, pictures=pictures))
+    server.start()
+    try:
+        page = Page(browser, server.url)
+        page.look(1280, 1200)
+        page.open("conversations")
+        page.until(lambda: page.text("#conversation-list"), "no list")
+        page.run(
+            "return import(document.querySelector('script').src.replace('app.js', 'conversation.js'))"
+            ".then(({ open }) => open('c0'))"
+        )
+        page.says("#conversation", "50 would be neutral. Raised by happy moments")
+        turns = page.text("#conversation .turns")
+        assert "better from here" in turns or "worse from here" in turns
+        assert page.run("return document.querySelectorAll('#conversation circle.mark').length") == len(
+            find_turns(store.read("c0")["arc"])
+        )
+        page.until(
+            lambda: page.run("return document.querySelector('#conversation figure img').naturalWidth") == 60, "no face"
+        )
+        page.browser.save_screenshot(str(screenshots / "conversation_why.png"))
+        assert len(page.run("return [...document.querySelectorAll('.similar li')]")) == 2
+        page.run("document.querySelector('.similar button').click()")
+        page.until(
+            lambda: page.run("return document.querySelector('#conversation figure') === null"), "still the first"
+        )
+        assert page.problems() == []
     finally:
         server.stop()
         browser.get("about:blank")

@@ -79,6 +79,7 @@ def make_conversation(
             estimate.arousal,
             (0.7, 0.3 if talking else 0.0, 0.0),
             "person_1",
+            (int(p.argmax()), int(p.argmax()) if talking else -1, -1),
         )
         arc.add(sample)
     summary = summarize(

@@ -1,5 +1,5 @@
 // Charts as SVG: sharp at any size, coloured by the style sheet, described in words for people who cannot see them.
-import { clock, percent, signed, t } from "./messages.js";
+import { clock, number, percent, signed, t } from "./messages.js";
 import { el, name, settings } from "./util.js";
 
 const f = (x) => x.toFixed(1);
@@ -65,9 +65,9 @@ export function plane(parent) {
 /**
  * Valence and arousal over time, the most probable emotion as a strip below. Gaps are shown, never bridged.
  * points: [seconds, status, label, confidence, valence, arousal]; from..to: seconds shown; step: seconds between points;
- * cursor: the chosen moment, span: seconds chosen before it.
+ * cursor: the chosen moment, span: seconds chosen before it; marks: times with a numbered mark.
  */
-export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, smooth = null, label }) {
+export function arc(parent, { points, from, to, step, tick, cursor = null, span = 0, marks = [], label }) {
   const width = Math.max(280, parent.clientWidth || 800), plot = 150, strip = 16, left = 34, right = 10, top = 8;
   const height = top + plot + 8 + strip + 22;
   const x = (at) => left + ((at - from) / Math.max(1e-6, to - from)) * (width - left - right);
@@ -121,6 +121,7 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, span 
     const anchor = x(at) > width - 40 ? "end" : x(at) < left + 20 ? "start" : "middle";
     svg.append(el("text", { x: f(x(at)), y: height - 4, "text-anchor": anchor }, text));
   }
+  marks.forEach((at, i) => svg.append(el("path", { class: "mark", d: `M${f(x(at))} ${top}V${below + strip}` }), el("circle", { class: "mark", cx: f(x(at)), cy: top + 9, r: 8 }), el("text", { class: "mark", x: f(x(at)), y: top + 13, "text-anchor": "middle" }, number(i + 1))));
   if (cursor !== null && span > 0) svg.append(el("rect", { class: "span", x: f(x(clamp(cursor - span))), y: top, width: f(x(cursor) - x(clamp(cursor - span))), height: below + strip - top }));
   if (cursor !== null) svg.append(el("path", { class: "cursor", d: `M${f(x(cursor))} ${top}V${below + strip}` }));
   parent.replaceChildren(svg);
