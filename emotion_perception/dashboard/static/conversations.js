@@ -4,7 +4,7 @@ import { open } from "./conversation.js";
 import { askToDelete } from "./deletion.js";
 import { exportsOf, includePictures } from "./exports.js";
 import { filters } from "./filters.js";
-import { clock, date, t, withMargin } from "./messages.js";
+import { clock, date, isolated, t, withMargin } from "./messages.js";
 import { api, byId, detail, el, empty, mood, named, replace, setText, settings, swatch } from "./util.js";
 
 const PAGE = 50, MOST = 500; // conversations in one request
@@ -116,7 +116,7 @@ export function view() {
           filtered ? null : deletes(t("delete.day"), t("delete.day_title", { n: sum.conversations, day: long }), `conversations?${new URLSearchParams({ from: day, to: day })}`)) : null,
         el("table", {}, el("thead", {}, el("tr", {}, ...["one", "length", "mood", "mostly", "satisfaction"].map((column) => el("th", { scope: "col" }, t(`conversations.${column}`))))),
           el("tbody", {}, ...those.map((item) => el("tr", { onclick: () => show(item) },
-            el("td", {}, el("button", { type: "button", class: "name", "data-key": item.id, onclick: (event) => { event.stopPropagation(); show(item); } }, [date(item.start, byDay ? { timeStyle: "short" } : { dateStyle: "short", timeStyle: "short" }), item.name, item.place].filter(Boolean).join(" · "))),
+            el("td", {}, el("button", { type: "button", class: "name", "data-key": item.id, onclick: (event) => { event.stopPropagation(); show(item); } }, [date(item.start, byDay ? { timeStyle: "short" } : { dateStyle: "short", timeStyle: "short" }), item.name, item.place].filter(Boolean).map(isolated).join(" · "))),
             el("td", {}, clock(item.duration)),
             el("td", {}, spark(item.line), el("span", { class: "hidden" }, `${mood(item.valence)}, ${named("shape", item.shape)}`)),
             el("td", {}, ...(item.label === null ? [t("live.nobody_short")] : [swatch(settings.emotions.indexOf(item.label)), named("emotion", item.label)])),

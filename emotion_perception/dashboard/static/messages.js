@@ -56,7 +56,8 @@ export const join = (items) => new Intl.ListFormat(locale, { type: "conjunction"
 
 // Signs between numbers have no direction of their own: inside Arabic text these keep their order.
 const leftToRight = (text) => (rightToLeft ? `\u2066${text}\u2069` : text);
-const isolated = (text) => (rightToLeft ? `\u2068${text}\u2069` : text);
+/** A text of unknown direction, such as a name, inside a line of Arabic. */
+export const isolated = (text) => (rightToLeft ? `\u2068${text}\u2069` : text);
 
 /** A share from 0 to 1 in per cent. */
 export const percent = (share) => number(share, { style: "percent", maximumFractionDigits: 0 });
