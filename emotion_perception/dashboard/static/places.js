@@ -54,14 +54,14 @@ export function view() {
     return el("tr", { "data-source": one.id },
       el("th", { scope: "row" }, el("a", { href: `#/today/${one.id}/${kind}${shown.current ? "" : `/${shown.first}`}`, dir: "auto" }, name), note ? el("span", { class: "soft" }, ...note) : null,
         one.kind === "file" ? el("button", { type: "button", class: "quiet danger", "data-key": `remove ${one.id}`, "aria-label": t("places.remove_label", { name }), onclick: () => remove(one.id) }, t("places.remove")) : null),
-      cell("conversations", el("span", { class: "amount" }, el("span", { class: "n" }, number(total.conversations)), el("span", { class: "volume", "aria-hidden": "true" }, bar))),
-      cell("satisfaction", total.satisfaction === null ? el("span", { class: "soft" }, one.problem ? "–" : t(total.conversations ? "places.no_score" : "places.none")) : score(total)),
-      cell(`change.${kind}`, verdict(one.problem ? null : change)),
-      cell(`worst.${kind === "day" ? "hour" : "day"}`, worst ? el("span", {}, el("strong", {}, partName(worst.name)), " ", el("span", { class: "soft" }, plusMinus(worst))) : el("span", { class: "soft" }, "–")));
+      cell("places.conversations", el("span", { class: "amount" }, el("span", { class: "n" }, number(total.conversations)), el("span", { class: "volume", "aria-hidden": "true" }, bar))),
+      cell("places.satisfaction", total.satisfaction === null ? el("span", { class: "soft" }, one.problem ? "–" : t(total.conversations ? "places.no_score" : "places.none")) : score(total)),
+      cell(`places.change.${kind}`, verdict(one.problem ? null : change)),
+      cell(`places.worst.${kind === "day" ? "hour" : "day"}`, worst ? el("span", {}, el("strong", {}, partName(worst.name)), " ", el("span", { class: "soft" }, plusMinus(worst))) : el("span", { class: "soft" }, "–")));
   }
 
   /** A cell; on a narrow screen it shows the heading of its column. */
-  const cell = (key, content) => el("td", { "data-label": t(`places.${key}`) }, content);
+  const cell = (key, content) => el("td", { "data-label": t(key) }, content);
   const plusMinus = (item) => (item.margin === null ? number(Math.round(item.satisfaction)) : withMargin(Math.round(item.satisfaction), Math.ceil(item.margin)));
 
   function score(item) {
