@@ -24,6 +24,35 @@ FP32 = {PRECISION: "f32"}
 INT8 = "int8"
 
 
+class BoundRequest:
+    """A network with one input and fixed shapes, whose tensors are bound once. Not thread-safe.
+
+    OpenVINO's own call looks at its arguments and makes a dictionary of the results each time, which takes 0.3 ms.
+
+    Args:
+        compiled: ``openvino.CompiledModel`` without dynamic shapes.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        import openvino as ov
+
+        port = compiled.input()
+        self._input = np.zeros(tuple(port.shape), port.element_type.to_dtype())
+        self._request = compiled.create_infer_request()
+        self._request.set_input_tensor(ov.Tensor(self._input, shared_memory=True))
+        self._outputs = [self._request.get_output_tensor(i).data for i in range(len(compiled.outputs))]
+
+    def __call__(self, value: np.ndarray) -> list[np.ndarray]:
+        """The outputs in their order; the next call overwrites them.
+
+        Args:
+            value: of the input's shape and type.
+        """
+        np.copyto(self._input, value, casting="no")
+        self._request.infer(share_outputs=True)
+        return self._outputs
+
+
 def compile_for_cpu(
     core: Any,
     model: Any,

@@ -20,7 +20,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import ONE_THREAD, PRECISION, compile_for_cpu
+from emotion_perception.inference.runtime import ONE_THREAD, PRECISION, BoundRequest, compile_for_cpu
 from emotion_perception.inference.wheels import file_in_wheel
 from emotion_perception.types import Box, FaceDetection
 
@@ -54,15 +54,14 @@ class _Network(Protocol):
 class _CenterFace:
     def __init__(self, model: ov.Model, core: ov.Core, min_score: float, file: Path) -> None:
         self._model, self._core, self._min_score, self._file = model, core, min_score, file
-        self._requests: dict[tuple[int, int], Any] = {}
+        self._requests: dict[tuple[int, int], BoundRequest] = {}
         self._precision: dict[str, Any] | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        outputs = self._request(image.shape[0], image.shape[1]).infer([image[np.newaxis]], share_inputs=True)
-        heat, scale, offset, points = (np.asarray(outputs[i])[0] for i in range(4))
+        heat, scale, offset, points = (output[0] for output in self._request(*image.shape[:2])(image[np.newaxis])[:4])
         return decode_centerface(heat[0], scale, offset, points, self._min_score)
 
-    def _request(self, height: int, width: int) -> Any:
+    def _request(self, height: int, width: int) -> BoundRequest:
         """The network compiled for one input shape, which takes 0.2 s; kept, since there are few shapes."""
         key = (height, width)
         if key not in self._requests:
@@ -73,7 +72,7 @@ class _CenterFace:
             tensor.set_color_format(ColorFormat.BGR)
             steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB)
             steps.input().model().set_layout(ov.Layout("NCHW"))
-            self._requests[key] = self._compiled(steps.build(), key).create_infer_request()
+            self._requests[key] = BoundRequest(self._compiled(steps.build(), key))
         return self._requests[key]
 
     def _compiled(self, model: ov.Model, shape: tuple[int, int]) -> Any:

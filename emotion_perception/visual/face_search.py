@@ -74,7 +74,8 @@ class FaceSearch:
         self.reset()
 
     def reset(self) -> None:
-        """Forget when a stream was searched for turned faces."""
+        """Forget what was searched."""
+        self.complete = True  # whether each candidate of the last search was examined
         self._turned_ns: int | None = None
         self._next_turn = 0
 
@@ -145,6 +146,7 @@ class FaceSearch:
         is_known = _matches(ranked, known) >= 0
         order = sorted(range(len(ranked)), key=lambda i: (match[i] < 0, is_known[i]))
         windows = set(order[: self.config.max_faces + NEWCOMERS])
+        self.complete = len(windows) == len(ranked)
         faces = []
         for i, face in enumerate(ranked):
             if i not in windows:

@@ -21,7 +21,7 @@ import openvino as ov
 from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from emotion_perception.errors import ModelError
-from emotion_perception.inference.runtime import compile_for_cpu
+from emotion_perception.inference.runtime import BoundRequest, compile_for_cpu
 from emotion_perception.inference.wheels import file_in_wheel
 from emotion_perception.types import FaceDetection
 from emotion_perception.visual.alignment import FaceFrame, sample_upright
@@ -103,9 +103,9 @@ class FaceLandmarker:
         steps.input().preprocess().convert_element_type(ov.Type.f32).convert_color(ColorFormat.RGB).scale(255.0)
         steps.input().model().set_layout(ov.Layout("NHWC"))
         compiled = compile_for_cpu(core, steps.build(), [], exact=True)
-        self._landmarks = compiled.create_infer_request()
+        self._landmarks = BoundRequest(compiled)
         model = _network(core, "face_blendshapes.tflite", task)
-        self._blendshapes = compile_for_cpu(core, model, [], exact=True).create_infer_request()
+        self._blendshapes = BoundRequest(compile_for_cpu(core, model, [], exact=True))
 
     def measure(self, image: np.ndarray, face: FaceFrame | FaceDetection) -> FaceMesh:
         """The landmarks of one face.
@@ -119,9 +119,9 @@ class FaceLandmarker:
         centre = frame.centre + frame.axes @ [0.0, WINDOW_DROP * frame.side]
         reach = frame.side * WINDOW_SCALE * 0.75  # half the diagonal, and some
         window = sample_upright(image, centre, frame.axes, step, (WINDOW, WINDOW), reach, colour=True)
-        outputs = self._landmarks.infer([window[np.newaxis]], share_inputs=True)
+        outputs = self._landmarks(window[np.newaxis])
         points = np.array(outputs[0], np.float32).reshape(POINTS, 3)
-        blendshapes = self._blendshapes.infer([points[np.newaxis, BLENDSHAPE_POINTS, :2]])
+        blendshapes = self._blendshapes(points[np.newaxis, BLENDSHAPE_POINTS, :2])
         points[:, :2] = (points[:, :2] - WINDOW / 2) @ (frame.axes.T * step) + centre
         points[:, 2] *= step
         score = 1 / (1 + np.exp(-float(np.ravel(outputs[1])[0])))

@@ -1,8 +1,9 @@
 """Visual pipeline, from image to faces with emotions: detection, tracking, quality, classification.
 
-The whole image is searched a few times a second; in between, each tracked face is detected again in a small window
-around its predicted position. The chosen faces are classified in one batch: with many faces in view the near and
-engaged ones (:mod:`emotion_perception.visual.face_selection`); the others are only tracked.
+The whole image is searched a few times a second, and once a second while nothing moves in view; in between, each
+tracked face is detected again in a small window around its predicted position. The chosen faces are classified in one
+batch: with many faces in view the near and engaged ones (:mod:`emotion_perception.visual.face_selection`); the others
+are only tracked.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from emotion_perception.visual.mounting import Mounting
 from emotion_perception.visual.mouth import Mouth, measure_mouth
 from emotion_perception.visual.quality import quality_exponent
 from emotion_perception.visual.rotation_finder import CHECKED_PER_IMAGE, CameraMounting
+from emotion_perception.visual.search_schedule import SearchSchedule
 from emotion_perception.visual.tracker import FaceTracker, TrackedFace, TrackerConfig, assign
 
 
@@ -80,6 +82,7 @@ class VisualPerception:
         mounting = Mounting(rotation, config.image_mirror)
         self._camera = CameraMounting(self.detector, mounting, config.image_rotation == AUTO)
         self._search = FaceSearch(self.detector, config)
+        self._schedule = SearchSchedule(config.detection_interval)
         self._selection = FaceSelection(config.max_faces)
         self._known_faces = KnownFaces()  # outlasts resets
         self._landmarks = LandmarkReader(config.landmark_rate)
@@ -108,8 +111,8 @@ class VisualPerception:
         self.tracker.reset()
         self._selection.reset()
         self._search.reset()
+        self._schedule.reset()
         self._landmarks.reset()
-        self._searched_ns: int | None = None
         self._stamp: int | None = None
         self._latest: tuple[FaceObservation, ...] = ()
         self._visible: set[str] = set()  # ids in view, as far as the image was searched
@@ -279,22 +282,19 @@ class VisualPerception:
 
     def _find(self, bgr: np.ndarray, stamp_ns: int) -> list[FaceDetection]:
         """Detections in this frame: each tracked face in its window, or all faces by a search of the whole image."""
-        due = (
-            self._searched_ns is None
-            or stamp_ns - self._searched_ns >= self.config.detection_interval * SECOND
-            or self.config.detection_interval == 0
-        )
         known = dict(self.tracker.predict(stamp_ns))
         expected = [
             ExpectedFace(box, quarter_turns(self.tracker.detection(face_id).landmarks))
             for face_id, box in known.items()
             if face_id in self._visible and face_id in self._classified
         ]
-        followed = None if due else self._search.follow(bgr, expected)
+        all_followed = len(expected) == len(known) and self._visible <= self._classified and self._search.complete
+        boxes = [face.box for face in expected] if all_followed else None
+        followed = None if self._schedule.due(bgr, stamp_ns, boxes) else self._search.follow(bgr, expected)
         if followed is not None:
             return followed
         # A face that is not at its predicted position moved fast or left: search the whole image once.
-        self._searched_ns = stamp_ns
+        self._schedule.searched(bgr, stamp_ns)
         return self._search.frame(bgr, stamp_ns, expected, list(known.values()))
 
     def _track(self, image: np.ndarray, stamp_ns: int) -> tuple[DetectedFace, ...]:
@@ -305,7 +305,8 @@ class VisualPerception:
         found = self._find(bgr, stamp_ns)
         self.on_stage("detection")
         # A face whose window was not searched is assumed to be still in view.
-        assumed = set() if self._searched_ns == stamp_ns else self._visible - self._classified
+        searched = self._schedule.searched_ns == stamp_ns
+        assumed = set() if searched else self._visible - self._classified
         tracks = self.tracker.update(found, stamp_ns, bgr)
         self._stamp = stamp_ns
         alive = {track.face_id for track in tracks}
@@ -324,7 +325,7 @@ class VisualPerception:
         self.on_stage("tracking")
         faces = [self._cut(bgr, track, stamp_ns, track.face_id == measured) for track in confirmed]
         crowded = len(confirmed) + CHECKED_PER_IMAGE > self.config.max_faces
-        if not (crowded and self._searched_ns == stamp_ns):  # otherwise this image has taken its time
+        if not (crowded and searched):  # otherwise this image has taken its time
             self._camera.look(bgr, [track for track in confirmed if track.seen], stamp_ns)
             self.on_stage("rotation check")
         in_camera = [self.mounting.face_to_camera(face, image.shape[1], image.shape[0]) for face in faces]

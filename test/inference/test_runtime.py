@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from emotion_perception.inference import choices
-from emotion_perception.inference.runtime import compile_for_cpu
+from emotion_perception.inference.runtime import BoundRequest, compile_for_cpu
 
 
 class Compiled:
@@ -116,3 +117,15 @@ def test_a_folder_that_cannot_be_written_only_costs_the_measurement(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     core = Core("bf16", f32=10, bf16=1)
     assert compiled_precision(core, model) == compiled_precision(core, model) == "bf16"
+
+
+def test_a_bound_request_gives_what_the_network_gives() -> None:
+    x = ov.opset13.parameter([1, 4], ov.Type.f32)
+    compiled = ov.Core().compile_model(ov.Model([ov.opset13.relu(x), ov.opset13.negative(x)], [x]), "CPU")
+    bound = BoundRequest(compiled)
+    for value in (np.float32([[1, -2, 3, -4]]), np.float32([[0, 5, -6, 7]])):
+        positive, negative = bound(value)
+        assert positive.tolist() == np.maximum(value, 0).tolist()
+        assert negative.tolist() == (-value).tolist()
+    with pytest.raises(TypeError):
+        bound(np.zeros((1, 4), np.float64))
