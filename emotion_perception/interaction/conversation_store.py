@@ -53,7 +53,7 @@ from emotion_perception.interaction.store_records import (
 )
 from emotion_perception.interaction.summary_check import check_summary
 
-SMALL_SCAN_S = 0.02  # a folder scanned in less is scanned before each query; a larger one by `sync`
+SMALL_SCAN_S = 0.005  # CPU time; a folder scanned in less is scanned before each query, a larger one by `sync`
 BATCH = 200  # files read between two transactions, so that others can write and read in between
 DELETED_S = 400 * 86400.0  # how long `deleted_ids` are kept if nobody asks; pictures are kept for a shorter time
 PROGRESS_S = 5.0  # between two lines of progress in the log
@@ -161,8 +161,8 @@ class ConversationStore:
             f"SELECT * FROM conversation WHERE {where} ORDER BY {order} LIMIT :limit OFFSET :offset",
             values | {"limit": query.limit, "offset": query.offset},
         )
-        ((total,),) = self._query(f"SELECT count(*) FROM conversation WHERE {where}", values)
-        places = tuple(place for (place,) in self._query(_PLACES, ()))
+        ((total,),) = self._query(f"SELECT count(*) FROM conversation WHERE {where}", values, sync=False)
+        places = tuple(place for (place,) in self._query(_PLACES, (), sync=False))
         entries = tuple(map(entry, found))
         days = self._days(where, values, entries) if entries and query.sort in ("newest", "oldest") else []
         return ConversationPage(conversations=entries, total=total, places=places, days=tuple(days))
@@ -243,7 +243,7 @@ class ConversationStore:
         """
         where, values = query.where()
         indexed = {name for (name,) in self._query(f"SELECT id FROM conversation WHERE {where}", values)}
-        known = {name for (name,) in self._query("SELECT id FROM conversation", ())}
+        known = {name for (name,) in self._query("SELECT id FROM conversation", (), sync=False)}
         paths = files_by_id(self.folder)
         chosen = {name: paths.get(name, []) for name in indexed} | {
             name: those for name, those in paths.items() if name not in known and matches_unread(query, name, those)
@@ -313,10 +313,10 @@ class ConversationStore:
                 sync=False,
             )
         }
-        began = time.monotonic()
+        began = time.thread_time()
         compare = not self._compared or self._scan_s < SMALL_SCAN_S
         files = json_versions(self.folder, None if compare else known)
-        self._scan_s = time.monotonic() - began
+        self._scan_s = time.thread_time() - began
         if gone := known.keys() - files.keys():
             self._change(lambda connection: delete(connection, gone))
         self._damaged = {name: version for name, version in self._damaged.items() if name in files}
@@ -363,13 +363,13 @@ class ConversationStore:
         }
         return [
             DayTotal(day=day, conversations=count, scored=scored, satisfaction_mean=mean)
-            for day, count, scored, mean in self._query(sql, values | span)
+            for day, count, scored, mean in self._query(sql, values | span, sync=False)
         ]
 
     # --- the connection -----------------------------------------------------------------------------------------
 
-    def _query(self, sql: str, values: Any) -> list[Any]:
-        return self._run(lambda connection: connection.execute(sql, values).fetchall())
+    def _query(self, sql: str, values: Any, sync: bool = True) -> list[Any]:
+        return self._run(lambda connection: connection.execute(sql, values).fetchall(), sync)
 
     def _change(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         def changed(connection: sqlite3.Connection) -> Result:

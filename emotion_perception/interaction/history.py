@@ -1,4 +1,4 @@
-"""What names a stored conversation, and the days and weeks of the calendar that reports cover."""
+"""Ids of stored conversations, and the calendar days and weeks that reports cover."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-# Nothing else is looked up, so no id leads out of the folder.
+# An id is part of file names: with nothing else allowed, none leads out of the folder.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class NotStored(ValueError):
-    """There is no such conversation, day or week, or its file is damaged."""
+    """No such conversation, day or week exists, or its file is damaged."""
 
     status = 404
 
@@ -60,5 +60,5 @@ def period(kind: str, name: str) -> Period:
 
 
 def is_conversation_id(text: str) -> bool:
-    """Whether a text can be the id of a conversation; such a text leads out of no folder."""
+    """Whether a text has the form of an id. Such a text is safe as part of a path."""
     return _ID.fullmatch(text) is not None

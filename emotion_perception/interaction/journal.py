@@ -31,7 +31,7 @@ except ImportError:  # no such locks on Windows: there, two nodes must not share
     fcntl = None  # type: ignore[assignment]
 
 MAX_WAITING = 16 * 1024 * 1024  # bytes
-RETRY_S = 1.0  # time between two attempts on a disk that refused
+RETRY_S = 1.0  # time between two attempts on a disk that failed
 
 
 class Journal:
@@ -50,7 +50,7 @@ class Journal:
         self._sync_s, self._clock = sync_s, clock
         self._fd: int | None = None
         self._waiting = bytearray()
-        self._first = b""  # record without which the others are meaningless
+        self._first = b""  # record without which the others cannot be read
         self._synced = -float("inf")
         self._dirty = False
         self._retry_at = -float("inf")
@@ -71,7 +71,7 @@ class Journal:
         return self.flush(sync)
 
     def flush(self, sync: bool = False) -> bool:
-        """Try to write waiting records, and sync if due or requested. True if no record waits any more."""
+        """Try to write waiting records, and sync if due or requested. True if none is left waiting."""
         now = self._clock()
         if self.problem and now < self._retry_at and not sync:
             return not self._waiting
