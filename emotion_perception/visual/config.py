@@ -60,7 +60,8 @@ class VisualConfig:
     detection_interval: float = setting(
         0.2,
         "Time between two searches of the whole image; faces are tracked in the images between. Smaller finds "
-        "newcomers sooner and costs CPU. 0: search every image.",
+        "newcomers sooner and costs CPU. While nothing moves outside the tracked faces, 1 s if that is longer. "
+        "0: search every image.",
         0.0,
         10.0,
         "s",
