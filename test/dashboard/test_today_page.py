@@ -98,6 +98,16 @@ def test_a_suggestion_shows_its_figures_and_opens_its_conversations(page):
     page.run("document.querySelector('#conversation').close()")
 
 
+def test_an_hour_of_the_chart_opens_its_conversations_in_the_list(page):
+    choose_day(page)
+    page.until(lambda: page.run("return document.querySelector('#today-chart .worst')"), "no worst hour")
+    page.run("document.querySelector('#today-chart .worst').dispatchEvent(new Event('click'))")
+    page.says("#conversation-list", "onversation")
+    page.until(lambda: page.run("return document.querySelectorAll('#conversation-list tbody tr').length") == 7, "all")
+    assert page.run("return document.querySelector('#filter-from').value") == str(FRIDAY)
+    assert page.run("return document.querySelector('#filter-hour').value") == "14"
+
+
 def test_weeks_and_months_have_a_bar_for_each_day(page):
     choose_day(page)
     page.run("document.querySelector('[data-kind=week]').click()")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from node_world import World, happy_estimate
+from page_world import Client
 from webhook_receiver import receiver
 
 from emotion_msgs.msg import Alert, EmotionState
 from emotion_perception.interaction.alerts import read_alerts, write_rules
 from emotion_perception.interaction.rules import RULES_FILE, Rule
 from emotion_perception.interaction.storage_choice import ChoiceFile, StorageChoice
+from emotion_perception.nodes.dashboard_node import DashboardNode
 from emotion_perception.nodes.interaction_node import InteractionNode
 from emotion_perception.ros import conversions, qos
 from emotion_perception.types import EmotionModality, EmotionStatus, Evidence
@@ -104,3 +107,35 @@ def test_numbers_are_kept_from_the_moment_they_are_chosen_on_the_page(ros: World
     assert visits.until(lambda: visits.node.extra_diagnostics()["storage"] == "off")
     visits.visit()
     assert len(list(choice.conversations.glob("*.json"))) == 1
+
+
+def test_a_choice_on_the_page_is_remembered_and_followed_by_dashboard_node(ros: World, tmp_path: Path) -> None:
+    data = str(tmp_path / "data")
+    node = ros.add(DashboardNode, autostart=True, port=0, video=False, uploads=False, data_directory=data)
+    assert ros.until(lambda: node.state_label == "active")
+    page = Client(node._server)
+    assert page.get("/api/storage").json == {
+        "stored": False,
+        "can_choose": True,
+        "keep_numbers": False,
+        "retention_days": 90,
+    }
+    assert page.get("/api/today").status == 409 and not (tmp_path / "data").exists()
+    chosen = page.ask("PUT", "/api/storage", json.dumps({"keep_numbers": True, "retention_days": 30}))
+    assert chosen.json["stored"] and ChoiceFile(data).read() == StorageChoice(True, 30)
+    assert page.get("/api/today").json["headline"] == [{"key": "none.day.current"}]
+    refused = page.ask("PUT", "/api/storage", json.dumps({"keep_numbers": True, "retention_days": 0}))
+    assert refused.status == 400 and "1 to 3650" in refused.error
+    rule = {"measure": "wait", "comparison": "above", "limit": 30, "period": "hour"}
+    assert page.ask("PUT", "/api/rules", json.dumps({"rules": [rule]})).json["rules"][0]["id"] == "wait-above-30-hour"
+    wrong = page.ask("PUT", "/api/rules", json.dumps({"rules": [rule | {"measure": "luck"}]}))
+    assert wrong.status == 400 and "rule 1: measure 'luck' is unknown; use one of" in wrong.error
+    assert page.get("/api/today?date=2026-13-01").status == 400 and page.get("/api/today?kind=year").status == 400
+
+
+def test_a_folder_set_by_parameter_leaves_no_choice(ros: World, tmp_path: Path) -> None:
+    node = ros.add(DashboardNode, autostart=True, port=0, conversations_directory=str(tmp_path))
+    assert ros.until(lambda: node.state_label == "active")
+    page = Client(node._server)
+    assert not page.get("/api/storage").json["can_choose"]
+    assert page.ask("PUT", "/api/storage", json.dumps({"keep_numbers": False})).status == 409

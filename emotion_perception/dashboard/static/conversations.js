@@ -131,5 +131,13 @@ export function view() {
     version = now;
     load();
   }
-  return { sections: { conversations: changed } };
+  /** The address #/conversations/<day>/<hour> chooses what is listed. */
+  function opened() {
+    const [, , day, hour = ""] = location.hash.split("/");
+    if (!day) return;
+    filter.choose(day, hour);
+    found = null;
+    load();
+  }
+  return { sections: { conversations: changed }, shown: opened };
 }

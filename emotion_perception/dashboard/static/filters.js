@@ -5,7 +5,7 @@ import { el, named, settings } from "./util.js";
 const LENGTHS = { short: { max_s: 60 }, medium: { min_s: 60, max_s: 300 }, long: { min_s: 300 } };
 const SORTS = ["newest", "oldest", "worst", "longest"];
 
-/** The controls; changed() is called after each change. Returns { node, values(), days(), places(names) }. */
+/** The controls; changed() is called after each change. Returns { node, values(), choose(day, hour), days(), places(names) }. */
 export function filters(changed) {
   const select = (key, label, options) => el("select", { id: `filter-${key}`, "aria-label": label, onchange: changed }, ...options.map(([value, text]) => el("option", { value }, text)));
   const hours = Array.from({ length: 24 }, (_, hour) => [String(hour), date(new Date(2026, 0, 1, hour).getTime() / 1000, { timeStyle: "short" })]);
@@ -28,6 +28,12 @@ export function filters(changed) {
     values() {
       const set = { sort: sort.value, text: text.value.trim(), emotion: emotion.value, hour: hour.value, place: place.value, from: from.value, to: to.value, ...LENGTHS[length.value] };
       return Object.fromEntries(Object.entries(set).filter(([, value]) => value !== ""));
+    },
+    /** One day and hour ("" for all hours), nothing else. */
+    choose(day, which) {
+      node.reset();
+      [from.value, to.value, hour.value] = [day, day, which];
+      node.querySelector("details").open = true;
     },
     /** First and last day, if only days are chosen. */
     days: () => ({ from: from.value, to: to.value }),
