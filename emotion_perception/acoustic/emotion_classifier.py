@@ -30,6 +30,7 @@ N = len(EMOTIONS)
 SPECTROGRAM = "spectrogram"  # (1, F, 80), features.encoder_input
 CHANNELS = "channels"  # (1, 3, F, 80), features.normalise; only in a network that detects overlapped speech
 EMOTION, INTENSITY, OVERLAP = "emotion", "intensity", "overlap"  # logits (1, 8), (1, 8), (1,)
+DISTANCE = "distance"  # (1,), of the utterance from the training clips; absent in networks that were not fitted to it
 LONGEST_SAMPLES = (LONGEST - 1) * HOP + WINDOW
 TIMED_FRAMES = 200  # 2 s of speech, to find the faster precision at start
 SHORTEST = 1600  # samples; shorter sound is padded to this tenth of a second
@@ -71,6 +72,9 @@ class VoiceEmotionClassifier:
             self._scale, self._short_s = self.card.scale(), float(self.card.calibration.get("short_s", 0.0))
             self.population = np.array(details.get("population", np.zeros(N)), np.float32)
             self._threshold = float(details.get("overlap", {}).get("threshold", 1.0))
+            unfamiliar = details.get("unfamiliar", {})
+            self._familiar_within = float(unfamiliar.get("from", np.inf))
+            self._unfamiliar_slope = float(unfamiliar.get("slope", 0.0))
             self._request, self._has_overlap = _load_network(self.path, exact)
             self.logits(np.zeros((TIMED_FRAMES - 1) * HOP + WINDOW, np.float32))
         except Exception as error:  # OpenVINO, numpy and the card each raise types of their own
@@ -85,6 +89,10 @@ class VoiceEmotionClassifier:
         Raises:
             ValueError: not a vector, empty, or not finite.
         """
+        return self._infer(samples)[0]
+
+    def _infer(self, samples: np.ndarray) -> tuple[np.ndarray, float]:
+        """:meth:`logits`, and the distance from the training clips, 0 where the network has no such output."""
         x = np.asarray(samples, dtype=np.float32)
         if not np.isfinite(x).all():
             raise ValueError("samples must be finite")
@@ -96,13 +104,14 @@ class VoiceEmotionClassifier:
             features[CHANNELS] = normalise(mel)[None]
         outputs = self._request.infer(features, share_inputs=True)
         names = (EMOTION, INTENSITY, OVERLAP) if self._has_overlap else (EMOTION, INTENSITY)
-        return np.concatenate([outputs[name].ravel() for name in names])
+        distance = float(outputs[DISTANCE][0]) if DISTANCE in self.card.outputs else 0.0
+        return np.concatenate([outputs[name].ravel() for name in names]), distance
 
     def classify(self, samples: np.ndarray, baseline: LogitNormalizer | None = None) -> VoiceEstimate:
         """Classify ``(T,)`` float samples, -1..1, 16 kHz, cropped to speech; their level has no influence.
 
-        The estimate is under the balanced prior: the posterior divided by the prior in the card. The intensity of
-        neutral is NaN.
+        The estimate is under the balanced prior: the posterior divided by the prior in the card. Its distribution is
+        flatter where the sound is unlike all of the training clips. The intensity of neutral is NaN.
 
         Args:
             baseline: of the speaker, if known.
@@ -110,11 +119,12 @@ class VoiceEmotionClassifier:
         Raises:
             ValueError: not a vector, empty, or not finite.
         """
-        logits = self.logits(samples)
+        logits, distance = self._infer(samples)
         emotion, strength, several = logits[:N], logits[N : 2 * N], logits[2 * N :]
         seconds = len(samples) / SAMPLE_RATE
         adapted = emotion if baseline is None else baseline.normalise(emotion)
         scaled = self._scale * seconds / (seconds + self._short_s) * adapted  # short speech is less reliable
+        scaled /= 1 + self._unfamiliar_slope * max(0.0, distance - self._familiar_within)
         ratios = np.exp(scaled - scaled.max()) / self._prior
         intensities = (1 / (1 + np.exp(-strength))).astype(np.float32)
         intensities[NEUTRAL] = np.nan

@@ -46,7 +46,7 @@ def n_frames(n_samples: int) -> int:
 
 
 def log_mel(samples: np.ndarray) -> np.ndarray:
-    """Log-mel spectrogram in dB.
+    """Log-mel spectrogram in dB. An offset of the samples is removed: it would leak into the lowest bands.
 
     Args:
         samples: ``(T,)`` float, -1..1, 16 kHz; shorter than one window is padded with zeros.
@@ -60,6 +60,7 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     x = np.asarray(samples, dtype=np.float32)
     if x.ndim != 1 or x.size == 0:
         raise ValueError(f"samples must be a non-empty vector, got shape {x.shape}")
+    x = x - x.mean()
     if len(x) < WINDOW:
         x = np.pad(x, (0, WINDOW - len(x)))
     frames = np.lib.stride_tricks.sliding_window_view(x, WINDOW)[::HOP]

@@ -99,6 +99,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="how the voice model's label changes with level, room, tempo, microphone, clipping, offset and pitch",
     )
     parser.add_argument(
+        "--place-table",
+        action="store_true",
+        help="score the voice model on each corpus of DIR with and without adaptation to the place",
+    )
+    parser.add_argument(
         "--adaptation",
         action="store_true",
         help="measure the gain of speaker adaptation; --data is the output folder of --protocol leave-speakers-out",
@@ -133,8 +138,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.corruption and (args.model != "visual" or not args.data.is_file()):
         parser.error("--corruption needs emotion-eval visual with ferplus.npz")
-    if (args.protocol or args.noise_table or args.adaptation or args.robustness_table) and args.model != "acoustic":
-        parser.error("--protocol, --noise-table, --robustness-table and --adaptation need emotion-eval acoustic")
+    tables = args.protocol or args.noise_table or args.adaptation or args.robustness_table or args.place_table
+    if tables and args.model != "acoustic":
+        parser.error("--protocol, --adaptation and the --...-table options need emotion-eval acoustic")
     if args.model == "fusion" and (args.split or args.weights):
         parser.error("emotion-eval fusion scores the published models on the test splits; leave out --split, --weights")
     if args.by and (args.model == "fusion" or args.protocol or args.noise_table or args.adaptation):
@@ -177,6 +183,11 @@ def main(argv: list[str] | None = None) -> int:
             from emotion_perception.learning.evaluation.robustness_table import robustness_table
 
             print(json.dumps(robustness_table(args.data, args.split or "test", args.out, args.weights)))
+            return 0
+        if args.place_table:
+            from emotion_perception.learning.evaluation.place_table import place_table
+
+            print(json.dumps(place_table(args.data, args.out, args.weights)))
             return 0
         if args.noise_table:
             from emotion_perception.learning.evaluation.noise_table import noise_table

@@ -159,6 +159,32 @@ def test_half_a_second_is_trusted_less_than_what_it_would_say_at_length(random_n
     assert entropies[1] > entropies[0]
 
 
+def test_a_sound_unlike_the_training_clips_keeps_its_label_and_loses_confidence(random_net, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from emotion_perception.learning.voices.network import TrainingDistance
+    from emotion_perception.learning.voices.weights import publish_voice
+
+    net, overlap, _ = random_net
+    distance = TrainingDistance(2 * net.config.head)  # from zero, in units of 1
+    found = []
+    for begins in (0.0, 0.5, 1e3):
+        card = card_of(net, overlap) | {"unfamiliar": {"from": begins, "slope": 10.0}}
+        publish_voice(tmp_path / f"{begins}.onnx", net, overlap, card, distance)
+        found.append(VoiceEmotionClassifier(tmp_path / f"{begins}.onnx", exact=True).classify(tone(1.0)).emotion)
+    assert found[0].label == found[1].label == found[2].label
+    assert found[0].confidence < found[1].confidence < found[2].confidence
+    publish_voice(tmp_path / "none.onnx", net, overlap, card_of(net, overlap))
+    without = VoiceEmotionClassifier(tmp_path / "none.onnx", exact=True).classify(tone(1.0)).emotion
+    np.testing.assert_allclose(without.probabilities, found[2].probabilities, atol=1e-4)
+
+
+def test_a_hum_is_classified_with_little_confidence(classifier: VoiceEmotionClassifier, speech: np.ndarray) -> None:
+    time = np.arange(32_000) / 16_000
+    hum = 0.1 * sum(np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 9))
+    assert classifier.classify(hum).emotion.confidence < 0.3
+    assert classifier.classify(speech).emotion.confidence > 0.6
+
+
 @pytest.mark.parametrize("n", [1, 399, 128_000])
 def test_any_length_gets_an_answer(classifier: VoiceEmotionClassifier, n: int) -> None:
     assert np.isfinite(classifier.classify(np.full(n, 0.1, np.float32)).emotion.probabilities).all()

@@ -191,14 +191,14 @@ def _group_means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 def score(clips: FrozenFeatures, outputs: dict[str, np.ndarray]) -> list[dict[str, Any]]:
     """One row per method, see :func:`leave_corpus_out`."""
     corpora = [str(corpus) for corpus in np.unique(clips.corpora)]
-    draws = {corpus: _speaker_draws(clips, corpus) for corpus in corpora}
+    draws = {corpus: speaker_draws(clips.speakers[clips.corpora == corpus]) for corpus in corpora}
     recalls, errors = {}, {}
     for method, logits in outputs.items():
         for corpus in corpora:
             rows = np.flatnonzero(clips.corpora == corpus)
             masked = np.where(corpus_labels(corpus), logits[:, rows], -np.inf)
             hits = (masked.argmax(axis=2) == clips.labels[rows]).mean(axis=0)  # mean over repetitions
-            recalls[method, corpus] = _uar(hits, clips.labels[rows], draws[corpus])
+            recalls[method, corpus] = resampled_uar(hits, clips.labels[rows], draws[corpus])
             p = np.exp(masked - masked.max(axis=2, keepdims=True))
             p /= p.sum(axis=2, keepdims=True)
             errors[method, corpus] = float(np.mean([metrics.score(each, clips.labels[rows]).ece for each in p]))
@@ -215,15 +215,15 @@ def score(clips: FrozenFeatures, outputs: dict[str, np.ndarray]) -> list[dict[st
     return table
 
 
-def _speaker_draws(clips: FrozenFeatures, corpus: str) -> np.ndarray:
-    """``(1 + RESAMPLES, K)`` weights of the corpus' clips: all 1, then bootstraps over speakers."""
-    names, speaker = np.unique(clips.speakers[clips.corpora == corpus], return_inverse=True)
+def speaker_draws(speakers: np.ndarray) -> np.ndarray:
+    """``(1 + RESAMPLES, K)`` weights of clips by ``(K,)`` speakers: all 1, then bootstraps over speakers."""
+    names, speaker = np.unique(speakers, return_inverse=True)
     rng = np.random.default_rng(0)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
     return np.vstack([np.ones(len(speaker), int), counts[:, speaker]])
 
 
-def _uar(hits: np.ndarray, labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
+def resampled_uar(hits: np.ndarray, labels: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """``(1 + RESAMPLES,)`` UAR in percent under each row of weights; labels that a resample lacks are left out."""
     with np.errstate(invalid="ignore"):
         recalls = [

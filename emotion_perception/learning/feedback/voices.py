@@ -101,7 +101,8 @@ class VoiceLearner(Learner):
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
         """Write the fine-tuned network; overlap detector and other card fields are those of ``source``."""
         _, overlap, card = load_voice(source)
-        publish_voice(path, net, overlap, card.to_mapping() | changes)
+        distance, unfamiliar = calibration.fit_distance(net, self.training, self.validation)
+        publish_voice(path, net, overlap, card.to_mapping() | changes | {"unfamiliar": unfamiliar}, distance)
 
     def optimizer(self, net: Any) -> torch.optim.Optimizer:
         """The same optimizer as in training."""

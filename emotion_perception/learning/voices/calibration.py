@@ -18,8 +18,11 @@ from emotion_perception.learning import metrics
 from emotion_perception.learning.voices.corpus_layouts import CORPORA
 from emotion_perception.learning.voices.dataset import Speech
 from emotion_perception.learning.voices.features import FeatureBank
-from emotion_perception.learning.voices.network import VoiceNet
+from emotion_perception.learning.voices.network import TrainingDistance, VoiceNet
 
+EMBEDDED = 250  # clips of each corpus that the distance from the training clips is fitted to
+FAMILIAR_SHARE = 0.95  # of the validation clips: their confidence is not reduced
+UNFAMILIAR_SLOPE = 2.0  # of the temperature, per distance between the median and that quantile
 CALIBRATED_AT = (0.5, 1.0, 2.0, 0.0)  # s from the start of each clip; 0: the whole clip
 
 
@@ -46,6 +49,31 @@ def predict(
         a, b, _ = net(torch.from_numpy(mel), torch.from_numpy(lengths[rows]), None if sex is None else sex[rows])
         emotion[rows], intensity[rows] = a.float().numpy(), b.float().numpy()
     return emotion, intensity
+
+
+@torch.inference_mode()
+def embeddings(net: VoiceNet, speech: Speech, most: int) -> Tensor:
+    """``(N, 2 * head)`` utterance embeddings of the original clips, of at most ``most`` clips of each corpus."""
+    net.eval()
+    rng, found, start = np.random.default_rng(0), [], 0
+    for split in speech.splits:
+        for row in start + rng.permutation(len(split))[:most]:
+            mel = torch.from_numpy(speech.bank.clip(int(row))[-LONGEST:].astype(np.float32))[None]
+            found.append(net.pooled(*net.encoder(mel, torch.tensor([mel.shape[1]])))[0])
+        start += len(split)
+    return torch.stack(found)
+
+
+def fit_distance(net: VoiceNet, training: Speech, validation: Speech) -> tuple[TrainingDistance, dict[str, float]]:
+    """Distance from the training clips, and the card field ``unfamiliar`` that says what it does to the confidence.
+
+    The scale of the calibration is divided by ``1 + slope * max(0, distance - from)``. Validation speakers, whom the
+    network does not know either, keep their confidence but for the twentieth that is farthest away.
+    """
+    distance = TrainingDistance.of(embeddings(net, training, EMBEDDED))
+    found = distance(embeddings(net, validation, EMBEDDED)).numpy()
+    middle, familiar = np.quantile(found, [0.5, FAMILIAR_SHARE])
+    return distance, {"from": float(familiar), "slope": float(UNFAMILIAR_SLOPE / max(familiar - middle, 1e-3))}
 
 
 def evaluate(net: VoiceNet, speech: Speech) -> dict[str, float]:

@@ -24,7 +24,7 @@ from emotion_perception.learning.voices.augmentation import perturb
 from emotion_perception.learning.voices.corpora import SpeechSplit
 
 FEATURES = Path("runs/features")  # cache of the command-line tools
-VERSION = 4  # of the cached features; increase it when their computation changes
+VERSION = 5  # of the cached features; increase it when their computation changes
 
 
 def read_speech(path: Path) -> np.ndarray:

@@ -21,7 +21,7 @@ from emotion_perception.learning.voices.network import SpeechEncoder, VoiceNet
 from emotion_perception.learning.voices.prosody import NAMES, prosody
 from emotion_perception.learning.voices.weights import load_initial
 
-VERSION = 1  # of the cached features; increase it when their computation changes
+VERSION = 2  # of the cached features; increase it when their computation changes
 
 
 @dataclass(frozen=True)

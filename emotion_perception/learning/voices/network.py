@@ -267,28 +267,65 @@ class OverlapNet(nn.Module):
         return self.several(self.dropout(self.pooled_norm(self.pool(x.float(), mask))))[:, 0]
 
 
+class TrainingDistance(nn.Module):
+    """How far utterance embeddings lie from those of the training clips: their Mahalanobis distance by sqrt(size).
+
+    A song, a laugh or a hum lies farther away than any speech. The covariance is shrunk towards the identity, because
+    it is estimated from few clips (Lee et al. 2018 use the distance for the same purpose, per class).
+    """
+
+    SHRINKAGE = 0.1  # of the mean variance, added to each
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.whitening: Tensor
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("whitening", torch.eye(size))
+
+    @classmethod
+    def of(cls, embeddings: Tensor) -> TrainingDistance:
+        """Fit to ``(N, size)`` embeddings of training clips."""
+        distance = cls(embeddings.shape[1])
+        distance.mean = embeddings.mean(0)
+        variances, axes = torch.linalg.eigh(torch.cov(embeddings.T))
+        variances = variances.clamp(min=0) + cls.SHRINKAGE * variances.mean() + 1e-6
+        distance.whitening = axes / variances.sqrt()
+        return distance
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """``(N, size)`` -> ``(N,)``; about 0.7 for clips of the training corpora."""
+        return ((embeddings - self.mean) @ self.whitening).square().mean(1).sqrt()
+
+
 class UtteranceNet(nn.Module):
     """What the published ONNX file computes: the logits of one utterance from its features.
 
     Args:
         net: emotion network.
         overlap: detector of overlapped speech; None: no overlap output.
+        distance: from the training clips; None: no such output.
     """
 
-    def __init__(self, net: VoiceNet, overlap: OverlapNet | None = None) -> None:
+    def __init__(
+        self, net: VoiceNet, overlap: OverlapNet | None = None, distance: TrainingDistance | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.overlap = overlap
+        self.distance = distance
 
     def forward(self, spectrogram: Tensor, channels: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Emotion logits ``(1, 8)``, intensity logits ``(1, 8)`` and, with ``channels``, the overlap logit ``(1,)``.
+        """Emotion and intensity logits ``(1, 8)``, distance ``(1,)``, and with ``channels`` the overlap logit ``(1,)``.
 
         Args:
             spectrogram: ``(1, F, 80)`` float32, :func:`~emotion_perception.acoustic.features.encoder_input`.
             channels: ``(1, 3, F, 80)`` float32, :func:`~emotion_perception.acoustic.features.normalise`.
         """
         x = self.net.pooled(self.net.encoder.encode(spectrogram))
-        logits = self.net.emotion(x), self.net.intensity(x)
+        logits: tuple[Tensor, ...] = self.net.emotion(x), self.net.intensity(x)
+        if self.distance is not None:
+            logits = *logits, self.distance(x)
         if self.overlap is None or channels is None:
             return logits
         return *logits, self.overlap.classify(channels)

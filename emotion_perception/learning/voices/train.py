@@ -36,6 +36,7 @@ from emotion_perception.learning.voices.calibration import (
     HeldOutLogits,
     evaluate,
     fit_calibration,
+    fit_distance,
     mean_logits,
     read_folds,
 )
@@ -49,7 +50,8 @@ from emotion_perception.learning.voices.overlap import train_overlap
 from emotion_perception.learning.voices.weights import load_initial, load_voice, publish_voice
 
 HELD_PARTS = ("validation", "test")
-RENEWED = ("calibration", "prior", "population", "class_statistics", "overlap")  # card fields, also without training
+# Card fields that are also made without training.
+RENEWED = ("outputs", "calibration", "prior", "population", "class_statistics", "unfamiliar", "overlap")
 
 
 def train(
@@ -101,6 +103,7 @@ def train(
     else:
         overlap, overlap_card = train_overlap(speech.splits, checkpoint.with_suffix(".overlap"), config.overlap)
     validated = HeldOutLogits.of(net, validation)
+    distance, unfamiliar = fit_distance(net, training, validation)
     calibrating = read_folds(folds) if folds else validated
     card: dict[str, Any] = {
         **describe_corpora(speech.splits),
@@ -108,6 +111,7 @@ def train(
         "calibration": fit_calibration(calibrating),
         "population": mean_logits(validated).tolist(),
         "class_statistics": ClassStatistics.of(validated.logits[-1], validated.labels, validated.corpora).to_card(),
+        "unfamiliar": unfamiliar,
         "overlap": overlap_card,
         "scores": evaluate(net, validation),
     }
@@ -115,7 +119,7 @@ def train(
         published = load_voice(initial)[2].to_mapping()
         card |= {k: v for k, v in published.items() if k not in RENEWED}
     net.sex = net.given_sex = None
-    return publish_voice(out, net, overlap, card)
+    return publish_voice(out, net, overlap, card, distance)
 
 
 @torch.no_grad()

@@ -13,7 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from emotion_perception.acoustic.emotion_classifier import CHANNELS, EMOTION, INTENSITY, OVERLAP, SPECTROGRAM
+from emotion_perception.acoustic.emotion_classifier import (
+    CHANNELS,
+    DISTANCE,
+    EMOTION,
+    INTENSITY,
+    OVERLAP,
+    SPECTROGRAM,
+)
 from emotion_perception.acoustic.features import HOP, LONGEST, N_MELS, SAMPLE_RATE
 from emotion_perception.emotions import EMOTIONS
 from emotion_perception.errors import ModelError
@@ -24,6 +31,7 @@ from emotion_perception.learning.voices.network import (
     OverlapNet,
     OverlapNetConfig,
     SpeechEncoder,
+    TrainingDistance,
     UtteranceNet,
     VoiceNet,
     VoiceNetConfig,
@@ -35,10 +43,17 @@ LICENCES = {  # of the weights, by whether all training corpora permit commercia
     True: f"the training data permit commercial use with attribution, see licences; {ENCODER_LICENCE}",
 }
 OVERLAP_PREFIX = "overlap."  # of the names of the overlap network's weights in the file
+DISTANCE_PREFIX = "distance."  # the same of the distance from the training clips
 EXAMPLE_FRAMES = 150  # length of the example input that the export traces; the exported length is variable
 
 
-def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: Mapping[str, Any]) -> dict[str, Any]:
+def publish_voice(
+    path: Path,
+    net: VoiceNet,
+    overlap: OverlapNet | None,
+    card: Mapping[str, Any],
+    distance: TrainingDistance | None = None,
+) -> dict[str, Any]:
     """Write the networks as one ONNX file with fp16 weights, and the card as YAML and in the file's metadata.
 
     Args:
@@ -46,13 +61,14 @@ def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: M
         net: emotion network, without the layers for the study of the speaker's sex.
         overlap: detector of overlapped speech; None: the model has none.
         card: fields of the card other than labels, input and outputs: ``calibration``, ``population``, ``overlap``
-            (threshold), ``training`` (``net``), ``prior``, ``scores``.
+            (threshold), ``training`` (``net``), ``prior``, ``scores``, ``unfamiliar``.
+        distance: from the training clips; None: confidence is the same for sounds unlike all of them.
 
     Returns:
         All fields of the card.
     """
     features = {SPECTROGRAM: torch.zeros(1, EXAMPLE_FRAMES, N_MELS)}
-    outputs = [EMOTION, INTENSITY]
+    outputs = [EMOTION, INTENSITY] if distance is None else [EMOTION, INTENSITY, DISTANCE]
     dynamic = {SPECTROGRAM: {1: "frames"}}
     if overlap is not None:
         features[CHANNELS] = torch.zeros(1, 3, EXAMPLE_FRAMES, N_MELS)
@@ -62,11 +78,11 @@ def publish_voice(path: Path, net: VoiceNet, overlap: OverlapNet | None, card: M
         "model": "voice-emotion",
         "labels": list(EMOTIONS),
         "input": asdict(VoiceInput(SAMPLE_RATE, LONGEST * HOP / SAMPLE_RATE)),
-        "outputs": {name: "logits" for name in outputs},
         "licence": LICENCES[bool(card.get("sellable", False))],
         **card,
+        "outputs": {name: "distance" if name == DISTANCE else "logits" for name in outputs},
     }
-    module = UtteranceNet(net, overlap).eval()
+    module = UtteranceNet(net, overlap, distance).eval()
     checked = ModelCard.from_mapping(fields, str(path))
     export_network(path, module, features, outputs, checked, dynamic, "net.")
     return checked.to_mapping()
@@ -96,7 +112,7 @@ def put_weights(net: VoiceNet, overlap: OverlapNet | None, weights: Mapping[str,
         ModelError: the weights are of another architecture; the message names the file.
     """
     tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
-    _put(net, {k: v for k, v in tensors.items() if not k.startswith(OVERLAP_PREFIX)}, path)
+    _put(net, {k: v for k, v in tensors.items() if not k.startswith((OVERLAP_PREFIX, DISTANCE_PREFIX))}, path)
     if overlap is not None:
         rest = {k.removeprefix(OVERLAP_PREFIX): v for k, v in tensors.items() if k.startswith(OVERLAP_PREFIX)}
         _put(overlap, rest, path)

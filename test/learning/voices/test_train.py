@@ -204,10 +204,11 @@ def test_published_weights_get_another_detector_of_overlap_and_stay_as_they_are(
     train(corpora, once, studied, tmp_path / "once.checkpoint")
     card = train(corpora, again, replace(TINY, epochs=0), tmp_path / "again.checkpoint", None, once)
     assert card["training"]["sex"] == "condition"
+    assert card["unfamiliar"]["slope"] > 0 and load_voice(again)[2].outputs["distance"] == "distance"
     before, after = read_initializers(once), read_initializers(again)
     assert before.keys() == after.keys()
     for name, value in before.items():
-        if not name.startswith("overlap."):
+        if not name.startswith(("overlap.", "distance.")):  # both are made anew
             np.testing.assert_array_equal(value, after[name])
     wider = replace(TINY, epochs=0, net=VoiceNetConfig(layers=1))
     with pytest.raises(ModelError, match=r"once\.onnx"):
