@@ -117,7 +117,7 @@ export function arc(parent, { points, from, to, step, tick, cursor = null, span 
       i = j;
     }
   }
-  for (const [at, text] of tick(from, to)) {
+  for (const [at, text] of tick(from, to, width)) {
     const anchor = x(at) > width - 40 ? "end" : x(at) < left + 20 ? "start" : "middle";
     svg.append(el("text", { x: f(x(at)), y: height - 4, "text-anchor": anchor }, text));
   }
@@ -149,9 +149,9 @@ export function spark(values) {
 }
 
 /** Round times for the time axis of a recording. */
-export function ticks(from, to) {
+export function ticks(from, to, width) {
   const length = to - from;
-  const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].find((s) => length / s <= 9) ?? 7200;
+  const step = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600].find((s) => length / s <= Math.min(9, width / 60)) ?? 7200;
   const found = [];
   for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push([at, clock(at)]);
   return found;

@@ -1,14 +1,16 @@
 // One stored conversation: its course, where it turned, the score and why.
 import { arc, spark, ticks } from "./charts.js";
 import { exportsOf } from "./exports.js";
-import { clock, date, join, number, percent, signed, t, withMargin } from "./messages.js";
+import { capital, clock, date, join, language, number, percent, signed, t, withMargin } from "./messages.js";
 import { api, byId, detail, el, named, replace, settings, swatch } from "./util.js";
 
 const PICTURE_S = 6; // from a turning point to a picture that shows it
 
+/** What a factor of the score is. */
+const what = (name) => (settings.emotions.includes(name) ? t("why.what.emotion", { emotion: named("emotion", name) }) : t(`why.what.${name}`));
+
 /** What raised and lowered the score, as a sentence. */
 function explanation({ raised, lowered }) {
-  const what = (name) => (settings.emotions.includes(name) ? t("why.what.emotion", { emotion: named("emotion", name) }) : t(`why.what.${name}`));
   const list = (factors) => join(factors.map((factor) => t("why.factor", { what: what(factor.name), n: factor.points })));
   const said = [raised.length ? t("why.raised", { list: list(raised) }) : null, lowered.length ? t("why.lowered", { list: list(lowered) }) : null].filter(Boolean);
   return [t("why.neutral"), ...(said.length ? said : [t("why.nothing")])].join(" ");
@@ -77,7 +79,7 @@ export async function open(id) {
     chart, el("h3", { class: "part" }, t("why.turns")), turns(id, why),
     el("div", { class: "split" },
       el("div", {}, el("h3", {}, t("conversations.time_by_emotion")), el("table", {}, el("tbody", {}, ...times.map(([emotion, s]) => el("tr", {}, el("td", {}, swatch(settings.emotions.indexOf(emotion)), named("emotion", emotion)), el("td", { class: "n" }, clock(s)), el("td", { class: "n" }, percent(s / Math.max(1, times.reduce((sum, [, x]) => sum + x, 0))))))))),
-      el("div", {}, el("h3", {}, t("conversations.contributions")), factors.length ? el("table", {}, el("tbody", {}, ...factors.map((item) => el("tr", {}, el("td", {}, item.text), el("td", { class: "n" }, signed(item.points, 1)))))) : el("p", { class: "soft" }, t("conversations.no_factor")))),
+      el("div", {}, el("h3", {}, t("conversations.contributions")), factors.length ? el("table", {}, el("tbody", {}, ...factors.map((item) => el("tr", {}, el("td", {}, language === "en" ? item.text : capital(what(item.name))), el("td", { class: "n" }, signed(item.points, 1)))))) : el("p", { class: "soft" }, t("conversations.no_factor")))),
     el("p", { class: "soft" }, t("conversations.shape", { shape: named("shape", course.shape.text), share: percent(all.coverage.any) }), detail(` ${course.shape.reason}`)),
     ...(why.similar.length ? [el("h3", { class: "part" }, t("why.similar")), similar(why.similar)] : []),
     el("div", { class: "row end" }, exportsOf("conversation", id, t("report.this"))));

@@ -56,8 +56,13 @@ export const join = (items) => new Intl.ListFormat(locale, { type: "conjunction"
 
 // Signs between numbers have no direction of their own: inside Arabic text these keep their order.
 const leftToRight = (text) => (rightToLeft ? `\u2066${text}\u2069` : text);
-/** A text of unknown direction, such as a name, inside a line of Arabic. */
-export const isolated = (text) => (rightToLeft ? `\u2068${text}\u2069` : text);
+
+/** A text of any direction, such as a name or a sentence, inside a line of Arabic: its first letter decides. */
+export function isolated(text) {
+  if (!rightToLeft) return text;
+  const letter = text.match(/\p{L}/u)?.[0] ?? "";
+  return `${/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(letter) ? "\u2067" : "\u2066"}${text}\u2069`;
+}
 
 /** A share from 0 to 1 in per cent. */
 export const percent = (share) => number(share, { style: "percent", maximumFractionDigits: 0 });
