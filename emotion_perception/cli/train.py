@@ -14,7 +14,7 @@ from pathlib import Path
 from emotion_perception.errors import explains_missing_packages
 
 EPILOG = """examples:
-  emotion-train visual --data ../shared/data/ferplus.npz
+  emotion-train visual --data ../shared/data/ferplus.npz --initial models/expression.onnx --out expression.onnx
   emotion-train acoustic --data ../shared/data --initial models/voice.onnx --out voice.onnx
   emotion-train acoustic --data ~/corpora/CREMA-D ~/corpora/SUBESCO --initial encoder.safetensors --out voice.onnx
   emotion-train fusion --data ../shared/data   # after either model has changed: a few minutes
@@ -89,14 +89,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="torchvision network to train instead of the robot's (visual): mobilenet_v3_small, vgg16, resnet18, ...; "
-        "it then serves as --teacher",
+        help="network to train (visual): face_encoder, which the published configuration names, or of torchvision, for "
+        "comparison and as --teacher: mobilenet_v3_small, vgg16, resnet18, ...",
     )
     parser.add_argument(
         "--backbone-weights",
         type=Path,
         metavar="FILE",
-        help="its pretrained weights, a state dict in torchvision's names (.pth or .safetensors); default: random",
+        help="its pretrained weights: runs/face_encoder.safetensors of scripts/face_encoder.py, or a state dict in "
+        "torchvision's names (.pth or .safetensors); default: random",
     )
     parser.add_argument(
         "--ablation",

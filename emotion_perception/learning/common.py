@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,38 +87,3 @@ def put_weights(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Pa
         module.load_state_dict(tensors)
     except RuntimeError as error:
         raise ModelError(f"not weights of this network: {path} ({error})") from error
-
-
-def grow_from(module: nn.Module, path: Path, place: Callable[[str], str] = str, new: Sequence[str] = ()) -> None:
-    """Initialise a network from a published one that is at most as deep and as wide; at first both compute the same.
-
-    The old weights fill the first channels of every layer. New channels keep their random weights; the connections from
-    them to old channels start at zero and are learnt (Chen et al. 2016, Net2Net).
-
-    Args:
-        place: maps a tensor's name in the file to its name in ``module``.
-        new: prefixes of the names of layers that the file lacks; these layers start as the identity.
-
-    Raises:
-        ModelError: the file is missing or corrupt, or its network is not a smaller one of this kind; names it.
-    """
-    tensors = {place(name): value for name, value in read_network(path)[0].items()}
-    state = {
-        name: value
-        for name, value in module.state_dict().items()
-        if not name.endswith("num_batches_tracked") and not name.startswith(tuple(new))
-    }
-    strange = set(tensors) ^ set(state)
-    larger = [
-        name
-        for name in set(tensors) & set(state)
-        if any(a > b for a, b in zip(tensors[name].shape, state[name].shape, strict=False))
-    ]
-    if strange or larger:
-        raise ModelError(f"{path} is not a smaller network of this kind: see {sorted(strange or larger)[0]}")
-    with torch.no_grad():
-        for name, value in state.items():
-            old = torch.from_numpy(tensors[name]).to(value.dtype)
-            if value.dim() > 1:
-                value[: old.shape[0], old.shape[1] :] = 0
-            value[tuple(slice(n) for n in old.shape)] = old

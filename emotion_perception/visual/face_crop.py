@@ -87,7 +87,7 @@ def whole_crop(image: np.ndarray, shape: tuple[int, ...] = (QUALITY_SIZE, QUALIT
     elif image.ndim == 2 and len(shape) == 3:
         image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     shrink = min(image.shape[:2]) > shape[0]
-    return cv2.resize(image, shape[:2], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
+    return cv2.resize(image, shape[:2], interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
 
 
 def whole_face(image: np.ndarray, shape: tuple[int, ...], score: float = 0.0) -> DetectedFace:

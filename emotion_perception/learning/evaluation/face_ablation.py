@@ -12,23 +12,15 @@ import numpy as np
 
 from emotion_perception.learning.faces.corruptions import CORRUPTIONS, corrupt
 from emotion_perception.learning.faces.ferplus import load_ferplus
-from emotion_perception.learning.faces.network import ExpressionNetConfig
 from emotion_perception.learning.faces.train import VisualTraining, load_network, predict, train
 from emotion_perception.learning.report import write_text
-
-
-def _without_first_stage(config: VisualTraining) -> ExpressionNetConfig:
-    net = config.net
-    return replace(net, widths=net.widths[1:], blocks=net.blocks[1:], strides=net.strides[1:])
-
 
 # Name in the table -> changed settings; a value may be a function of the recipe's configuration.
 VARIANTS: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "with teacher": {"teacher_weight": 0.3},
-    "without the first stage": {"net": _without_first_stage},
     "without augmentation (mirrored only)": {"augment": False},
-    "every face turned, scaled and shifted": {"warp": 1.0},
+    "every face turned, scaled and shifted": {"augmentation": lambda config: replace(config.augmentation, warp=1.0)},
     "without mixup": {"mixup_share": 0.0},
     "majority instead of votes": {"soft_votes": False},
     "without FER2013 labels": {"fer2013_weight": 0.0},

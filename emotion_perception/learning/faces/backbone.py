@@ -1,7 +1,7 @@
-"""Transfer learning: a torchvision network pretrained on other images, with the heads of the face network.
+"""Transfer learning: a network pretrained on other images, with the heads of the face network.
 
-Too slow for a robot, which runs only :class:`ExpressionNet`; a network fine-tuned in this way serves as the teacher of
-the small one.
+The published model is fine-tuned in this way from the face encoder. Torchvision's networks are here for comparison, and
+as teachers of smaller ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from torchvision import models
 
 from emotion_perception.errors import ModelError
-from emotion_perception.learning.faces.network import N_FERPLUS, N_VISUAL
+from emotion_perception.learning.faces.face_encoder import face_encoder
+from emotion_perception.learning.faces.network import N_FERPLUS, N_VISUAL, ExpressionNet
 
 # Families whose children before the pooling run in sequence, in the order of definition.
 FAMILIES = (
@@ -27,17 +28,21 @@ FAMILIES = (
     "wide_resnet",
 )  # fmt: skip
 POOLING = ("avgpool", "classifier", "fc")  # name of the first child after the feature layers
+FACE_ENCODER = "face_encoder"  # emotion_perception.learning.faces.face_encoder
+CONTRAST = 50.0  # grey levels, standard deviation of the faces that the face encoder is given
 # Input normalisation of torchvision's weights, for values 0..1 (He et al. 2016 and later networks).
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Choice of the torchvision network; with an empty ``name``, :class:`ExpressionNet` is trained instead."""
+    """Choice of the network; with an empty ``name``, :class:`ExpressionNet` is trained instead."""
 
-    name: str = ""  # mobilenet_v3_small, vgg16, resnet18, efficientnet_b0, ...
+    name: str = ""  # face_encoder, or of torchvision: mobilenet_v3_small, vgg16, resnet18, efficientnet_b0, ...
     size: int = 64  # px to which faces are enlarged; layers designed for 224 px resolve too little at 48
+    width: float = 1.0  # of the face encoder, relative to the published weights
     first_rate: float = 0.1  # rate of the first pretrained layer over that of the heads (Howard & Ruder 2018)
+    frozen: int = 0  # layers, from the first, that keep their pretrained weights
     dropout: float = 0.3
     mirror: bool = True  # as in ExpressionNetConfig
 
@@ -55,15 +60,7 @@ class BackboneNet(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config = config
-        known = [name for name in models.list_models(module=models) if name.startswith(FAMILIES)]
-        if config.name not in known:
-            raise ModelError(f"unknown backbone {config.name!r}; there are {', '.join(sorted(known))}")
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        for name, layer in models.get_model(config.name, weights=None).named_children():
-            if name in POOLING:
-                break
-            layers[name] = layer
-        self.trunk = nn.Sequential(layers)  # its state dict has the names that torchvision uses
+        self.trunk = face_encoder(config.width) if config.name == FACE_ENCODER else _torchvision_trunk(config.name)
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION).view(1, 3, 1, 1) * 255, persistent=False)
         channels = self._channels()
@@ -76,7 +73,7 @@ class BackboneNet(nn.Module):
     def _channels(self) -> int:
         self.trunk.eval()
         try:
-            channels = self.trunk(torch.zeros(1, 3, self.config.size, self.config.size)).shape[1]
+            channels = self._features(torch.zeros(1, 1, self.config.size, self.config.size)).shape[1]
         except RuntimeError as error:
             raise ModelError(f"{self.config.name} cannot see faces of {self.config.size} pixels ({error})") from error
         self.trunk.train()
@@ -119,7 +116,30 @@ class BackboneNet(nn.Module):
         return [*stages, nn.ModuleList([self.ferplus, self.fer2013, self.intensity])]
 
     def forward(self, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = F.interpolate(faces, size=(self.config.size, self.config.size), mode="bilinear", align_corners=False)
-        x = ((x - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)  # grey as three channels
-        features = self.dropout(self.trunk(x).mean((2, 3)))
+        features = self.dropout(self._features(faces))
         return self.ferplus(features), self.fer2013(features), self.intensity(features)
+
+    def _features(self, faces: Tensor) -> Tensor:
+        """``(N, 1, H, W)``, 0..255 -> ``(N, channels)``."""
+        size, ours = self.config.size, self.config.name == FACE_ENCODER
+        x = ExpressionNet.standardise(faces) * CONTRAST if ours else (faces - self.mean) / self.deviation
+        if x.shape[-1] != size:
+            x = F.interpolate(x, size=(size, size), mode="bicubic" if ours else "bilinear", align_corners=False)
+        return self.trunk(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))
+
+
+def _torchvision_trunk(name: str) -> nn.Sequential:
+    """The feature layers of a torchvision network, named as in its state dict.
+
+    Raises:
+        ModelError: unknown network, or not one of :data:`FAMILIES`.
+    """
+    known = [each for each in models.list_models(module=models) if each.startswith(FAMILIES)]
+    if name not in known:
+        raise ModelError(f"unknown backbone {name!r}; there are {', '.join((FACE_ENCODER, *sorted(known)))}")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for child, layer in models.get_model(name, weights=None).named_children():
+        if child in POOLING:
+            break
+        layers[child] = layer
+    return nn.Sequential(layers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -16,7 +17,7 @@ from emotion_perception.feedback.recent import MARGIN
 from emotion_perception.inference.cards import load_card
 from emotion_perception.learning import precision
 from emotion_perception.learning.faces import train as train_visual
-from emotion_perception.learning.faces.augmentation import augment_faces
+from emotion_perception.learning.faces.augmentation import AugmentationConfig, augment_faces
 from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.familiarity import learn_if_enough
 from emotion_perception.learning.faces.ferplus import load_ferplus
@@ -25,6 +26,11 @@ from emotion_perception.learning.feedback.learn import Feedback, FeedbackTrainin
 from emotion_perception.media.images import read_image
 from emotion_perception.visual.face_crop import whole_crop
 from emotion_perception.visual.perception import VisualPerception
+
+# Strong, because few faces are corrected, and each is learnt many times.
+AUGMENTATION = AugmentationConfig(
+    warp=1.0, light=0.35, tone=0.5, resolution=0.25, blur=0.15, sharpen=0.2, compress=0.2, noise=0.4, cover=0.3
+)
 
 TEST_SPLIT = "PrivateTest"  # never used for training or calibration
 
@@ -101,16 +107,17 @@ class FaceLearner(Learner):
         self._draw = train_visual.draw_weights(training, base.rare_power)
         self._faces = torch.from_numpy(training.faces)
         self._targets = train_visual.label_tensors(training, base)
-        self._corrected = torch.from_numpy(np.stack([feedback.evidence[row] for row in feedback.learn]))
+        size = training.faces.shape[1:]  # the network may take larger faces, but enlarges small ones itself
+        corrected = [cv2.resize(feedback.evidence[row], size, interpolation=cv2.INTER_AREA) for row in feedback.learn]
+        self._corrected = torch.from_numpy(np.stack(corrected))
         self._labels = torch.from_numpy(feedback.labels[feedback.learn])
 
     def batch_loss(self, net: Any, base_rows: int, corrections: torch.Tensor) -> torch.Tensor:
         """The training's loss on base faces; on corrected faces the cross-entropy of both classification heads."""
         config, base = self.config, train_visual.VisualTraining()
         rows = torch.multinomial(self._draw, base_rows, replacement=True, generator=self._generator)
-        x = augment_faces(
-            torch.cat([self._faces[rows], self._corrected[corrections]]).unsqueeze(1).float(), self._generator
-        )
+        faces = torch.cat([self._faces[rows], self._corrected[corrections]]).unsqueeze(1).float()
+        x = augment_faces(faces, self._generator, AUGMENTATION)
         with precision.autocast(x.device, self.number_format):
             heads = net(x.contiguous(memory_format=torch.channels_last))
         a, b, c = (head.float()[:base_rows] for head in heads)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from emotion_perception.learning.faces.augmentation import _motion_blur, augment_faces, mirror_faces, mix_faces
+from emotion_perception.learning.faces.augmentation import (
+    AugmentationConfig,
+    _compress,
+    _motion_blur,
+    augment_faces,
+    mirror_faces,
+    mix_faces,
+)
+
+EXTENT = ("rotation", "zoom", "shift")  # of the warp; all other fields are shares of the faces
+SHARES = [f.name for f in fields(AugmentationConfig) if f.name not in EXTENT]
+OFF = AugmentationConfig(**dict.fromkeys(SHARES, 0.0))
 
 
 @pytest.fixture
@@ -19,8 +32,9 @@ def faces() -> Tensor:
 
 def test_augmentation_keeps_shape_and_range_and_is_repeatable():
     faces = torch.rand(32, 1, 48, 48) * 255
-    one = augment_faces(faces, torch.Generator().manual_seed(1))
-    two = augment_faces(faces, torch.Generator().manual_seed(1))
+    config = AugmentationConfig(**dict.fromkeys(SHARES, 0.5))
+    one = augment_faces(faces, torch.Generator().manual_seed(1), config)
+    two = augment_faces(faces, torch.Generator().manual_seed(1), config)
     assert one.shape == faces.shape and one.min() >= 0 and one.max() <= 255
     assert torch.equal(one, two)
     assert not torch.allclose(one, faces, atol=5)
@@ -29,7 +43,7 @@ def test_augmentation_keeps_shape_and_range_and_is_repeatable():
 @pytest.mark.parametrize("warp", [0.0, 0.3, 1.0])
 def test_as_many_faces_as_asked_keep_their_place_and_sharpness(faces, warp):
     many = faces.repeat(8, 1, 1, 1) * 255
-    seen = augment_faces(many, torch.Generator().manual_seed(3), damage=0.0, warp=warp)
+    seen = augment_faces(many, torch.Generator().manual_seed(3), replace(OFF, warp=warp))
     alike = [torch.isclose(seen, face, atol=0.5).all(-1).all(-1).all(-1) for face in (many, many.flip(-1))]
     assert float((alike[0] | alike[1]).float().mean()) == pytest.approx(1 - warp, abs=0.08)
 
@@ -74,8 +88,21 @@ def test_some_faces_are_smeared_and_others_not(faces, monkeypatch):
     monkeypatch.setattr(face_augmentation, "_motion_blur", count)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        augment_faces(faces * 255, generator)
-    assert 0.08 < sum(smeared) / (20 * len(faces)) < 0.24
+        augment_faces(faces * 255, generator, replace(OFF, blur=0.3))
+    assert 0.08 < sum(smeared) / (20 * len(faces)) < 0.22  # half of the blurred faces
+
+
+@pytest.mark.parametrize("name", [name for name in SHARES if name != "warp"])
+def test_each_change_applies_to_its_share_of_the_faces_and_leaves_the_others(faces, name):
+    many = faces.repeat(8, 1, 1, 1) * 255
+    seen = augment_faces(many, torch.Generator().manual_seed(5), replace(OFF, **{name: 0.5}))
+    same = [torch.isclose(seen, face, atol=0.5).flatten(1).all(1) for face in (many, many.flip(-1))]
+    assert float((same[0] | same[1]).float().mean()) == pytest.approx(0.5, abs=0.15)
+
+
+def test_compression_makes_blocks_and_keeps_the_face(faces):
+    seen = _compress(faces, torch.Generator().manual_seed(1))
+    assert 0.002 < (seen - faces).abs().mean() < 0.05
 
 
 def test_about_half_of_the_faces_are_mirrored_and_nothing_else_happens(faces):

@@ -116,7 +116,7 @@ def test_a_published_backbone_predicts_as_it_did(archive, weights, tmp_path):
     split = load_ferplus(archive, "PublicTest")
     net = train_visual.load_network(out)
     assert isinstance(net, BackboneNet) and net.config == TINY
-    again = train_visual.evaluate(net, split)
+    again = train_visual.evaluate(net, split, train_visual.class_frequencies(split))
     # Published in half precision.
     assert again["intensity_mae"] == pytest.approx(card["validation"]["intensity_mae"], abs=0.01)
     assert [logits.shape for logits in train_visual.predict(net, split.faces, flip=True)] == [(32, 8), (32, 7), (32, 7)]
@@ -213,7 +213,9 @@ def test_backbones_that_there_are_not_and_sizes_too_small_are_refused(name, size
 
 
 def test_weights_without_a_backbone_are_not_quietly_left_unused(archive, weights, tmp_path, capsys):
+    (tmp_path / "small.yaml").write_text("epochs: 1")
     arguments = ["visual", "--data", str(archive), "--backbone-weights", str(weights)]
+    arguments += ["--config", str(tmp_path / "small.yaml")]
     assert cli.main([*arguments, "--out", str(tmp_path / "out.onnx")]) == 2
     assert "no backbone is named" in capsys.readouterr().err
 

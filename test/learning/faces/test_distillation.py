@@ -48,32 +48,79 @@ def _train(archive: Path, out: Path, config: train_visual.VisualTraining, teache
     return train_visual.train(archive, out, config, out.with_suffix(".ckpt"), None, teachers)
 
 
-def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_path, angry_teacher):
-    faces = load_ferplus(archive, "PublicTest").faces
+@pytest.fixture
+def swapping_teacher(archive, tmp_path) -> Path:
+    """Trained on the archive, whose faces are happy or sad, then confuses the two in both heads."""
+    out = tmp_path / "trained.onnx"
+    card = _train(archive, out, replace(SMALL, epochs=14, augment=False))
+    net = train_visual.load_network(out)
+    order = [0, 2, 1, *range(3, 8)]
+    for head in (net.ferplus, net.fer2013):
+        rows = order[: len(head.bias)]
+        head.weight.data, head.bias.data = head.weight.data[rows], head.bias.data[rows]
+    publish_faces(tmp_path / "swapped.onnx", net, card)
+    return tmp_path / "swapped.onnx"
 
-    def anger(weight: float) -> tuple[float, float]:
+
+def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_path, swapping_teacher):
+    split = load_ferplus(archive, "PublicTest")
+    labelled = split.majority >= 0
+
+    def agreement(weight: float) -> list[float]:
+        """Of the heads with the labels, at equal class frequencies."""
         out = tmp_path / f"{weight}.onnx"
-        _train(archive, out, replace(SMALL, epochs=4, teacher_weight=weight), (angry_teacher,))
-        heads = train_visual.predict(train_visual.load_network(out), faces)[:2]
-        shares = [torch.from_numpy(logits).softmax(1)[:, ANGRY].mean().item() for logits in heads]
-        return shares[0], shares[1]
+        config = replace(SMALL, epochs=14, augment=False, teacher_weight=weight)
+        card, net = _train(archive, out, config, (swapping_teacher,)), train_visual.load_network(out)
+        first, second = train_visual.class_frequencies(split)
+        train_visual.fold_priors(net, (-first, -second), card["calibration"])
+        heads = train_visual.predict(net, split.faces)[:2]
+        return [float((logits[:, 1:3].argmax(1) + 1 == split.majority)[labelled].mean()) for logits in heads]
 
-    none, all_of_it = anger(0.0), anger(1.0)
-    assert max(none) < 0.3
-    assert min(all_of_it) > 0.5
+    assert min(agreement(0.0)) > 0.8
+    assert max(agreement(1.0)) < 0.2
 
 
-def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
+def _mean_of_two(angry_teacher: Path, tmp_path: Path, shares: tuple[float, ...]) -> tuple[torch.Tensor, ...]:
+    """What a teacher of anger and one of neutral faces predict together, under class frequencies without effect."""
     _, card = read_network(angry_teacher)
     net = train_visual.load_network(angry_teacher)
     for head in (net.ferplus, net.fer2013):
         head.bias.data = head.bias.data.roll(-ANGRY)  # sees neutral
     publish_faces(tmp_path / "neutral.onnx", net, card)
-    teachers = [train_visual.load_network(path) for path in (angry_teacher, tmp_path / "neutral.onnx")]
-    faces = np.random.default_rng(1).integers(0, 256, (4, 48, 48)).astype(np.uint8)
-    for predicted, classes in zip(train_visual.teacher_targets(teachers, faces), (8, 7), strict=True):
+    teachers = train_visual.Teachers((angry_teacher, tmp_path / "neutral.onnx"), shares)
+    faces = torch.rand(4, 1, 48, 48, generator=torch.Generator().manual_seed(1)) * 255
+    none = torch.zeros(8), torch.zeros(7)
+    return teachers(faces, none, none)
+
+
+def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
+    for predicted, classes in zip(_mean_of_two(angry_teacher, tmp_path, ())[:2], (8, 7), strict=True):
         assert predicted.shape == (4, classes) and torch.allclose(predicted.sum(1), torch.ones(4), atol=1e-5)
-        assert (predicted[:, [0, ANGRY]] - 0.5).abs().max() < 0.01
+        assert (predicted[:, 0] - predicted[:, ANGRY]).abs().max() < 0.01
+        assert (predicted[:, 0] > 0.4).all(), "their logits are averaged"
+
+
+def test_the_teacher_with_the_larger_share_prevails(angry_teacher, tmp_path):
+    ferplus, _, intensity = _mean_of_two(angry_teacher, tmp_path, (0.8, 0.2))
+    assert (ferplus[:, ANGRY] > 0.95).all()
+    assert intensity.shape == (4, 7) and ((intensity > 0) & (intensity < 1)).all()
+
+
+def test_the_priors_of_the_teachers_are_exchanged(angry_teacher):
+    teachers = train_visual.Teachers((angry_teacher,))
+    faces = torch.zeros(1, 1, 48, 48)
+    none = torch.zeros(8), torch.zeros(7)
+    frequent = 6.0 * (torch.arange(8) == ANGRY), torch.zeros(7)
+    anger = teachers(faces, none, none)[0][0, ANGRY]
+    assert teachers(faces, frequent, none)[0][0, ANGRY] < anger, "anger was frequent where they learnt"
+    assert teachers(faces, frequent, frequent)[0][0, ANGRY] == pytest.approx(float(anger), abs=1e-5)
+
+
+def test_shares_that_do_not_fit_the_teachers_are_refused(archive, tmp_path, angry_teacher):
+    config = replace(SMALL, teacher_shares=(0.5, 0.4))
+    with pytest.raises(ValueError, match="teacher_shares: 1 shares with sum 1 are needed"):
+        _train(archive, tmp_path / "out.onnx", config, (angry_teacher,))
+    assert not (tmp_path / "out.ckpt").exists()
 
 
 def test_the_card_names_teachers_and_settings(archive, tmp_path, angry_teacher):

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from emotion_perception.emotions import VISUAL_INDICES
+from emotion_perception.emotions import VISUAL_EMOTIONS, VISUAL_INDICES
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.common import (
-    grow_from,
     load_checkpoint,
     one_cycle,
     save_checkpoint,
@@ -20,7 +19,7 @@ from emotion_perception.learning.common import (
 from emotion_perception.learning.config import load_config
 from emotion_perception.learning.faces import labelled
 from emotion_perception.learning.faces import train as train_visual
-from emotion_perception.learning.faces.export import publish_faces
+from emotion_perception.learning.faces.backbone import FACE_ENCODER
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import ExpressionNet, ExpressionNetConfig
 from emotion_perception.learning.onnx_files import read_initializers, read_network
@@ -84,7 +83,26 @@ def test_training_begins_from_given_weights(archive, tmp_path):
     none = train_visual.VisualTraining(**{**SMALL.__dict__, "epochs": 0})
     train_visual.train(archive, tmp_path / "b.onnx", none, tmp_path / "b.ckpt", tmp_path / "first.onnx")
     first, begun = read_initializers(tmp_path / "first.onnx"), read_initializers(tmp_path / "b.onnx")
-    assert all(np.array_equal(first[name], begun[name]) for name in first)
+    heads = ("ferplus.bias", "fer2013.bias")  # the prior was taken off and, newly calibrated, added again
+    assert all(np.array_equal(first[name], begun[name]) for name in first if name not in heads)
+    assert all(np.allclose(first[name], begun[name], atol=0.05) for name in heads)
+
+
+def test_a_head_learns_likelihoods_and_is_published_with_the_prior(archive, tmp_path):
+    config = replace(SMALL, epochs=6, learning_rate=0.1, augment=False)
+    card = train_visual.train(archive, tmp_path / "net.onnx", config, tmp_path / "c")
+    split, net = load_ferplus(archive, "PublicTest"), train_visual.load_network(tmp_path / "net.onnx")
+    frequencies = train_visual.class_frequencies(split)
+    published = train_visual.predict(net, split.faces)[0]
+    train_visual.fold_priors(net, (-frequencies[0], -frequencies[1]), card["calibration"])
+    likelihoods = train_visual.predict(net, split.faces)[0]
+    scale = card["calibration"]["ferplus_scale"]
+    assert np.allclose(scale * (published - likelihoods), frequencies[0].numpy(), atol=0.02)
+    # The prior of the card is that of the logits.
+    prior = np.array([card["prior"][name] for name in VISUAL_EMOTIONS])
+    known = prior > 0
+    share = np.exp(frequencies[0].numpy()[:7])[known]
+    assert np.allclose(share / share.sum(), prior[known], atol=0.02)
 
 
 def test_weights_of_another_network_are_refused(archive, tmp_path):
@@ -97,62 +115,6 @@ def test_weights_of_another_network_are_refused(archive, tmp_path):
             tmp_path / "b.ckpt",
             tmp_path / "first.onnx",
         )
-
-
-def _randomise(net: ExpressionNet) -> ExpressionNet:
-    """As if trained: no layer is zero any more, and the batch norms have seen something."""
-    torch.manual_seed(3)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.weight, 1.0, 0.3)
-            torch.nn.init.normal_(module.bias, 0.0, 0.3)
-            torch.nn.init.normal_(module.running_mean, 0.0, 0.3)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
-    return net.eval()
-
-
-def test_a_grown_network_first_says_the_very_same_then_uses_its_new_channels(tmp_path):
-    small = _randomise(ExpressionNet(SMALL.net))
-    publish_faces(tmp_path / "small.onnx", small.half().float(), {})
-    wide = _randomise(ExpressionNet(replace(SMALL.net, stem=24, widths=(32, 48, 48, 64))))
-    grow_from(wide, tmp_path / "small.onnx")
-    faces = torch.randint(0, 256, (4, 1, 48, 48)).float()
-    for before, after in zip(small(faces), wide(faces), strict=True):
-        assert torch.allclose(before, after, atol=1e-4)
-    wide.ferplus(wide.stages(wide.stem(wide.standardise(faces))).mean((2, 3))).square().sum().backward()
-    assert wide.ferplus.weight[:, 16:].abs().max() == 0 < wide.ferplus.weight.grad[:, 16:].abs().max()
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        ExpressionNetConfig(16, (32, 48, 48, 64), (1, 1, 1, 1)),
-        ExpressionNetConfig(24, (24, 32, 32, 32, 32), (2, 1, 3, 1, 2), (1, 2, 2, 2, 2)),
-    ],
-    ids=["wider", "with more blocks and a first stage at full size"],
-)
-def test_training_begins_from_a_smaller_network(archive, tmp_path, net):
-    train_visual.train(archive, tmp_path / "small.onnx", SMALL, tmp_path / "small.ckpt")
-    wide = replace(SMALL, epochs=0, net=net)
-    train_visual.train(archive, tmp_path / "wide.onnx", wide, tmp_path / "wide.ckpt", tmp_path / "small.onnx")
-    faces = load_ferplus(archive, "PublicTest").faces
-    small, grown = (
-        train_visual.predict(train_visual.load_network(tmp_path / f"{name}.onnx"), faces) for name in ("small", "wide")
-    )
-    assert all(np.allclose(a, b, atol=1e-3) for a, b in zip(small, grown, strict=True))
-
-
-def test_a_wider_network_does_not_fit_into_a_narrower_one(tmp_path):
-    publish_faces(tmp_path / "wide.onnx", ExpressionNet(replace(SMALL.net, stem=32)), {})
-    with pytest.raises(ModelError, match=r"wide\.onnx is not a smaller network of this kind: see st"):
-        grow_from(ExpressionNet(SMALL.net), tmp_path / "wide.onnx")
-
-
-def test_a_deeper_network_does_not_fit_into_a_shallower_one(archive, tmp_path):
-    deep = replace(SMALL, epochs=0, net=replace(SMALL.net, blocks=(1, 2, 1, 1)))
-    train_visual.train(archive, tmp_path / "deep.onnx", deep, tmp_path / "deep.ckpt")
-    with pytest.raises(ModelError, match=r"deep\.onnx has blocks \(1, 2, 1, 1\), more than \(1, 1, 1, 1\)"):
-        train_visual.train(archive, tmp_path / "x", SMALL, tmp_path / "x.ckpt", tmp_path / "deep.onnx")
 
 
 def test_both_optimizers_learn_and_another_is_refused(archive, tmp_path):
@@ -210,8 +172,11 @@ def test_configuration_names_what_is_wrong(tmp_path, text, says):
 
 def test_published_configurations_are_complete():
     root = Path(__file__).resolve().parents[3] / "config" / "training"
-    config = load_config(root / "visual.yaml", train_visual.VisualTraining)
-    assert config == train_visual.VisualTraining()
+    published = load_config(root / "visual.yaml", train_visual.VisualTraining)
+    assert not published.backbone.name and len(published.teacher_shares) == 2
+    assert published.net == train_visual.load_network(root.parents[1] / "models" / "expression.onnx").config
+    teacher = load_config(root / "visual_encoder.yaml", train_visual.VisualTraining)
+    assert teacher.backbone.name == FACE_ENCODER and teacher.augmentation.warp > 0
 
 
 def test_a_network_that_the_robot_could_not_rebuild_is_refused():
