@@ -127,7 +127,7 @@ def test_interpolation_of_one_half_is_the_mean_of_old_and_trained_weights(corpor
         made.prepare()
         net = made.load(base)
         torch.manual_seed(0)  # of the dropout
-        feedback._fit(net, made, feedback.load_feedback(tmp_path, made))
+        feedback._fit(net, made, feedback.load_feedback(tmp_path, made), lambda *_: None)
         found[way] = net.state_dict()["emotion.weight"]
     torch.testing.assert_close(found[0.0], VoiceLearner(corpora, cache).load(base).state_dict()["emotion.weight"])
     torch.testing.assert_close(found[0.5], (found[0.0] + found[1.0]) / 2)
