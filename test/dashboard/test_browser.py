@@ -434,7 +434,10 @@ def test_text_stands_out_from_its_ground(scheme):
 def test_the_page_has_no_inline_script_or_style_and_loads_nothing_from_elsewhere():
     for path in (path for path in STATIC.rglob("*") if path.is_file()):
         text = path.read_text()
-        urls = set(re.findall(r"https?://[^\s\"'`)]+", text)) - {"http://www.w3.org/2000/svg", "http://127.0.0.1"}
+        urls = set(re.findall(r"https?://[\w.:/-]+", text, re.ASCII)) - {
+            "http://www.w3.org/2000/svg",
+            "http://127.0.0.1",
+        }
         assert not urls, path.name
         if path.suffix == ".html":
             assert not re.search(r"<script(?![^>]*src=)|\son\w+=|<style|\sstyle=", text), path.name
