@@ -11,6 +11,7 @@ from page_fixtures import clock, serve  # noqa: F401  (fixtures)
 from page_robot import folder, page, robot, server  # noqa: F401  (fixtures)
 from page_world import chromium, screenshot_folder
 from stored_conversations import shop, template  # noqa: F401  (fixtures)
+from time_zones import berlin  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(scope="session")

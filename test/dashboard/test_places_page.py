@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_world import Page
+from page_world import Page, open_page
 from shop_days import make_day
 
 from emotion_perception.dashboard.config import Parts, ServerConfig
@@ -43,13 +43,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DashboardServer
 
 @pytest.fixture
 def page(browser: Any, server: DashboardServer) -> Iterator[Page]:
-    made = Page(browser, server.url)
-    made.look(1360, 900)
-    browser.get_log("browser")
-    yield made
-    problems = [line for line in made.problems() if "422" not in line]  # the file that is refused
-    assert problems == [], "an error, or something that the content security policy forbids"
-    browser.get("about:blank")
+    with open_page(browser, server.url, expected="422") as made:  # the file that is refused
+        yield made
 
 
 def rows(page: Page) -> list[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -148,15 +146,6 @@ def test_weeks_and_months_follow_the_calendar():
 def test_other_periods_are_refused(kind, day):
     with pytest.raises(ValueError, match="use one of day, week, month|outside the years"):
         span_of(kind, day)
-
-
-@pytest.fixture
-def berlin(monkeypatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def test_the_days_of_the_clock_change_have_23_and_25_hours(berlin):

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from page_world import Page, a_state, store_conversation
+from page_world import Page, a_state, open_page, store_conversation
 from shop_days import FRIDAY, make_day
 
 from emotion_perception.dashboard.config import Parts, ServerConfig
@@ -49,12 +49,8 @@ def server(shop) -> Iterator[DashboardServer]:
 
 @pytest.fixture
 def page(browser, server) -> Iterator[Page]:
-    made = Page(browser, server.url)
-    made.look(1280, 900)
-    browser.get_log("browser")
-    yield made
-    assert made.problems() == [], "an error, or something that the content security policy forbids"
-    browser.get("about:blank")
+    with open_page(browser, server.url, 1280) as made:
+        yield made
 
 
 def choose_day(page: Page, day: Any = FRIDAY, view: str = "today") -> None:

@@ -75,23 +75,15 @@ def test_the_wait_is_the_time_until_the_first_voice(shop: Shop, template: dict[s
     assert found.wait_s_mean == 25.0 and found.waits == 2
 
 
-def test_the_hour_that_a_change_from_summer_time_repeats_is_listed_twice(shop: Shop, monkeypatch) -> None:
-    import time
-
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    try:
-        first = datetime.fromtimestamp(1792888200).astimezone()  # 25 October 2026, 02:30 CEST
-        shop.had("summer", first)
-        shop.had("winter", first + timedelta(hours=1))
-        hours = shop.store.hours(first - timedelta(hours=3), first + timedelta(hours=3))
-        assert [(hour.start.hour, hour.start.utcoffset(), hour.conversations) for hour in hours] == [
-            (2, timedelta(hours=2), 1),
-            (2, timedelta(hours=1), 1),
-        ]
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_the_hour_that_a_change_from_summer_time_repeats_is_listed_twice(shop: Shop, berlin) -> None:
+    first = datetime.fromtimestamp(1792888200).astimezone()  # 25 October 2026, 02:30 CEST
+    shop.had("summer", first)
+    shop.had("winter", first + timedelta(hours=1))
+    hours = shop.store.hours(first - timedelta(hours=3), first + timedelta(hours=3))
+    assert [(hour.start.hour, hour.start.utcoffset(), hour.conversations) for hour in hours] == [
+        (2, timedelta(hours=2), 1),
+        (2, timedelta(hours=1), 1),
+    ]
 
 
 # --- pages --------------------------------------------------------------------------------------------------------

@@ -153,15 +153,6 @@ def test_a_disabled_rule_is_silent_and_statistics_are_read_once_a_period():
     assert asked == [(NOON - 1200, NOON + 2400)]
 
 
-@pytest.fixture
-def berlin(monkeypatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
-
-
 def test_days_on_which_the_clock_is_changed_have_23_and_25_hours(berlin):
     for day, hours in ((29, 23), (30, 24)):
         start, end = period_at("day", datetime(2026, 3, day, 12).timestamp())

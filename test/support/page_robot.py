@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_world import Page, a_state, happy, store_conversation
+from page_world import Page, a_state, happy, open_page, store_conversation
 
 from emotion_perception.dashboard.config import Parts, ServerConfig
 from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
@@ -121,9 +121,5 @@ def server(robot) -> Iterator[DashboardServer]:
 @pytest.fixture
 def page(browser, server, robot) -> Iterator[Page]:
     robot.mood = "happy"
-    made = Page(browser, server.url)
-    made.look(1360, 900)
-    browser.get_log("browser")
-    yield made
-    assert made.problems() == [], "an error, or something that the content security policy forbids"
-    browser.get("about:blank")
+    with open_page(browser, server.url) as made:
+        yield made

@@ -232,3 +232,18 @@ class Page:
         """Errors that the browser wrote since it was last asked; broken connections are not the page's."""
         lines = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
         return [line for line in lines if "ERR_CONNECTION" not in line and "WebSocket connection" not in line]
+
+
+@contextmanager
+def open_page(browser: Any, url: str, width: int = 1360, expected: str = "") -> Iterator[Page]:
+    """A page of a server; afterwards it has met no error and nothing that the content security policy forbids.
+
+    Args:
+        expected: part of the browser's message about a problem that is wanted, such as a refused file.
+    """
+    page = Page(browser, url)
+    page.look(width, 900)
+    browser.get_log("browser")
+    yield page
+    assert [line for line in page.problems() if not expected or expected not in line] == []
+    browser.get("about:blank")

@@ -1,11 +1,8 @@
 // Robots and places side by side: the figures of a day, week or month; export and import of their files.
-import { date, locale, number, t, withMargin } from "./messages.js";
+import { iso, parse, periodAfter, write } from "./days.js";
+import { date, number, t, withMargin } from "./messages.js";
 import { api, byId, detail, el, replace, setText } from "./util.js";
 
-const pad = (n) => String(n).padStart(2, "0");
-const iso = (day) => `${day.getFullYear()}-${pad(day.getMonth() + 1)}-${pad(day.getDate())}`;
-const parse = (text) => { const [y, m, d] = text.split("-").map(Number); return new Date(y, m - 1, d); };
-const write = (day, options) => new Intl.DateTimeFormat(locale, options).format(day);
 const REFRESH_MS = 60000;
 
 export function view() {
@@ -22,10 +19,7 @@ export function view() {
   }
 
   function move(by) {
-    const first = parse(shown.first);
-    if (kind === "month") first.setMonth(first.getMonth() + by);
-    else first.setDate(first.getDate() + by * (kind === "week" ? 7 : 1));
-    day = iso(first);
+    day = periodAfter(shown.first, kind, by);
     load();
   }
 
@@ -36,7 +30,7 @@ export function view() {
     next.disabled = shown.current;
     for (const button of kinds) button.setAttribute("aria-pressed", String(button.dataset.kind === kind));
     const long = { weekday: "long", day: "numeric", month: "long", year: "numeric" };
-    setText(line, kind === "day" ? write(parse(shown.first), long) : t("today.span", { from: write(parse(shown.first), { day: "numeric", month: "long" }), to: write(parse(shown.last), { day: "numeric", month: "long", year: "numeric" }) }));
+    setText(line, kind === "day" ? write(shown.first, long) : t("today.span", { from: write(shown.first, { day: "numeric", month: "long" }), to: write(shown.last, { day: "numeric", month: "long", year: "numeric" }) }));
     const most = Math.max(1, ...shown.sources.map((one) => one.total.conversations));
     const head = ["place", "conversations", "satisfaction", "change", "worst"];
     replace(table, el("article", { class: "card" }, el("table", { class: "places" },
@@ -83,7 +77,7 @@ export function view() {
     if (kind === "day") return t("today.hours", { from: number(Number(part)), to: number((Number(part) + 1) % 24) });
     const first = parse(shown.first);
     first.setDate(first.getDate() + Number(part) - (kind === "month" ? 1 : 0));
-    return write(first, kind === "week" ? { weekday: "long" } : { weekday: "short", day: "numeric" });
+    return write(iso(first), kind === "week" ? { weekday: "long" } : { weekday: "short", day: "numeric" });
   }
 
   // --- files

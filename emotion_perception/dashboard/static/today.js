@@ -1,14 +1,11 @@
 // The first view: how the day (week, month) went, what changed, what to look at, and who is here now.
 import { dayChart } from "./daychart.js";
+import { iso, parse, periodAfter, write } from "./days.js";
 import { clock, date, locale, number, percent, t, withMargin } from "./messages.js";
 import { api, byId, el, mood, replace, setText, settings, withShare } from "./util.js";
 
 const REFRESH_MS = 30000;
 const TIME = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }; // as the hours of the chart
-const pad = (n) => String(n).padStart(2, "0");
-const iso = (day) => `${day.getFullYear()}-${pad(day.getMonth() + 1)}-${pad(day.getDate())}`;
-const parse = (text) => { const [y, m, d] = text.split("-").map(Number); return new Date(y, m - 1, d); };
-const write = (text, options) => new Intl.DateTimeFormat(locale, options).format(parse(text));
 
 export function view() {
   let kind = "day", day = null, shown = null, running = null, extras = null; // day: null follows the calendar
@@ -130,10 +127,7 @@ export function view() {
   }
 
   function move(by) {
-    const first = parse(shown.first);
-    if (kind === "month") first.setMonth(first.getMonth() + by);
-    else first.setDate(first.getDate() + by * (kind === "week" ? 7 : 1));
-    day = iso(first);
+    day = periodAfter(shown.first, kind, by);
     load();
   }
   byId("today-previous").addEventListener("click", () => move(-1));
