@@ -153,8 +153,8 @@ def test_every_python_package_imported_is_asked_for():
         "vaderSentiment": "vadersentiment",
         "yaml": "pyyaml",
     }
-    tests = {path.stem for path in ROOT.glob("test/**/*.py")}  # helpers next to the tests
-    ours = {"emotion_perception", "emotion_msgs", "scripts"} | tests
+    helpers = {path.stem for folder in ("test/**", "scripts") for path in ROOT.glob(f"{folder}/*.py")}
+    ours = {"emotion_perception", "emotion_msgs", "scripts"} | helpers
     imported = imported_packages(ROOT / "emotion_perception") | imported_packages(ROOT / "test")
     for name in imported - sys.stdlib_module_names - ours - OPTIONAL:
         if not name.endswith(ROS_SUFFIXES) and name not in ("rclpy", "launch", "launch_ros"):
