@@ -107,7 +107,7 @@ def test_an_hour_of_the_chart_opens_its_conversations_in_the_list(page):
 def test_weeks_and_months_have_a_bar_for_each_day(page):
     choose_day(page)
     page.run("document.querySelector('[data-kind=week]').click()")
-    page.says("#today-span", "November 29")
+    page.says("#today-span", "29 November")
     page.until(lambda: page.run("return document.querySelectorAll('#today-chart .hour').length") == 7, "no week")
     assert page.run("return document.querySelectorAll('#today-chart .bar').length") == 1
     page.run("document.querySelector('[data-kind=month]').click()")

@@ -45,8 +45,9 @@ def test_the_retention_is_applied_at_the_start_and_leaves_a_proof(
     shop: Shop,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    shop.had("old", NOW - timedelta(days=31))
-    shop.had("young", NOW - timedelta(days=29))
+    now = datetime.now().astimezone()  # minutes after this file was read, in a run of all tests
+    shop.had("old", now - timedelta(days=31))
+    shop.had("young", now - timedelta(days=29))
     log = tmp_path / "audit.jsonl"
     node = ros.add(InteractionNode, directory=str(shop.folder), retention_days=30.0, audit_log=str(log))
     node.trigger_configure()
@@ -55,7 +56,7 @@ def test_the_retention_is_applied_at_the_start_and_leaves_a_proof(
     (proof,) = entries(log, "deletion")
     assert (proof["asked_by"], proof["conversations"], proof["what"]) == ("retention", "1", "period")
     assert datetime.fromisoformat(proof["period_end"]) == pytest.approx(
-        NOW - timedelta(days=30), abs=timedelta(minutes=5)
+        now - timedelta(days=30), abs=timedelta(minutes=5)
     )
 
 

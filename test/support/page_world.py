@@ -158,6 +158,7 @@ def chromium() -> Iterator[Any]:
         "no-first-run",
         "disable-background-networking",
         "lang=en-GB",
+        "accept-lang=en-GB",
         "use-fake-device-for-media-stream",
         "use-fake-ui-for-media-stream",
     ):
