@@ -140,7 +140,7 @@ def _listen(address: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart can reuse the port immediately
         listener.bind(place)
-        listener.listen(128)
+        listener.listen(1024)  # in a full queue the kernel drops a connection, and tries again after 1 s
     except OSError as error:
         raise OSError(
             f"cannot listen on {address}:{port} ({error.strerror or error}); set address or port, "

@@ -69,8 +69,7 @@ def test_the_page_answers_within_a_second_while_1100_connections_send_their_head
                 attacker.close()
         process.stdin.close()
         lines = process.stdout.read().splitlines()
-    # A connection may meet a full queue: the kernel then tries again after 1 s.
-    assert sorted(times)[-2] < max(1.0, 10 * undisturbed) and max(times) < 2.0, times
+    assert max(times) < max(1.0, 10 * undisturbed), times
     assert files < 300, f"{files} open files"
     assert len(lines) <= 3, lines[:5]
 
