@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from emotion_perception.errors import ModelError
-from emotion_perception.learning.faces.train import load_network
+from emotion_perception.learning.faces.teachers import load_network
 from emotion_perception.resources import find_model
 from emotion_perception.visual.expression import FACE_SIZE, ExpressionClassifier
 

@@ -251,7 +251,7 @@ def _export(args: argparse.Namespace) -> int:
     from emotion_perception.errors import ModelError
     from emotion_perception.learning.faces.export import class_prior, publish_faces
     from emotion_perception.learning.faces.ferplus import load_ferplus
-    from emotion_perception.learning.faces.train import load_network
+    from emotion_perception.learning.faces.teachers import load_network
     from emotion_perception.learning.onnx_files import read_network
 
     try:

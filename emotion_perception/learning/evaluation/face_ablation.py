@@ -12,7 +12,8 @@ import numpy as np
 
 from emotion_perception.learning.faces.corruptions import CORRUPTIONS, corrupt
 from emotion_perception.learning.faces.ferplus import load_ferplus
-from emotion_perception.learning.faces.train import VisualTraining, load_network, predict, train
+from emotion_perception.learning.faces.teachers import load_network
+from emotion_perception.learning.faces.train import VisualTraining, predict, train
 from emotion_perception.learning.report import write_text
 
 # Name in the table -> changed settings; a value may be a function of the recipe's configuration.

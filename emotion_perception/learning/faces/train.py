@@ -38,15 +38,12 @@ from emotion_perception.learning.common import (
     save_checkpoint,
     seed_everything,
 )
-from emotion_perception.learning.config import from_mapping
 from emotion_perception.learning.faces.augmentation import AugmentationConfig, augment_faces, mirror_faces, mix_faces
 from emotion_perception.learning.faces.backbone import BackboneConfig, BackboneNet
 from emotion_perception.learning.faces.export import class_prior, publish_faces
 from emotion_perception.learning.faces.ferplus import FerPlusSplit, load_ferplus
-from emotion_perception.learning.faces.network import N_VISUAL, ExpressionNet, ExpressionNetConfig
-from emotion_perception.learning.onnx_files import read_network
-
-FaceNet = ExpressionNet | BackboneNet  # faces (N, 1, 48, 48), 0..255 -> logits of the three heads
+from emotion_perception.learning.faces.network import N_VISUAL, ExpressionNetConfig
+from emotion_perception.learning.faces.teachers import FaceNet, Teachers, build_network
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ def train(
         ValueError: there are fewer faces than a batch needs, or not one share for each teacher.
     """
     seed_everything(config.seed)
-    net = _build(config.net, config.backbone)
+    net = build_network(config.net, config.backbone)
     if pretrained is not None:
         if not isinstance(net, BackboneNet):
             raise ModelError(f"{pretrained} holds weights of a backbone, but no backbone is named")
@@ -215,29 +212,6 @@ def train(
     return card
 
 
-def load_network(path: Path) -> FaceNet:
-    """A published network with frozen weights, in evaluation mode.
-
-    Raises:
-        ModelError: the file is missing, corrupt, or not a face-expression model of this kind.
-    """
-    _, card = read_network(path)
-    try:
-        training = card["training"]
-        config = from_mapping(ExpressionNetConfig, training["net"])
-        backbone = from_mapping(BackboneConfig, training.get("backbone", {}))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"not a face-expression model: {path} ({error})") from error
-    net = _build(config, backbone)
-    load_published(net, path)
-    return net.eval().requires_grad_(False)
-
-
-def _build(config: ExpressionNetConfig, backbone: BackboneConfig) -> FaceNet:
-    net: FaceNet = BackboneNet(backbone) if backbone.name else ExpressionNet(config)
-    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
 def _choose_precision(
     net: FaceNet, faces: Tensor, targets: tuple[Tensor, Tensor, Tensor, Tensor], config: VisualTraining
 ) -> torch.dtype:
@@ -278,49 +252,6 @@ def _optimizer(groups: list[dict], config: VisualTraining) -> torch.optim.Optimi
     if config.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.99))
     raise ValueError(f"optimizer must be sgd or adamw, got {config.optimizer!r}")
-
-
-class Teachers:
-    """Published networks as teachers: the mean of their calibrated logits.
-
-    Args:
-        paths: of the networks.
-        shares: of each in the mean; empty: equal.
-
-    Raises:
-        ModelError: a network is missing, corrupt, or not a face-expression model of this kind.
-        ValueError: there are not as many shares as networks, or their sum is not 1.
-    """
-
-    def __init__(self, paths: Sequence[Path], shares: Sequence[float] = ()) -> None:
-        self._nets = [load_network(path) for path in paths]
-        self._shares = tuple(shares) or (1 / len(paths),) * len(paths)
-        if len(self._shares) != len(paths) or abs(sum(self._shares) - 1) > 1e-3:
-            raise ValueError(f"teacher_shares: {len(paths)} shares with sum 1 are needed, got {list(shares)}")
-        cards = [load_card(path) for path in paths]
-        self._scales = [(card.scale("ferplus_scale"), card.scale("fer2013_scale"), 1.0) for card in cards]
-
-    @torch.inference_mode()
-    def __call__(
-        self, faces: Tensor, frequencies: tuple[Tensor, Tensor], priors: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, ...]:
-        """What the teachers predict: FER+ and FER2013 distributions, ``(N, 8)`` and ``(N, 7)``, intensities ``(N, 7)``.
-
-        Args:
-            faces: ``(N, 1, 48, 48)``, 0..255, as the student sees them.
-            frequencies: log class frequencies that are in the teachers' logits (:func:`class_frequencies`).
-            priors: log class frequencies that the distributions have instead (:func:`log_priors`).
-        """
-        heads = [net(faces) for net in self._nets]
-        ferplus, fer2013, intensity = (
-            sum(
-                share * scale[i] * each[i].float()
-                for share, scale, each in zip(self._shares, self._scales, heads, strict=True)
-            )
-            for i in range(3)
-        )
-        likelihoods = ferplus - frequencies[0], fer2013 - frequencies[1]
-        return *((x + prior).softmax(1) for x, prior in zip(likelihoods, priors, strict=True)), intensity.sigmoid()
 
 
 def label_tensors(split: FerPlusSplit, config: VisualTraining) -> tuple[Tensor, Tensor, Tensor, Tensor]:

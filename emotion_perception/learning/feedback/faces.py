@@ -22,6 +22,7 @@ from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.familiarity import learn_if_enough
 from emotion_perception.learning.faces.ferplus import load_ferplus
 from emotion_perception.learning.faces.network import N_VISUAL
+from emotion_perception.learning.faces.teachers import load_network
 from emotion_perception.learning.feedback.learn import Feedback, FeedbackTraining, Learner
 from emotion_perception.media.images import read_image
 from emotion_perception.visual.face_crop import whole_crop
@@ -86,7 +87,7 @@ class FaceLearner(Learner):
 
     def load(self, weights: Path) -> Any:
         """The network of a published file."""
-        return train_visual.load_network(weights)
+        return load_network(weights)
 
     def publish(self, path: Path, net: Any, changes: dict[str, Any], source: Path) -> None:
         """Write the fine-tuned network, with a familiarity of its own; the rest of the card is that of ``source``."""

@@ -18,6 +18,7 @@ from emotion_perception.cli import evaluate
 from emotion_perception.cli import train as cli
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import load_card
+from emotion_perception.learning.faces import teachers
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.backbone import BackboneConfig, BackboneNet
 from emotion_perception.learning.faces.ferplus import load_ferplus
@@ -107,14 +108,14 @@ def test_transfer_learning_from_the_command_line(archive, weights, tmp_path, cap
     assert cli.main([*common, "--teacher", str(big), "--out", str(small)]) == 0
     card = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (card["backbone"], card["teachers"]) == (None, ["big.onnx"])
-    assert isinstance(train_visual.load_network(small), ExpressionNet)
+    assert isinstance(teachers.load_network(small), ExpressionNet)
 
 
 def test_a_published_backbone_predicts_as_it_did(archive, weights, tmp_path):
     out = tmp_path / "big.onnx"
     card = train_visual.train(archive, out, CONFIG, tmp_path / "big.ckpt", pretrained=weights)
     split = load_ferplus(archive, "PublicTest")
-    net = train_visual.load_network(out)
+    net = teachers.load_network(out)
     assert isinstance(net, BackboneNet) and net.config == TINY
     again = train_visual.evaluate(net, split, train_visual.class_frequencies(split))
     # Published in half precision.
@@ -262,7 +263,7 @@ def test_the_robot_computes_a_backbone_as_torch_does(archive, weights, tmp_path)
     out = tmp_path / "big.onnx"
     train_visual.train(archive, out, replace(CONFIG, epochs=0), tmp_path / "big.ckpt", pretrained=weights)
     faces = np.random.default_rng(0).integers(0, 256, (3, 48, 48)).astype(np.uint8)
-    expected = train_visual.predict(train_visual.load_network(out), faces)
+    expected = train_visual.predict(teachers.load_network(out), faces)
     actual = ExpressionClassifier(out, exact=True).outputs(faces).values()
     for one, other in zip(expected, actual, strict=True):
         np.testing.assert_allclose(other, one, atol=1e-3 * np.abs(one).max())

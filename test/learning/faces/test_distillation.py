@@ -15,6 +15,7 @@ from emotion_perception.cli import train as cli
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.errors import ModelError
 from emotion_perception.learning.evaluation import face_ablation as ablation
+from emotion_perception.learning.faces import teachers
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.export import publish_faces
 from emotion_perception.learning.faces.ferplus import load_ferplus
@@ -53,7 +54,7 @@ def swapping_teacher(archive, tmp_path) -> Path:
     """Trained on the archive, whose faces are happy or sad, then confuses the two in both heads."""
     out = tmp_path / "trained.onnx"
     card = _train(archive, out, replace(SMALL, epochs=14, augment=False))
-    net = train_visual.load_network(out)
+    net = teachers.load_network(out)
     order = [0, 2, 1, *range(3, 8)]
     for head in (net.ferplus, net.fer2013):
         rows = order[: len(head.bias)]
@@ -70,7 +71,7 @@ def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_pa
         """Of the heads with the labels, at equal class frequencies."""
         out = tmp_path / f"{weight}.onnx"
         config = replace(SMALL, epochs=14, augment=False, teacher_weight=weight)
-        card, net = _train(archive, out, config, (swapping_teacher,)), train_visual.load_network(out)
+        card, net = _train(archive, out, config, (swapping_teacher,)), teachers.load_network(out)
         first, second = train_visual.class_frequencies(split)
         train_visual.fold_priors(net, (-first, -second), card["calibration"])
         heads = train_visual.predict(net, split.faces)[:2]
@@ -83,14 +84,14 @@ def test_a_network_imitates_its_teacher_as_much_as_it_is_told_to(archive, tmp_pa
 def _mean_of_two(angry_teacher: Path, tmp_path: Path, shares: tuple[float, ...]) -> tuple[torch.Tensor, ...]:
     """What a teacher of anger and one of neutral faces predict together, under class frequencies without effect."""
     _, card = read_network(angry_teacher)
-    net = train_visual.load_network(angry_teacher)
+    net = teachers.load_network(angry_teacher)
     for head in (net.ferplus, net.fer2013):
         head.bias.data = head.bias.data.roll(-ANGRY)  # sees neutral
     publish_faces(tmp_path / "neutral.onnx", net, card)
-    teachers = train_visual.Teachers((angry_teacher, tmp_path / "neutral.onnx"), shares)
+    both = teachers.Teachers((angry_teacher, tmp_path / "neutral.onnx"), shares)
     faces = torch.rand(4, 1, 48, 48, generator=torch.Generator().manual_seed(1)) * 255
     none = torch.zeros(8), torch.zeros(7)
-    return teachers(faces, none, none)
+    return both(faces, none, none)
 
 
 def test_two_teachers_that_disagree_are_met_half_way(angry_teacher, tmp_path):
@@ -107,13 +108,13 @@ def test_the_teacher_with_the_larger_share_prevails(angry_teacher, tmp_path):
 
 
 def test_the_priors_of_the_teachers_are_exchanged(angry_teacher):
-    teachers = train_visual.Teachers((angry_teacher,))
+    teacher = teachers.Teachers((angry_teacher,))
     faces = torch.zeros(1, 1, 48, 48)
     none = torch.zeros(8), torch.zeros(7)
     frequent = 6.0 * (torch.arange(8) == ANGRY), torch.zeros(7)
-    anger = teachers(faces, none, none)[0][0, ANGRY]
-    assert teachers(faces, frequent, none)[0][0, ANGRY] < anger, "anger was frequent where they learnt"
-    assert teachers(faces, frequent, frequent)[0][0, ANGRY] == pytest.approx(float(anger), abs=1e-5)
+    anger = teacher(faces, none, none)[0][0, ANGRY]
+    assert teacher(faces, frequent, none)[0][0, ANGRY] < anger, "anger was frequent where they learnt"
+    assert teacher(faces, frequent, frequent)[0][0, ANGRY] == pytest.approx(float(anger), abs=1e-5)
 
 
 def test_shares_that_do_not_fit_the_teachers_are_refused(archive, tmp_path, angry_teacher):

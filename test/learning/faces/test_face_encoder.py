@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from emotion_perception.errors import ModelError
 from emotion_perception.inference.cards import load_card
+from emotion_perception.learning.faces import teachers
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.backbone import FACE_ENCODER, BackboneConfig, BackboneNet
 from emotion_perception.learning.faces.face_encoder import CHANNELS, STRIDES, face_encoder
@@ -149,7 +150,7 @@ def test_the_robot_runs_the_exported_network_and_agrees_with_torch(archive, tmp_
     classifier = ExpressionClassifier(out, exact=True)
     assert classifier.crop_shape == (48, 48)
     faces = np.random.default_rng(1).integers(0, 256, (3, 48, 48), np.uint8)
-    expected = train_visual.predict(train_visual.load_network(out), faces)[0]
+    expected = train_visual.predict(teachers.load_network(out), faces)[0]
     assert np.allclose(classifier.outputs(faces)["ferplus"], expected, atol=1e-3)
 
 

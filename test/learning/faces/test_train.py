@@ -17,7 +17,7 @@ from emotion_perception.learning.common import (
     save_checkpoint,
 )
 from emotion_perception.learning.config import load_config
-from emotion_perception.learning.faces import labelled
+from emotion_perception.learning.faces import labelled, teachers
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.backbone import FACE_ENCODER
 from emotion_perception.learning.faces.ferplus import load_ferplus
@@ -91,7 +91,7 @@ def test_training_begins_from_given_weights(archive, tmp_path):
 def test_a_head_learns_likelihoods_and_is_published_with_the_prior(archive, tmp_path):
     config = replace(SMALL, epochs=6, learning_rate=0.1, augment=False)
     card = train_visual.train(archive, tmp_path / "net.onnx", config, tmp_path / "c")
-    split, net = load_ferplus(archive, "PublicTest"), train_visual.load_network(tmp_path / "net.onnx")
+    split, net = load_ferplus(archive, "PublicTest"), teachers.load_network(tmp_path / "net.onnx")
     frequencies = train_visual.class_frequencies(split)
     published = train_visual.predict(net, split.faces)[0]
     train_visual.fold_priors(net, (-frequencies[0], -frequencies[1]), card["calibration"])
@@ -174,7 +174,7 @@ def test_published_configurations_are_complete():
     root = Path(__file__).resolve().parents[3] / "config" / "training"
     published = load_config(root / "visual.yaml", train_visual.VisualTraining)
     assert not published.backbone.name and len(published.teacher_shares) == 2
-    assert published.net == train_visual.load_network(root.parents[1] / "models" / "expression.onnx").config
+    assert published.net == teachers.load_network(root.parents[1] / "models" / "expression.onnx").config
     teacher = load_config(root / "visual_encoder.yaml", train_visual.VisualTraining)
     assert teacher.backbone.name == FACE_ENCODER and teacher.augmentation.warp > 0
 

@@ -16,6 +16,7 @@ from emotion_perception.cli.train import main
 from emotion_perception.dashboard.learning_job import LearningConfig, LearningJob
 from emotion_perception.emotions import VISUAL_EMOTIONS
 from emotion_perception.feedback.model_versions import ModelVersions
+from emotion_perception.learning.faces import teachers
 from emotion_perception.learning.faces import train as train_visual
 from emotion_perception.learning.faces.network import ExpressionNetConfig
 from emotion_perception.learning.feedback import faces as face_feedback
@@ -115,7 +116,7 @@ def test_the_model_learns_the_corrections_and_keeps_what_it_knew(corrections, ar
     assert versions.current == 2
     card = versions.card(2)
     assert card["parent"] == 1 and card["scores"] == report["after"] and card["corrections"] == report["corrections"]
-    assert train_visual.load_network(versions.link)
+    assert teachers.load_network(versions.link)
 
 
 def test_without_rehearsal_the_same_training_is_refused(archive, base, tmp_path):
